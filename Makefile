@@ -1,0 +1,40 @@
+# `make demo` and `make test` do all the set-up a fresh machine needs, in .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# torch comes first and alone, so that the build is yours to choose: TORCH_INDEX names an index of CPU
+# wheels where your package index has CUDA builds only, and a torch already in .venv is kept.
+TORCH  ?= torch==2.13.0
+TORCH_INDEX ?=
+
+.PHONY: demo test lint setup clean help
+
+help:
+	@echo "make demo   set up .venv and run the whole chain on the bundled portraits, into ./demo"
+	@echo "make test   set up .venv and run the whole test suite"
+	@echo "make lint   ruff and mypy"
+	@echo "make clean  remove .venv, ./demo and caches"
+
+demo: setup
+	$(BIN)/mfrkit demo -o demo --force
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || \
+	  $(BIN)/pip install --quiet "$(TORCH)" $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,87 @@
+"""mfrkit eval: score a pair list with embeddings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfrkit.cli.options import Force, Json, default_input
+from mfrkit.errors import InputError
+
+
+def evaluate(
+    ctx: typer.Context,
+    pairs: Annotated[Path, typer.Argument(help="Pair list: LFW, MFR2, `a b 0|1`, CALFW or CSV.")],
+    embeddings: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[EMB]...", help="One HDF5 file per system.", show_default="embeddings.h5"
+        ),
+    ] = None,
+    probes: Annotated[
+        list[Path] | None,
+        typer.Option(help="Look up second images in this file; one for all EMB, or one each."),
+    ] = None,
+    missing: Annotated[
+        str, typer.Option(help="Images without embedding: error, reject or drop.")
+    ] = "error",
+    far: Annotated[
+        str, typer.Option(metavar="FAR,...", help="Report the TAR at these FARs.")
+    ] = "1e-2,1e-3,1e-4",
+    names: Annotated[str, typer.Option(metavar="NAME,...", help="What to call each system.")] = "",
+    json: Json = False,
+    scores: Annotated[
+        Path | None, typer.Option(help="Write every pair's score to this TSV file.")
+    ] = None,
+    plot: Annotated[
+        list[Path] | None,
+        typer.Option(help="Draw DET curve and histograms: a .png, .svg or .pdf file."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write one HTML page.")] = None,
+    force: Force = False,
+) -> None:
+    """Measure how well embeddings tell the people of a pair list apart.
+
+    One line per system: accuracy over the folds, EER, FMR100, FMR1000, TAR at each FAR, AUC,
+    mean scores and FDR. A table on a terminal, tab-separated in a pipe. An image without
+    embedding is an error; --missing reject counts its pairs as failed comparisons and
+    --missing drop leaves them out.
+
+    \b
+    Example:
+      mfrkit eval pairs.txt clean.h5 --probes masked.h5 --plot det.png --scores scores.tsv
+    """
+    from mfrkit.stages.evaluate import EvalOptions
+    from mfrkit.stages.evaluate import evaluate as run
+
+    default = [] if embeddings else [default_input(None, "embeddings.h5", "mfrkit embed")]
+    options = EvalOptions(
+        pairs=pairs,
+        embeddings=tuple(Path(path) for path in embeddings or default),
+        probes=tuple(probes or ()),
+        missing=missing,
+        far=parse_rates(far),
+        names=tuple(name.strip() for name in names.split(",")) if names else (),
+        json=json,
+        scores=scores,
+        plots=tuple(plot or ()),
+        report=report,
+        force=force,
+    )
+    run(options, ctx.obj)
+
+
+def parse_rates(text: str) -> tuple[float, ...]:
+    """Read a comma-separated list of error rates.
+
+    Raises:
+        InputError: not numbers.
+
+    Example:
+        >>> parse_rates("1e-2, 0.001")
+        (0.01, 0.001)
+    """
+    try:
+        return tuple(float(rate) for rate in text.split(",") if rate.strip())
+    except ValueError as error:
+        raise InputError(f"--far {text!r}: expected numbers such as 1e-2,1e-3") from error

@@ -1,0 +1,133 @@
+"""Where words go: data to standard output, narration and progress to standard error.
+
+The only module that uses rich and tqdm. A terminal gets tables and bars; a pipe gets
+tab-separated rows and NDJSON, without colour or animation.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What a stage may tell about its advance."""
+
+    def update(self, n: int = 1) -> object:
+        """Count `n` more inputs as finished."""
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> object:
+        """Show a short remark behind the bar."""
+
+
+class _Silent:
+    """A progress bar that shows nothing."""
+
+    def update(self, n: int = 1) -> None:
+        """Ignore the advance."""
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        """Ignore the remark."""
+
+
+def to_line(record: Mapping[str, object]) -> str:
+    """Serialise one record as a single line of JSON without the line feed.
+
+    Text stays readable UTF-8; a file name that is not valid UTF-8 (held as lone surrogates) is
+    escaped instead, so that every name survives the round trip.
+
+    Example:
+        >>> to_line({"key": "Zoë"})
+        '{"key": "Zoë"}'
+    """
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return json.dumps(record, ensure_ascii=True, allow_nan=False)
+    return line
+
+
+class Console:
+    """Standard output and standard error of one command.
+
+    Args:
+        verbosity: -1 quiet (errors only), 0 normal, 1 verbose.
+    """
+
+    def __init__(self, verbosity: int = 0) -> None:
+        self.verbosity = verbosity
+
+    @property
+    def is_terminal_out(self) -> bool:
+        """Whether a person reads standard output."""
+        return sys.stdout.isatty()
+
+    def data(self, text: str) -> None:
+        """Write one line of results to standard output at once."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def record(self, record: Mapping[str, object]) -> None:
+        """Pass one record to the next command of a pipeline; a terminal is spared them."""
+        if not self.is_terminal_out:
+            self.data(to_line(record))
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show rows as a table on a terminal, as tab-separated values elsewhere."""
+        if not self.is_terminal_out:
+            for row in (columns, *rows):
+                self.data("\t".join(row))
+            return
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left")
+        for place, column in enumerate(columns):
+            table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        RichConsole().print(table)
+
+    def info(self, text: str) -> None:
+        """Narrate; silent with `--quiet`."""
+        if self.verbosity >= 0:
+            self._say(text)
+
+    def detail(self, text: str) -> None:
+        """Narrate what only `--verbose` asks for."""
+        if self.verbosity >= 1:
+            self._say(text)
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know although the run goes on; silent with `--quiet`."""
+        self.info(f"warning: {text}")
+
+    def error(self, text: str) -> None:
+        """Say why the run stops; never silent."""
+        self._say(text)
+
+    @contextmanager
+    def progress(self, label: str, total: int | None) -> Iterator[Progress]:
+        """Show a bar on standard error while the block runs, when a person watches."""
+        if self.verbosity < 0 or not sys.stderr.isatty():
+            yield _Silent()
+            return
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=label, unit="img", dynamic_ncols=True, leave=False) as bar:
+            yield bar
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether `progress` draws a bar, so that counting inputs beforehand is worth it."""
+        return self.verbosity >= 0 and sys.stderr.isatty()
+
+    @staticmethod
+    def _say(text: str) -> None:
+        try:
+            sys.stderr.write(f"mfrkit: {text}\n")
+            sys.stderr.flush()
+        except BrokenPipeError:  # nobody listens any more; that is no reason to fail
+            pass

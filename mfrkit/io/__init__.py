@@ -1,0 +1,1 @@
+"""Files: pictures, manifests, pair lists, embeddings and model files."""

@@ -1,0 +1,159 @@
+"""Manifest records: one JSON object per input, including the inputs that gave nothing.
+
+A record keeps every field it does not know, so that later stages and other tools can add theirs.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from mfrkit.errors import InputError
+
+SCHEMA = 1
+MANIFEST = "manifest.jsonl"
+_OWN_FIELDS = ("schema", "key", "path", "source", "status", "reason", "identity", "root")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened to one input.
+
+    Attributes:
+        key: name of the picture in pair lists and embeddings: relative path without suffix.
+        path: the result, relative to the manifest's folder, `/` between parts; None if skipped.
+        source: the file the stage read, relative to the folder it was given.
+        status: `ok` or `skipped`.
+        reason: why it was skipped.
+        identity: first folder below the root, if any.
+        blocks: one object per stage (`align`, `mask`, ...) and all unknown fields.
+    """
+
+    key: str
+    path: str | None
+    source: str
+    status: Literal["ok", "skipped"] = "ok"
+    reason: str | None = None
+    identity: str | None = None
+    blocks: dict[str, Any] = field(default_factory=dict)
+
+    def skipped(self, reason: str) -> "Record":
+        """Return the record of the same input as one that gave nothing."""
+        return replace(self, path=None, status="skipped", reason=reason)
+
+    def files(self) -> list[str]:
+        """Return the files that belong to the record, relative to the manifest's folder."""
+        regions = [b.get("region") for b in self.blocks.values() if isinstance(b, dict)]
+        return [name for name in (self.path, *regions) if isinstance(name, str)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields in the order in which people read them."""
+        known: dict[str, Any] = {
+            "schema": SCHEMA,
+            "key": self.key,
+            "path": self.path,
+            "source": self.source,
+            "status": self.status,
+            "reason": self.reason,
+            "identity": self.identity,
+        }
+        optional = ("reason", "identity")
+        return {k: v for k, v in known.items() if k not in optional or v is not None} | self.blocks
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any], where: str) -> "Record":
+        """Read a record.
+
+        Args:
+            fields: the parsed object; only `path` (or `status: skipped` and a key) is needed.
+            where: file and line, for messages.
+
+        Raises:
+            InputError: a newer schema, a wrong type, or a path that leaves its root.
+        """
+        if fields.get("schema", SCHEMA) != SCHEMA:
+            raise InputError(f"{where}: schema {fields['schema']!r}, this version reads {SCHEMA}")
+        path = _text(fields, "path", where)
+        key = _text(fields, "key", where) or strip_key(path or "")
+        if not key:
+            raise InputError(f"{where}: a record needs a path or a key")
+        if path is not None:
+            check_inside(path, where)
+        check_inside(key, where)
+        status = fields.get("status", "ok")
+        if status not in ("ok", "skipped") or (status == "ok" and path is None):
+            raise InputError(f"{where}: status {status!r} with path {path!r} makes no sense")
+        return cls(
+            key=key,
+            path=path if status == "ok" else None,
+            source=_text(fields, "source", where) or path or key,
+            status=status,
+            reason=_text(fields, "reason", where),
+            identity=_text(fields, "identity", where) or identity_of(key),
+            blocks={k: v for k, v in fields.items() if k not in _OWN_FIELDS},
+        )
+
+
+def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
+    """Parse one line of NDJSON.
+
+    Raises:
+        InputError: not UTF-8, not JSON, or not an object.
+    """
+    try:
+        fields = json.loads(line)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{where}: not a JSON record ({error})") from error
+    if not isinstance(fields, dict):
+        raise InputError(f"{where}: expected a JSON object, got {type(fields).__name__}")
+    return fields
+
+
+def strip_key(path: str) -> str:
+    """Return the key of a relative path: the path without its image suffix."""
+    from mfrkit.io.images import strip_suffix  # keeps this module free of OpenCV until needed
+
+    return strip_suffix(path)
+
+
+def identity_of(key: str) -> str | None:
+    """Return the first folder of a key, which names the person by convention.
+
+    Example:
+        >>> identity_of("Ada/Ada_0001"), identity_of("Ada_0001")
+        ('Ada', None)
+    """
+    parts = PurePosixPath(key).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+def check_inside(path: str, where: str) -> None:
+    """Refuse a path that could reach files outside the folder it is relative to.
+
+    Raises:
+        InputError: absolute, a drive letter, a NUL, or a `..` part.
+    """
+    pure = PurePosixPath(path)
+    leaves = pure.is_absolute() or ".." in pure.parts or "\0" in path
+    if os.name == "nt":  # elsewhere a backslash and a colon are letters like any other
+        leaves = leaves or "\\" in path or ":" in path
+    if leaves:
+        raise InputError(f"{where}: path {path!r} leaves its folder; refused")
+
+
+def _text(fields: dict[str, Any], name: str, where: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InputError(f"{where}: {name} must be text, got {value!r}")
+    return value
+
+
+def manifest_path(folder: Path, suffix: str = "") -> Path:
+    """Return the name of a folder's manifest, or of one shard's manifest.
+
+    Example:
+        >>> manifest_path(Path("crops"), "-1-of-4").as_posix()
+        'crops/manifest-1-of-4.jsonl'
+    """
+    return folder / f"manifest{suffix}.jsonl"

@@ -1,0 +1,240 @@
+"""Enumerate the inputs of a stage: a folder, one picture, a manifest, or records on a pipe.
+
+Inputs come one by one, in an order that depends on their names alone, so that memory does not
+grow with their number and every rerun sees the same positions.
+"""
+
+import itertools
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+from mfrkit.errors import InputError
+from mfrkit.io.images import IMAGE_SUFFIXES, strip_suffix
+from mfrkit.io.manifest import MANIFEST, Record, identity_of, parse_line
+
+_SHARD_MANIFEST = re.compile(r"manifest-(\d+)-of-(\d+)\.jsonl")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input.
+
+    Attributes:
+        position: zero-based place among all inputs, the same in every shard.
+        record: what is known of it; skipped if an earlier stage already gave it up.
+        path: the picture to read; None for a skipped record.
+    """
+
+    position: int
+    record: Record
+    path: Path | None
+
+
+class Source(Protocol):
+    """A stream of inputs."""
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the inputs in order."""
+
+    def count(self) -> int | None:
+        """Return how many there are, or None if only reading them would tell."""
+
+
+def open_source(text: str, *, exclude: Path | None = None) -> Source:
+    """Choose the reader for a command's SRC argument.
+
+    Args:
+        text: a folder (its manifest is used when it has one), a picture, a `.jsonl` manifest, or
+            `-` for records on standard input.
+        exclude: a folder not to descend into, so that a stage never reads its own output.
+
+    Raises:
+        InputError: nothing there, or an unfinished result of an earlier stage.
+    """
+    if text == "-":
+        return StreamSource()
+    path = Path(text)
+    if path.is_dir():
+        manifests = _manifests(path)
+        return ManifestSource(manifests) if manifests else FolderSource(path, exclude)
+    if not path.exists():
+        raise InputError(f"{text}: no such file or folder")
+    if path.suffix == ".jsonl":
+        return ManifestSource([path])
+    return PictureSource(path)
+
+
+class PictureSource:
+    """A single picture."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the one input."""
+        key = strip_suffix(self.path.name)
+        yield Item(0, Record(key, self.path.name, self.path.name), self.path)
+
+    def count(self) -> int:
+        """Return 1."""
+        return 1
+
+
+class FolderSource:
+    """All pictures below a folder, in name order; links are followed, loops are not.
+
+    Files are taken for pictures by their suffix. Hidden files and folders are left out.
+    """
+
+    def __init__(self, root: Path, exclude: Path | None = None) -> None:
+        self.root = root
+        self._exclude = os.path.realpath(exclude) if exclude else None
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the pictures; a second one with the same key comes as a skipped record."""
+        for position, (relative, twin) in enumerate(self._walk(str(self.root), "", ())):
+            record = Record(strip_suffix(relative), relative, relative)
+            record = replace(record, identity=identity_of(record.key))
+            if twin is None:
+                yield Item(position, record, self.root / relative)
+            else:
+                yield Item(position, record.skipped(f"same name as {twin}"), None)
+
+    def count(self) -> int:
+        """Count the pictures by walking the folder once."""
+        return sum(1 for _ in self._walk(str(self.root), "", ()))
+
+    def _walk(
+        self, folder: str, prefix: str, above: tuple[str, ...]
+    ) -> Iterator[tuple[str, str | None]]:
+        """Yield (relative path, earlier file of the same key or None)."""
+        real = os.path.realpath(folder)
+        if real in above or real == self._exclude:
+            return
+        keys: dict[str, str] = {}
+        for name, is_folder in _listing(folder):
+            if is_folder:
+                yield from self._walk(
+                    os.path.join(folder, name), f"{prefix}{name}/", (*above, real)
+                )
+            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                first = keys.setdefault(strip_suffix(name), name)
+                yield prefix + name, None if first == name else prefix + first
+
+
+class ManifestSource:
+    """The records of one manifest, or of a complete set of shard manifests, in input order."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the records.
+
+        Raises:
+            InputError: a damaged line or a repeated key, with its file and line.
+        """
+        with ExitStack() as stack:
+            files = [stack.enter_context(path.open("rb")) for path in self.paths]
+            yield from _items(_round_robin(files, self.paths))
+
+    def count(self) -> int:
+        """Count the lines."""
+        total = 0
+        for path in self.paths:
+            with path.open("rb") as file:
+                total += sum(1 for _ in file)
+        return total
+
+
+class StreamSource:
+    """Records on standard input, each with the `root` its path is relative to."""
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield records as they arrive.
+
+        Raises:
+            InputError: standard input is a terminal, or a line is no record.
+        """
+        if sys.stdin.isatty():
+            raise InputError("-: expected records on standard input, for example from mfrkit align")
+        lines = enumerate(iter(sys.stdin.buffer.readline, b""), start=1)
+        yield from _items(_Line(f"standard input, line {n}", text, None) for n, text in lines)
+
+    def count(self) -> None:
+        """Return None: the end is not known before it comes."""
+
+
+class _Line(NamedTuple):
+    """One line of a manifest; `root` is None where each record names its own."""
+
+    where: str
+    text: bytes
+    root: Path | None
+
+
+def _items(lines: Iterable[_Line]) -> Iterator[Item]:
+    seen: set[int] = set()  # hashes: a million keys as text would be a few hundred megabytes
+    position = 0
+    for where, text, folder in lines:
+        if not text.strip():
+            continue
+        fields = parse_line(text, where)
+        record = Record.from_json(fields, where)
+        root = Path(str(fields.get("root", ""))) if folder is None else folder
+        if hash(record.key) in seen:
+            raise InputError(f"{where}: key {record.key!r} appears twice")
+        seen.add(hash(record.key))
+        yield Item(position, record, None if record.path is None else root / record.path)
+        position += 1
+
+
+def _round_robin(files: list[BinaryIO], paths: list[Path]) -> Iterator[_Line]:
+    """Interleave shard manifests: line k of shard i of N is input (k - 1) * N + i."""
+    for number in itertools.count(1):
+        lines = [file.readline() for file in files]
+        if not any(lines):
+            return
+        for text, path in zip(lines, paths, strict=True):
+            if text:
+                yield _Line(f"{path}, line {number}", text, path.parent)
+
+
+def _manifests(folder: Path) -> list[Path]:
+    """Find the finished manifest(s) of a folder; none means a plain folder of pictures."""
+    whole = folder / MANIFEST
+    if whole.is_file():
+        return [whole]
+    parts = {
+        (int(match[1]), int(match[2])): entry
+        for entry in folder.iterdir()
+        if (match := _SHARD_MANIFEST.fullmatch(entry.name))
+    }
+    unfinished = sorted(folder.glob(".manifest*.jsonl.part"))
+    if unfinished:
+        raise InputError(f"{folder}: its run is unfinished; continue the command with --resume")
+    counts = {count for _, count in parts}
+    if len(counts) > 1:
+        raise InputError(f"{folder}: holds shards of different counts: {sorted(counts)}")
+    for count in counts:
+        missing = [index for index in range(1, count + 1) if (index, count) not in parts]
+        if missing:
+            raise InputError(f"{folder}: shard {missing[0]}/{count} is missing; run it first")
+    return [parts[place] for place in sorted(parts)]
+
+
+def _listing(folder: str) -> list[tuple[str, bool]]:
+    """List visible names with whether each is a folder, folders' contents in name order."""
+    try:
+        with os.scandir(folder) as entries:
+            # os.path.isdir: a link that points at itself is no folder, and no error either
+            found = [(e.name, os.path.isdir(e)) for e in entries if not e.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from error
+    return sorted(found)

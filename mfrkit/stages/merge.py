@@ -1,0 +1,205 @@
+"""Join embedding files into one: the shards of a run, or the pieces an `embed` run leaves behind.
+
+Rows are put in the order of their positions among the inputs. Only the positions are held in
+memory (16 bytes a row); vectors pass through in blocks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.console import Console
+from mfrkit.errors import InputError
+from mfrkit.io.embedding_rows import Rows, write_embeddings
+from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.files import refuse_existing
+
+BLOCK_ROWS = 8192
+# Vectors made with different values of these cannot be compared with each other.
+COMMON_ATTRIBUTES = ("model", "weights_sha256", "input_size", "flip")
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """What to join, and where to.
+
+    Attributes:
+        parts: embedding files.
+        output: the joined file.
+        force: replace an earlier result.
+    """
+
+    parts: list[Path]
+    output: Path
+    force: bool = False
+
+
+def merge(options: MergeOptions, console: Console) -> int:
+    """Join embedding files; shards must be all there, other files follow each other as given.
+
+    Returns:
+        The number of rows written.
+
+    Raises:
+        InputError: parts of different models, a missing or repeated shard, repeated keys, or an
+            output that exists.
+    """
+    refuse_existing(options.output, force=options.force)
+    if len({part.resolve() for part in options.parts}) != len(options.parts):
+        raise InputError("a part is named twice")
+    attributes, shards = [], []
+    for part in options.parts:
+        with EmbeddingReader(part) as reader:
+            attributes.append({**reader.attributes, "dim": reader.dim})
+            shards.append(str(reader.attributes.get("shard", "")))
+    _check_alike(options.parts, attributes)
+    _check_shards(options.parts, shards)
+    _check_keys(options.parts)
+    count = join(options.parts, options.output, attributes[0], in_turn=not any(shards))
+    console.info(f"merge: {count} rows from {len(options.parts)} parts -> {options.output}")
+    return count
+
+
+def join(parts: Sequence[Path], output: Path, attributes: dict[str, Any], *, in_turn: bool) -> int:
+    """Write the rows of all parts to one file, by position.
+
+    Args:
+        parts: embedding files whose positions ascend.
+        output: the file to write.
+        attributes: of one of the parts; carried over without `shard`.
+        in_turn: renumber positions so that each part follows the one before it.
+
+    Returns:
+        The number of rows.
+    """
+    carried = {name: value for name, value in attributes.items() if name not in ("shard", "dim")}
+    return write_embeddings(output, _blocks(parts, in_turn), int(attributes["dim"]), carried)
+
+
+def _blocks(parts: Sequence[Path], in_turn: bool) -> Iterator[Rows]:
+    places = [_positions(part, "positions") for part in parts]
+    lost = [_positions(part, "skipped_positions") for part in parts]
+    shifts = _shifts(places, lost) if in_turn else [0] * len(parts)
+    owner, row = _ordered(places, shifts)
+    for start in range(0, len(owner), BLOCK_ROWS):
+        yield _gather(
+            parts, shifts, owner[start : start + BLOCK_ROWS], row[start : start + BLOCK_ROWS]
+        )
+    yield _skipped(parts, lost, shifts)
+
+
+def _positions(part: Path, field: str) -> NDArray[np.int64]:
+    with EmbeddingReader(part) as reader:
+        end = reader.count if field == "positions" else reader.skipped_count
+        return reader.positions(field, 0, end)
+
+
+def _shifts(places: list[NDArray[np.int64]], lost: list[NDArray[np.int64]]) -> list[int]:
+    ends = [max([-1, *a[-1:], *b[-1:]]) + 1 for a, b in zip(places, lost, strict=True)]
+    return [int(shift) for shift in np.cumsum([0, *ends[:-1]])]
+
+
+def _ordered(
+    places: list[NDArray[np.int64]], shifts: list[int]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return, in position order, which part each row comes from and its row there."""
+    owner = np.repeat(np.arange(len(places), dtype=np.int32), [len(p) for p in places])
+    row = np.concatenate([np.arange(len(p)) for p in places])
+    place = np.concatenate([p + s for p, s in zip(places, shifts, strict=True)])
+    order = np.argsort(place, kind="stable")
+    if np.any(np.diff(place[order]) == 0):
+        raise InputError("the parts overlap: two rows have the same position among the inputs")
+    return owner[order], row[order]
+
+
+def _gather(
+    parts: Sequence[Path], shifts: list[int], owner: NDArray[np.int32], row: NDArray[np.int64]
+) -> Rows:
+    """Read one output block: from each part a run of consecutive rows, then interleaved."""
+    runs, places = [], []
+    for index in np.unique(owner):
+        mine = np.flatnonzero(owner == index)
+        with EmbeddingReader(parts[index]) as reader:
+            run = reader.block(int(row[mine[0]]), int(row[mine[-1]]) + 1)
+        runs.append(replace(run, positions=run.positions + shifts[index]))
+        places.append(mine)
+    order = np.argsort(np.concatenate(places), kind="stable")
+    return concatenate(runs, order)
+
+
+def concatenate(runs: Sequence[Rows], order: NDArray[np.intp]) -> Rows:
+    """Join rows and arrange them; skipped inputs are left out."""
+
+    def texts(name: str) -> list[str]:
+        joined = [text for run in runs for text in getattr(run, name)]
+        return [joined[place] for place in order]
+
+    def numbers(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(run, name) for run in runs])[order]
+
+    return Rows(
+        embeddings=numbers("embeddings"),
+        keys=texts("keys"),
+        identities=texts("identities"),
+        norms=numbers("norms"),
+        masked=numbers("masked"),
+        mask_type=texts("mask_type"),
+        positions=numbers("positions"),
+        skipped_keys=[],
+        skipped_reasons=[],
+        skipped_positions=np.empty(0, np.int64),
+    )
+
+
+def _skipped(parts: Sequence[Path], lost: list[NDArray[np.int64]], shifts: list[int]) -> Rows:
+    places = np.concatenate([p + s for p, s in zip(lost, shifts, strict=True)])
+    keys, reasons = [], []
+    for part in parts:
+        with EmbeddingReader(part) as reader:
+            keys += reader.texts("skipped_keys", 0, reader.skipped_count)
+            reasons += reader.texts("skipped_reasons", 0, reader.skipped_count)
+    order = np.argsort(places, kind="stable")
+    return replace(
+        Rows.empty(),
+        skipped_keys=[keys[place] for place in order],
+        skipped_reasons=[reasons[place] for place in order],
+        skipped_positions=places[order],
+    )
+
+
+def _check_alike(parts: list[Path], attributes: list[dict[str, Any]]) -> None:
+    for part, found in zip(parts[1:], attributes[1:], strict=True):
+        for name in (*COMMON_ATTRIBUTES, "dim"):
+            if str(found.get(name)) != str(attributes[0].get(name)):
+                raise InputError(
+                    f"{part}: {name} is {found.get(name)}, but {attributes[0].get(name)} in "
+                    f"{parts[0]}; their vectors cannot be compared"
+                )
+
+
+def _check_shards(parts: list[Path], shards: list[str]) -> None:
+    if not any(shards):
+        return
+    count = shards[0].partition("/")[2] or "0"
+    wanted = {f"{index}/{count}" for index in range(1, int(count) + 1)}
+    for part, shard in zip(parts, shards, strict=True):
+        if shard not in wanted:
+            kind = f"shard {shard}" if shard else "no shard"
+            raise InputError(f"{part}: is {kind} of this run of {count}, or given twice")
+        wanted.remove(shard)
+    if wanted:
+        raise InputError(f"shard {', '.join(sorted(wanted))} is missing among the parts")
+
+
+def _check_keys(parts: list[Path]) -> None:
+    seen: set[int] = set()
+    for part in parts:
+        with EmbeddingReader(part) as reader:
+            for key in reader.each_key():
+                if hash(key) in seen:
+                    raise InputError(f"{part}: key {key!r} appears twice among the parts")
+                seen.add(hash(key))

@@ -1,0 +1,77 @@
+"""What tests share: the bundled portraits, and the console script in a real process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mfrkit
+
+PHOTOS = Path(mfrkit.__file__).parent / "data" / "photos"
+
+
+@pytest.fixture
+def photos() -> Path:
+    """The folder of bundled public-domain portraits: 5 photos of 3 people."""
+    return PHOTOS
+
+
+@pytest.fixture
+def portrait() -> Path:
+    return PHOTOS / "eileen_collins" / "eileen_collins_0001.jpg"
+
+
+class Shell:
+    """Run `mfrkit` as a user does: in a process of its own, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program = str(Path(sys.executable).parent / "mfrkit")
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+    def __call__(self, *arguments, stdin=None, check=None, timeout=120):
+        run = subprocess.run(
+            [self.program, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check is not None:
+            assert run.returncode == check, run.stderr.decode()
+            assert b"Traceback" not in run.stderr, run.stderr.decode()
+        return run
+
+    def start(self, *arguments, **options):
+        """Start without waiting."""
+        return subprocess.Popen(
+            [self.program, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            | options,
+        )
+
+    def line(self, script, timeout=180):
+        """Run a shell line, with `mfrkit` on the path."""
+        path = f"{Path(self.program).parent}:{os.environ['PATH']}"
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", script],
+            cwd=self.folder,
+            env={**self.environment, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+
+
+@pytest.fixture
+def mfr(tmp_path: Path) -> Shell:
+    """The console script, run in a temporary working folder."""
+    return Shell(tmp_path)

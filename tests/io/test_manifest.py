@@ -1,0 +1,80 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfrkit.console import to_line
+from mfrkit.errors import InputError
+from mfrkit.io.manifest import Record, check_inside, parse_line
+
+FIELDS = {"schema": 1, "path": "Ada/Ada_0001.png", "source": "Ada/Ada_0001.jpg", "status": "ok"}
+
+
+def test_a_record_round_trips_with_unknown_fields():
+    given_fields = {**FIELDS, "align": {"score": 0.9}, "lab": ["x", 1]}
+    record = Record.from_json(given_fields, "here")
+    assert record.key == "Ada/Ada_0001"
+    assert record.identity == "Ada"
+    written = json.loads(to_line(record.to_json()))
+    assert written["align"] == {"score": 0.9}
+    assert written["lab"] == ["x", 1]
+    assert Record.from_json(written, "there") == record
+
+
+def test_the_root_of_a_stream_record_is_not_kept():
+    assert "root" not in Record.from_json({**FIELDS, "root": "/x"}, "here").to_json()
+
+
+def test_a_skipped_record_needs_only_a_key():
+    fields = {"key": "a", "path": None, "status": "skipped", "reason": "no face"}
+    record = Record.from_json(fields, "here")
+    assert (record.path, record.reason, record.status) == (None, "no face", "skipped")
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../secret.png", "a/../../b.png", "a\0b.png", ".."]
+)
+def test_paths_that_leave_the_root_are_refused(path):
+    with pytest.raises(InputError, match="leaves its folder"):
+        check_inside(path, "m.jsonl, line 1")
+    with pytest.raises(InputError, match="m.jsonl, line 1"):
+        Record.from_json({**FIELDS, "path": path}, "m.jsonl, line 1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": 2}, "schema 2"),
+        ({"path": 5}, "path must be text"),
+        ({"path": None}, "a record needs a path or a key"),
+        ({"status": "maybe"}, "status 'maybe'"),
+        ({"key": "k", "path": None}, "makes no sense"),
+    ],
+)
+def test_malformed_records_say_what_is_wrong(change, message):
+    with pytest.raises(InputError, match=message):
+        Record.from_json({**FIELDS, **change}, "m.jsonl, line 3")
+
+
+@given(st.binary(max_size=60))
+def test_any_line_parses_or_is_an_input_error(line):
+    try:
+        assert isinstance(parse_line(line, "x"), dict)
+    except InputError as error:
+        assert str(error).startswith("x: ")
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda s: "\0" not in s))
+def test_any_name_survives_the_round_trip(name):
+    """Names with line feeds, quotes and letters of any script."""
+    record = Record(key="k/" + name.replace("/", "_"), path="k/x.png", source=name)
+    line = to_line(record.to_json())
+    assert "\n" not in line
+    assert json.loads(line.encode())["source"] == name
+
+
+def test_a_name_that_is_not_utf8_survives():
+    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    line = to_line({"path": name}).encode()
+    assert json.loads(line)["path"] == name

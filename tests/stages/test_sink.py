@@ -1,0 +1,194 @@
+import json
+
+import pytest
+
+from mfrkit.config import RunOptions, Shard
+from mfrkit.console import Console
+from mfrkit.errors import InputError, PartialError
+from mfrkit.io.manifest import Record
+from mfrkit.io.source import open_source
+from mfrkit.stages.run import run_stage
+from mfrkit.stages.sink import RecordSink
+
+RECIPE = {"size": 112}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in "abcdef":
+        (folder / f"{name}.jpg").write_bytes(name.encode())
+    return folder
+
+
+def copier(output, *, stop_after=None, skip=(), twice=()):
+    """A stage that copies files: enough to see what the driver does."""
+
+    def process(items):
+        for number, item in enumerate(items):
+            if stop_after is not None and number == stop_after:
+                raise KeyboardInterrupt
+            if item.path is None or item.record.key in skip:
+                yield [item.record.skipped("not wanted: this one")]
+                continue
+            faces = 2 if item.record.key in twice else 1
+            records = []
+            for face in range(faces):
+                name = f"{item.record.key}{face or ''}.png"
+                (output / name).write_bytes(item.path.read_bytes())
+                records.append(Record(name[:-4], name, item.record.source))
+            yield records
+
+    return lambda: process
+
+
+def run(photos, output, *, recipe=RECIPE, run_options=None, **behaviour):
+    options = run_options or RunOptions()
+    return run_stage(
+        "copy", str(photos), output, recipe, options, Console(-1), copier(output, **behaviour)
+    )
+
+
+def keys(output, name="manifest.jsonl"):
+    return [json.loads(line)["key"] for line in (output / name).read_text().splitlines()]
+
+
+def test_every_input_is_in_the_manifest_and_on_stdout(photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    tally = run(photos, out, skip=("c",))
+    assert (tally.written, dict(tally.reasons)) == (5, {"not wanted": 1})
+    assert keys(out) == list("abcdef")
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [p["key"] for p in printed] == list("abcdef")
+    assert {p["root"] for p in printed} == {str(out.resolve())}
+    assert json.loads((out / "run.json").read_text())["options"] == RECIPE
+    assert not list(out.glob(".*part"))
+
+
+@pytest.mark.parametrize("stop", range(1, 6))
+@pytest.mark.parametrize("twice", [(), ("b", "e")])
+def test_an_interrupted_run_resumes_to_the_same_manifest(photos, tmp_path, stop, twice, capsys):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(photos, whole, twice=twice)
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, out, stop_after=stop, twice=twice)
+    assert not (out / "manifest.jsonl").exists()
+    capsys.readouterr()
+    run(photos, out, run_options=RunOptions(resume=True), twice=twice)
+    assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
+    printed = [json.loads(line)["key"] for line in capsys.readouterr().out.splitlines()]
+    assert printed == keys(whole)  # a pipeline downstream sees the finished records too
+
+
+@pytest.mark.parametrize("cut", [1, 20, 90])
+def test_a_part_file_cut_within_a_line_resumes(photos, tmp_path, cut):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(photos, whole, twice=("c",))
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, out, stop_after=4, twice=("c",))
+    part = out / ".manifest.jsonl.part"
+    part.write_bytes(part.read_bytes()[:-cut])
+    run(photos, out, run_options=RunOptions(resume=True), twice=("c",))
+    assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
+
+
+def test_a_finished_run_is_refused_resumed_and_replaced(photos, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out)
+    with pytest.raises(InputError, match="finished run; --force"):
+        run(photos, out)
+    assert run(photos, out, run_options=RunOptions(resume=True)).written == 6
+    (photos / "f.jpg").unlink()
+    run(photos, out, run_options=RunOptions(force=True))
+    assert keys(out) == list("abcde")
+    assert not (out / "f.png").exists(), "--force must not leave results of inputs that are gone"
+
+
+def test_an_unfinished_run_is_refused_without_a_word_from_the_user(photos, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, out, stop_after=2)
+    with pytest.raises(InputError, match="--resume continues it"):
+        run(photos, out)
+
+
+def test_resume_refuses_other_options_and_other_inputs(photos, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, out, stop_after=3)
+    with pytest.raises(InputError, match="size=112, not 224"):
+        run(photos, out, recipe={"size": 224}, run_options=RunOptions(resume=True))
+    (photos / "a.jpg").unlink()
+    with pytest.raises(InputError, match="the inputs changed"):
+        run(photos, out, run_options=RunOptions(resume=True))
+
+
+def test_a_users_folder_is_not_written_into(photos, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="not empty"):
+        run(photos, mine)
+    run(photos, mine, run_options=RunOptions(force=True))
+    assert (mine / "thesis.tex").read_text() == "x"
+
+
+def test_results_of_another_command_are_refused(photos, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out)
+    with pytest.raises(InputError, match="results of mfrkit copy"):
+        with RecordSink(out, "align", {}, RunOptions(resume=True), Console(-1)):
+            pass
+
+
+def test_source_and_output_must_differ(photos):
+    with pytest.raises(InputError, match="source too"):
+        run(photos, photos)
+
+
+def test_an_empty_folder_is_an_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no pictures found"):
+        run(tmp_path / "empty", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards_share_a_folder_and_read_as_one(photos, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    run(photos, whole)
+    for index in (3, 1, 2):
+        run(photos, out, run_options=RunOptions(shard=Shard(index, 3)))
+    assert keys(out, "manifest-1-of-3.jsonl") == ["a", "d"]
+    joined = [item.record for item in open_source(str(out))]
+    assert joined == [item.record for item in open_source(str(whole))]
+
+
+@pytest.mark.parametrize(
+    ("limit", "skip", "fails"),
+    [
+        (None, "abcde", False),
+        (None, "abcdef", True),
+        (0.2, "a", False),
+        (0.1, "a", True),
+        (0.0, "a", True),
+        (1.0, "abcdef", False),
+    ],
+)
+def test_too_many_skipped_inputs_fail_the_finished_run(photos, tmp_path, limit, skip, fails):
+    out = tmp_path / "out"
+    options = RunOptions(max_skipped=limit)
+    if fails:
+        with pytest.raises(PartialError):
+            run(photos, out, run_options=options, skip=tuple(skip))
+    else:
+        run(photos, out, run_options=options, skip=tuple(skip))
+    assert keys(out) == list("abcdef")
+
+
+def test_dry_run_touches_nothing(photos, tmp_path, capsys):
+    options = RunOptions(dry_run=True)
+    out = tmp_path / "out"
+    run_stage("copy", str(photos), out, RECIPE, options, Console(), copier(out))
+    assert not out.exists()
+    assert "would copy 6 inputs" in capsys.readouterr().err

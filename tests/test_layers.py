@@ -1,0 +1,98 @@
+"""The house rules of style that a linter does not know."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mfrkit
+
+PACKAGE = Path(mfrkit.__file__).parent
+MAY_IMPORT = {
+    "cli": {"stages"},
+    "stages": {"methods", "models", "losses", "metrics", "faces", "io"},
+    "methods": {"models", "losses", "faces"},
+    "models": {"io"},
+    "faces": {"io"},
+    "losses": set(),
+    "metrics": set(),
+    "io": set(),
+    "data": set(),
+}
+LEAVES = {"errors", "config", "console", "__version__"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported_layers(tree: ast.AST) -> Iterator[str]:
+    """Yield the second part of every absolute import of the package, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("mfrkit."))
+
+
+def layer_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    layer = layer_of(path)
+    if layer:
+        allowed = MAY_IMPORT[layer] | LEAVES | {layer}
+        extra = set(imported_layers(ast.parse(path.read_text()))) - allowed
+        assert not extra, f"{path.name} ({layer}) must not import {sorted(extra)}"
+
+
+def test_imported_layers_sees_imports_inside_functions():
+    code = "def f():\n    from mfrkit.stages.align import align\n    import mfrkit.io.files\n"
+    assert set(imported_layers(ast.parse(code))) == {"stages", "io"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_modules_and_functions_stay_small(path):
+    text = path.read_text()
+    limit = 90 if layer_of(path) == "cli" and path.name != "__init__.py" else 250
+    assert len(text.splitlines()) <= limit
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node, clean=False) or ""
+            length = node.end_lineno - node.lineno + 1 - len(docstring.splitlines())
+            assert length <= 60, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_functions_are_fully_annotated(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            bare = [
+                a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")
+            ]
+            assert node.returns is not None, f"{node.name}: no return annotation"
+            assert not bare, f"{node.name}: {bare} have no annotation"
+
+
+HEAVY = ("torch", "h5py", "cv2", "numpy", "matplotlib", "kornia", "rich")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["align", "--help"], ["--version"]])
+def test_help_does_not_load_heavy_libraries(arguments):
+    code = (
+        "import sys; from mfrkit.cli import main; sys.argv[1:] = sys.argv[1:]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"sys.exit(','.join(m for m in {HEAVY!r} if m in sys.modules))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout
