@@ -45,6 +45,9 @@ class Shard:
         """Whether the input at this zero-based position belongs to the part."""
         return position % self.count == self.index - 1
 
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
     @property
     def suffix(self) -> str:
         """What distinguishes this part's files: empty when there is one part only."""

@@ -71,6 +71,17 @@ class Shell:
         )
 
 
+@pytest.fixture(scope="session")
+def worked(tmp_path_factory) -> Shell:
+    """A working folder in which the short lines of the README have been run on the portraits."""
+    mfr = Shell(tmp_path_factory.mktemp("worked"))
+    mfr("align", PHOTOS, check=0)
+    mfr("synth-mask", "--seed", "7", check=0)
+    mfr("embed", check=0)
+    mfr("embed", "masked", "-o", "masked.h5", check=0)
+    return mfr
+
+
 @pytest.fixture
 def mfr(tmp_path: Path) -> Shell:
     """The console script, run in a temporary working folder."""

@@ -6,24 +6,27 @@ from typing import Annotated
 import typer
 
 from mfrkit.cli.options import Force, Json, default_input
-from mfrkit.errors import InputError
 
 
 def evaluate(
     ctx: typer.Context,
-    pairs: Annotated[Path, typer.Argument(help="Pair list: LFW, MFR2, `a b 0|1`, CALFW or CSV.")],
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="Pair list: LFW, MFR2, `a b 0|1`, CALFW or CSV.")
+    ],
     embeddings: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[EMB]...", help="One HDF5 file per system.", show_default="embeddings.h5"
+            metavar="EMB", help="One HDF5 file per system.", show_default="embeddings.h5"
         ),
     ] = None,
     probes: Annotated[
         list[Path] | None,
-        typer.Option(help="Look up second images in this file; one for all EMB, or one each."),
+        typer.Option(
+            metavar="FILE", help="Look up second images in this file; one for all EMB, or one each."
+        ),
     ] = None,
     missing: Annotated[
-        str, typer.Option(help="Images without embedding: error, reject or drop.")
+        str, typer.Option(metavar="POLICY", help="Images without embedding: error, reject or drop.")
     ] = "error",
     far: Annotated[
         str, typer.Option(metavar="FAR,...", help="Report the TAR at these FARs.")
@@ -31,13 +34,20 @@ def evaluate(
     names: Annotated[str, typer.Option(metavar="NAME,...", help="What to call each system.")] = "",
     json: Json = False,
     scores: Annotated[
-        Path | None, typer.Option(help="Write every pair's score to this TSV file.")
+        Path | None, typer.Option(metavar="FILE", help="Write every pair's score to this TSV file.")
     ] = None,
     plot: Annotated[
         list[Path] | None,
-        typer.Option(help="Draw DET curve and histograms: a .png, .svg or .pdf file."),
+        typer.Option(
+            metavar="FILE", help="Draw DET curve and histograms: a .png, .svg or .pdf file."
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write one HTML page.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")
+    ] = None,
+    picture: Annotated[
+        list[Path] | None, typer.Option(metavar="PNG", help="Show this on the page too.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Measure how well embeddings tell the people of a pair list apart.
@@ -47,11 +57,9 @@ def evaluate(
     embedding is an error; --missing reject counts its pairs as failed comparisons and
     --missing drop leaves them out.
 
-    \b
-    Example:
-      mfrkit eval pairs.txt clean.h5 --probes masked.h5 --plot det.png --scores scores.tsv
+    Example: mfrkit eval pairs.txt clean.h5 --probes masked.h5 --plot det.png --scores scores.tsv
     """
-    from mfrkit.stages.evaluate import EvalOptions
+    from mfrkit.stages.eval_options import EvalOptions, parse_rates
     from mfrkit.stages.evaluate import evaluate as run
 
     default = [] if embeddings else [default_input(None, "embeddings.h5", "mfrkit embed")]
@@ -66,22 +74,7 @@ def evaluate(
         scores=scores,
         plots=tuple(plot or ()),
         report=report,
+        pictures=tuple(picture or ()),
         force=force,
     )
     run(options, ctx.obj)
-
-
-def parse_rates(text: str) -> tuple[float, ...]:
-    """Read a comma-separated list of error rates.
-
-    Raises:
-        InputError: not numbers.
-
-    Example:
-        >>> parse_rates("1e-2, 0.001")
-        (0.01, 0.001)
-    """
-    try:
-        return tuple(float(rate) for rate in text.split(",") if rate.strip())
-    except ValueError as error:
-        raise InputError(f"--far {text!r}: expected numbers such as 1e-2,1e-3") from error

@@ -7,7 +7,6 @@ BGR never leaves this file.
 """
 
 import io
-import os
 from pathlib import Path
 
 import cv2
@@ -18,10 +17,6 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from mfrkit.errors import ImageError
 from mfrkit.io.files import write_whole
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"}
-    | {".tif", ".tiff", ".ppm", ".pgm", ".avif"}
-)
 # Enough for a 200-megapixel phone; beyond it a small file can ask for gigabytes of memory.
 MAX_PIXELS = 200_000_000
 Image.MAX_IMAGE_PIXELS = None  # our own limit replaces Pillow's, which warns as well as refuses
@@ -142,14 +137,3 @@ def encode_image(image: NDArray[np.uint8], suffix: str, *, quality: int = 95) ->
 def write_image(path: Path, image: NDArray[np.uint8], *, quality: int = 95) -> None:
     """Encode a picture by its suffix and write it whole; see `encode_image`."""
     write_whole(path, encode_image(image, path.suffix, quality=quality))
-
-
-def strip_suffix(name: str) -> str:
-    """Drop an image suffix, and nothing else, from a name: the key of that picture.
-
-    Example:
-        >>> strip_suffix("J.Lo/J.Lo_0001.jpg"), strip_suffix("J.Lo")
-        ('J.Lo/J.Lo_0001', 'J.Lo')
-    """
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in IMAGE_SUFFIXES else name

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mfrkit.errors import InputError
+from mfrkit.io.names import strip_suffix
 
 SCHEMA = 1
 MANIFEST = "manifest.jsonl"
@@ -75,7 +76,7 @@ class Record:
         if fields.get("schema", SCHEMA) != SCHEMA:
             raise InputError(f"{where}: schema {fields['schema']!r}, this version reads {SCHEMA}")
         path = _text(fields, "path", where)
-        key = _text(fields, "key", where) or strip_key(path or "")
+        key = _text(fields, "key", where) or strip_suffix(path or "")
         if not key:
             raise InputError(f"{where}: a record needs a path or a key")
         if path is not None:
@@ -108,13 +109,6 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InputError(f"{where}: expected a JSON object, got {type(fields).__name__}")
     return fields
-
-
-def strip_key(path: str) -> str:
-    """Return the key of a relative path: the path without its image suffix."""
-    from mfrkit.io.images import strip_suffix  # keeps this module free of OpenCV until needed
-
-    return strip_suffix(path)
 
 
 def identity_of(key: str) -> str | None:

@@ -4,46 +4,19 @@ Inputs come one by one, in an order that depends on their names alone, so that m
 grow with their number and every rerun sees the same positions.
 """
 
-import itertools
 import os
 import re
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
 
 from mfrkit.errors import InputError
-from mfrkit.io.images import IMAGE_SUFFIXES, strip_suffix
-from mfrkit.io.manifest import MANIFEST, Record, identity_of, parse_line
+from mfrkit.io.item import Item, Source
+from mfrkit.io.manifest import MANIFEST, Record, identity_of
+from mfrkit.io.names import is_picture, strip_suffix
+from mfrkit.io.record_source import ManifestSource, StreamSource
 
 _SHARD_MANIFEST = re.compile(r"manifest-(\d+)-of-(\d+)\.jsonl")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One input.
-
-    Attributes:
-        position: zero-based place among all inputs, the same in every shard.
-        record: what is known of it; skipped if an earlier stage already gave it up.
-        path: the picture to read; None for a skipped record.
-    """
-
-    position: int
-    record: Record
-    path: Path | None
-
-
-class Source(Protocol):
-    """A stream of inputs."""
-
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the inputs in order."""
-
-    def count(self) -> int | None:
-        """Return how many there are, or None if only reading them would tell."""
 
 
 def open_source(text: str, *, exclude: Path | None = None) -> Source:
@@ -123,87 +96,9 @@ class FolderSource:
                 yield from self._walk(
                     os.path.join(folder, name), f"{prefix}{name}/", (*above, real)
                 )
-            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            elif is_picture(name):
                 first = keys.setdefault(strip_suffix(name), name)
                 yield prefix + name, None if first == name else prefix + first
-
-
-class ManifestSource:
-    """The records of one manifest, or of a complete set of shard manifests, in input order."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the records.
-
-        Raises:
-            InputError: a damaged line or a repeated key, with its file and line.
-        """
-        with ExitStack() as stack:
-            files = [stack.enter_context(path.open("rb")) for path in self.paths]
-            yield from _items(_round_robin(files, self.paths))
-
-    def count(self) -> int:
-        """Count the lines."""
-        total = 0
-        for path in self.paths:
-            with path.open("rb") as file:
-                total += sum(1 for _ in file)
-        return total
-
-
-class StreamSource:
-    """Records on standard input, each with the `root` its path is relative to."""
-
-    def __iter__(self) -> Iterator[Item]:
-        """Yield records as they arrive.
-
-        Raises:
-            InputError: standard input is a terminal, or a line is no record.
-        """
-        if sys.stdin.isatty():
-            raise InputError("-: expected records on standard input, for example from mfrkit align")
-        lines = enumerate(iter(sys.stdin.buffer.readline, b""), start=1)
-        yield from _items(_Line(f"standard input, line {n}", text, None) for n, text in lines)
-
-    def count(self) -> None:
-        """Return None: the end is not known before it comes."""
-
-
-class _Line(NamedTuple):
-    """One line of a manifest; `root` is None where each record names its own."""
-
-    where: str
-    text: bytes
-    root: Path | None
-
-
-def _items(lines: Iterable[_Line]) -> Iterator[Item]:
-    seen: set[int] = set()  # hashes: a million keys as text would be a few hundred megabytes
-    position = 0
-    for where, text, folder in lines:
-        if not text.strip():
-            continue
-        fields = parse_line(text, where)
-        record = Record.from_json(fields, where)
-        root = Path(str(fields.get("root", ""))) if folder is None else folder
-        if hash(record.key) in seen:
-            raise InputError(f"{where}: key {record.key!r} appears twice")
-        seen.add(hash(record.key))
-        yield Item(position, record, None if record.path is None else root / record.path)
-        position += 1
-
-
-def _round_robin(files: list[BinaryIO], paths: list[Path]) -> Iterator[_Line]:
-    """Interleave shard manifests: line k of shard i of N is input (k - 1) * N + i."""
-    for number in itertools.count(1):
-        lines = [file.readline() for file in files]
-        if not any(lines):
-            return
-        for text, path in zip(lines, paths, strict=True):
-            if text:
-                yield _Line(f"{path}, line {number}", text, path.parent)
 
 
 def _manifests(folder: Path) -> list[Path]:

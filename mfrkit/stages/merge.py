@@ -59,7 +59,8 @@ def merge(options: MergeOptions, console: Console) -> int:
     _check_alike(options.parts, attributes)
     _check_shards(options.parts, shards)
     _check_keys(options.parts)
-    count = join(options.parts, options.output, attributes[0], in_turn=not any(shards))
+    common = {name: value for name, value in attributes[0].items() if name != "shard"}
+    count = join(options.parts, options.output, common, in_turn=not any(shards))
     console.info(f"merge: {count} rows from {len(options.parts)} parts -> {options.output}")
     return count
 
@@ -70,17 +71,19 @@ def join(parts: Sequence[Path], output: Path, attributes: dict[str, Any], *, in_
     Args:
         parts: embedding files whose positions ascend.
         output: the file to write.
-        attributes: of one of the parts; carried over without `shard`.
+        attributes: root attributes of the result, and its `dim`.
         in_turn: renumber positions so that each part follows the one before it.
 
     Returns:
         The number of rows.
     """
-    carried = {name: value for name, value in attributes.items() if name not in ("shard", "dim")}
+    carried = {name: value for name, value in attributes.items() if name != "dim"}
     return write_embeddings(output, _blocks(parts, in_turn), int(attributes["dim"]), carried)
 
 
 def _blocks(parts: Sequence[Path], in_turn: bool) -> Iterator[Rows]:
+    if not parts:
+        return
     places = [_positions(part, "positions") for part in parts]
     lost = [_positions(part, "skipped_positions") for part in parts]
     shifts = _shifts(places, lost) if in_turn else [0] * len(parts)

@@ -18,7 +18,8 @@ from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import Rows, write_embeddings
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import write_whole
-from mfrkit.io.source import Item
+from mfrkit.io.item import Item
+from mfrkit.stages.sink import Tally
 
 PIECE_INPUTS = 4096
 
@@ -71,14 +72,20 @@ class PieceStore:
                 )
         yield from inputs
 
-    def count_done(self) -> int:
-        """Return how many inputs the pieces cover."""
-        return sum(1 for _ in self._done())
+    def tally(self) -> Tally:
+        """Count the inputs the pieces cover."""
+        tally = Tally()
+        for path in self.paths:
+            with EmbeddingReader(path) as piece:
+                tally.written += piece.count
+                for reason in piece.texts("skipped_reasons", 0, piece.skipped_count):
+                    tally.add_skipped(reason)
+        return tally
 
-    def add(self, rows: Rows, dim: int) -> None:
+    def add(self, rows: Rows) -> None:
         """Write one more piece."""
         path = self.folder / f"piece-{len(self.paths):06d}.h5"
-        write_embeddings(path, [rows], dim, self._attributes)
+        write_embeddings(path, [rows], rows.embeddings.shape[1], self._attributes)
         self.paths.append(path)
 
     def remove(self) -> None:

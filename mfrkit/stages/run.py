@@ -8,8 +8,9 @@ from typing import Any
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError, PartialError
+from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import Record
-from mfrkit.io.source import Item, Source, open_source
+from mfrkit.io.source import open_source
 from mfrkit.stages.sink import RecordSink, Tally
 
 Process = Callable[[Iterable[Item]], Iterator[list[Record]]]

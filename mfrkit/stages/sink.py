@@ -20,8 +20,8 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError
 from mfrkit.io.files import temporary_name, write_whole
+from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, manifest_path, parse_line
-from mfrkit.io.source import Item
 
 
 @dataclass
@@ -36,7 +36,11 @@ class Tally:
         if record.status == "ok":
             self.written += 1
         else:
-            self.reasons[_kind(record.reason or "unknown")] += 1
+            self.add_skipped(record.reason or "unknown")
+
+    def add_skipped(self, reason: str) -> None:
+        """Count an input that gave nothing, under the kind of its reason."""
+        self.reasons[_kind(reason)] += 1
 
     @property
     def skipped(self) -> int:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mfrkit.errors import ImageError
-from mfrkit.io.images import decode_image, encode_image, read_image, strip_suffix, write_image
+from mfrkit.io.images import decode_image, encode_image, read_image, write_image
 
 RNG = np.random.default_rng(7)
 # Smooth, so that JPEG keeps it within a few grey levels.
@@ -175,9 +175,3 @@ def test_encoding_is_deterministic_and_refuses_other_suffixes():
     assert encode_image(PICTURE, ".png") == encode_image(PICTURE.copy(), ".png")
     with pytest.raises(ImageError, match=r"\.tga"):
         encode_image(PICTURE, ".tga")
-
-
-def test_strip_suffix_knows_image_suffixes_only():
-    assert strip_suffix("a/b.JPEG") == "a/b"
-    assert strip_suffix("a/J.Lo") == "a/J.Lo"
-    assert strip_suffix("v1.2/photo.face2.png") == "v1.2/photo.face2"

@@ -137,9 +137,9 @@ def test_a_users_folder_is_not_written_into(photos, tmp_path):
 def test_results_of_another_command_are_refused(photos, tmp_path):
     out = tmp_path / "out"
     run(photos, out)
-    with pytest.raises(InputError, match="results of mfrkit copy"):
-        with RecordSink(out, "align", {}, RunOptions(resume=True), Console(-1)):
-            pass
+    sink = RecordSink(out, "align", {}, RunOptions(resume=True), Console(-1))
+    with pytest.raises(InputError, match="results of mfrkit copy"), sink:
+        pass
 
 
 def test_source_and_output_must_differ(photos):

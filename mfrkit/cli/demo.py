@@ -1,0 +1,43 @@
+"""mfrkit demo."""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfrkit.cli.options import Force
+
+
+def demo(
+    ctx: typer.Context,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("demo"),
+    force: Force = False,
+) -> None:
+    """Run the whole chain on the bundled portraits, in about a minute.
+
+    Prints each command before it runs, so that you can repeat them one by one; ends with a contact
+    sheet, the score of every pair, and an HTML report.
+    """
+    from mfrkit.cli import app
+    from mfrkit.stages import demo as stage
+
+    console = ctx.obj
+    stage.prepare(output, force=force)
+    for arguments in stage.commands(output):
+        if arguments[0] == "eval":
+            stage.draw_sheet(output)
+        console.info(f"$ {stage.as_typed(arguments)}")
+        # The records of the per-image stages are for pipelines; here only the tables count.
+        records = arguments[0] != "eval"
+        with contextlib.redirect_stdout(io.StringIO()) if records else contextlib.nullcontext():
+            code = app([*_flags(console.verbosity), *arguments], standalone_mode=False)
+        if code:
+            raise typer.Exit(code)
+    stage.show_pairs(output, console)
+    console.info(f"look at {output / 'sheet.png'} and open {output / 'report.html'}")
+
+
+def _flags(verbosity: int) -> list[str]:
+    return {-1: ["--quiet"], 1: ["--verbose"]}.get(verbosity, [])

@@ -1,0 +1,1 @@
+"""Files that ship with the package: `weights/` (model files) and `photos/` (portraits)."""

@@ -1,0 +1,66 @@
+"""What a painter is given and what it gives back, and the hills reliefs are made of."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mfrkit.faces.mask_noise import NoiseTiles
+from mfrkit.faces.mask_outline import Fields
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The pixels of b faces as seen by a painter.
+
+    Attributes:
+        x, y: (b, h, w) in the mask's frame, face units.
+        arc: (b, h, w) distance from the mid-line along the cloth, signed.
+        edge: (b, h, w) distance inside the outline.
+        waves: (b, h, w) unit-variance smooth noise, this mask's wrinkles.
+        pixel: (b, 1, 1) size of a pixel in face units.
+        look: Per-face columns, each (b, 1, 1).
+        texture: Texture name of each face.
+        tiles: Noise to draw prints from.
+    """
+
+    x: Tensor
+    y: Tensor
+    arc: Tensor
+    edge: Tensor
+    waves: Tensor
+    pixel: Tensor
+    look: Fields
+    texture: tuple[str, ...]
+    tiles: NoiseTiles
+
+
+@dataclass(frozen=True)
+class Paint:
+    """A painted surface.
+
+    Attributes:
+        tone: (b, h, w) factor on the colour.
+        height: (b, h, w) relief in face units.
+        accent: (b, h, w) share of the second colour, or None for a plain cloth.
+        opacity: (b, h, w) in [0, 1], or None for opaque.
+        gloss: (b, h, w) brightness of reflections, or None for matt.
+    """
+
+    tone: Tensor
+    height: Tensor
+    accent: Tensor | None = None
+    opacity: Tensor | None = None
+    gloss: Tensor | None = None
+
+
+def bump(x: Tensor, center: Tensor | float, radius: Tensor | float) -> Tensor:
+    """Return a hill of height 1 that is 0 beyond `radius`, smooth."""
+    t = (x - center) / radius
+    t = (1 - t * t).clamp(min=0)
+    return t * t
+
+
+def groove(field: Tensor, at: float, radius: float, pixel: Tensor) -> Tensor:
+    """Return a hill along a level line of a field, never narrower than a pixel and a half."""
+    return bump(field, at, torch.clamp(pixel * 1.5, min=radius))

@@ -1,0 +1,196 @@
+"""The mask renderer: faces in, masked faces and mask regions out, one batched torch program.
+
+Drawing is four steps: place the mean face on the five points, find where every pixel lies on the
+curved sheet a mask is drawn on, evaluate the kind's outline and surface there, light it as the face
+is lit and lay it over the picture. Randomness lives in the specs alone.
+
+The bytes of a result depend on its own face, points and spec: pixel arithmetic is restricted to
+exactly rounded operations and small per-face numbers are float64, so neither batch nor thread can
+change a value.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mfrkit.errors import ShapeError
+from mfrkit.faces.mask_catalog import BARE
+from mfrkit.faces.mask_columns import mask_columns
+from mfrkit.faces.mask_draw import TOP, draw_layer
+from mfrkit.faces.mask_kinds import KINDS
+from mfrkit.faces.mask_light import read_patches
+from mfrkit.faces.mask_noise import NoiseTiles
+from mfrkit.faces.mask_outline import Fields
+from mfrkit.faces.mask_pose import Pose, fit_pose
+from mfrkit.faces.mask_spec import MaskSpec
+from mfrkit.faces.mask_surface import bounding_box
+
+_CHUNK = 32  # faces drawn at once: their planes stay in the cache
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Masked faces and where their masks are.
+
+    Attributes:
+        masked: (B, 3, H, W) float32 RGB in [0, 1].
+        region: (B, 1, H, W) float32 in [0, 1], how much of each pixel the mask covers.
+    """
+
+    masked: Tensor
+    region: Tensor
+
+    def polygons(self) -> list[NDArray[np.int32]]:
+        """Return each mask's outline, see `outline_polygon`."""
+        return [outline_polygon(plane) for plane in self.region[:, 0].cpu().numpy()]
+
+
+class MaskRenderer(nn.Module):
+    """Draw masks on faces, any mixture of kinds in one batch, any picture size.
+
+    Gradients reach the faces through what the masks leave uncovered; light and cast are read off
+    the faces as constants.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tiles = NoiseTiles()
+
+    def forward(self, faces: Tensor, points: Tensor, specs: Sequence[MaskSpec]) -> Rendered:
+        """Render one mask per face.
+
+        Convention:
+            Points are (x, y) in the crop's pixels, pixel centres at integers; for a crop aligned
+            without landmarks, the template's own five points.
+
+        Args:
+            faces: (B, 3, H, W) float32 RGB in [0, 1]; never written to.
+            points: (B, 5, 2) image-left eye, image-right eye, nose tip, mouth corners.
+            specs: B masks; "none" leaves its face as it is.
+
+        Returns:
+            New tensors on the faces' device. A pixel whose region is 0 equals the input's exactly
+            unless a mask's edge is near: the contact shadow reaches a tenth of the eye distance
+            from it, up to a third on the near side of a turned head.
+
+        Raises:
+            ShapeError: the three do not fit together.
+            InputError: a point is not finite, or the points of a face coincide.
+
+        Example:
+            >>> from mfrkit.faces.mask_options import MaskOptions
+            >>> from mfrkit.faces.mask_sampling import sample_spec
+            >>> points = torch.tensor([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]])
+            >>> spec = sample_spec(7, "ann", MaskOptions())
+            >>> drawn = MaskRenderer()(torch.full((1, 3, 112, 112), 0.5), points, [spec])
+            >>> tuple(drawn.masked.shape), 0.2 < float(drawn.region.mean()) < 0.45
+            ((1, 3, 112, 112), True)
+        """
+        _check(faces, points, specs)
+        masked, region = faces.clone(), torch.zeros_like(faces[:, :1], requires_grad=False)
+        worn = [i for i, spec in enumerate(specs) if spec.kind != BARE]
+        worn.sort(key=lambda i: specs[i].kind)  # faces of one kind are drawn together
+        if not worn:
+            return Rendered(masked, region)
+        chosen = [specs[i] for i in worn]
+        pose = fit_pose(points[worn].detach().cpu().numpy())
+        patches = read_patches(faces, worn, pose)
+        look = _to_tensors(mask_columns(chosen, pose, patches), faces.device)
+        for part in _runs(chosen):
+            rows, columns = _box(chosen[part.start].kind, pose[part], faces)
+            if min(rows.stop - rows.start, columns.stop - columns.start) < 2:
+                continue  # these faces lie outside their pictures
+            with torch.no_grad():
+                fields = {name: column[part] for name, column in look.items()}
+                layer = draw_layer(chosen[part], fields, self.tiles, rows, columns)
+            index = torch.tensor(worn[part], device=faces.device)
+            under = faces[:, :, rows, columns].index_select(0, index)
+            keep = (1 - layer.alpha) * layer.shade
+            shown = under * keep[:, None] + layer.color * layer.alpha[:, None]
+            masked[index, :, rows, columns] = shown
+            region[index, 0, rows, columns] = layer.alpha
+        return Rendered(masked, region)
+
+
+def to_uint8(faces: Tensor) -> Tensor:
+    """Round RGB in [0, 1] to uint8, halves upwards, values beyond the ends to the ends.
+
+    Args:
+        faces: Any shape, float32.
+
+    Returns:
+        Same shape, uint8.
+
+    Example:
+        >>> to_uint8(torch.tensor([-0.1, 0.5, 1.0])).tolist()
+        [0, 128, 255]
+    """
+    return (faces.detach() * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8)
+
+
+def outline_polygon(region: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Trace where a region crosses one half, the largest piece of it.
+
+    Args:
+        region: (H, W) in [0, 1].
+
+    Returns:
+        (N, 2) int32, (x, y) of pixel centres round the mask; (0, 2) if nothing is covered.
+
+    Example:
+        >>> square = np.zeros((8, 8), np.float32)
+        >>> square[2:5, 3:6] = 1
+        >>> sorted(map(tuple, outline_polygon(square).tolist()))
+        [(3, 2), (3, 4), (5, 2), (5, 4)]
+    """
+    inside = (region > 0.5).astype(np.uint8)
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return np.zeros((0, 2), np.int32)
+    largest = max(contours, key=cv2.contourArea)
+    return np.asarray(cv2.approxPolyDP(largest, 0.6, True)[:, 0], dtype=np.int32)
+
+
+def _runs(specs: list[MaskSpec]) -> Iterator[slice]:
+    """Yield slices of specs sorted by kind: one kind each, at most a chunk long."""
+    start = 0
+    for _, group in groupby(specs, key=lambda spec: spec.kind):
+        stop = start + len(list(group))
+        for low in range(start, stop, _CHUNK):
+            yield slice(low, min(low + _CHUNK, stop))
+        start = stop
+
+
+def _box(kind: str, pose: Pose, faces: Tensor) -> tuple[slice, slice]:
+    """Return the pixels to draw: those of the head, unless the kind reaches past it.
+
+    What is drawn must lie within the box whichever faces share it, or they would change each other.
+    """
+    height, width = faces.shape[-2:]
+    if KINDS[kind].shape.cut == "head":
+        return bounding_box(pose, TOP, (height, width))
+    return slice(0, height), slice(0, width)
+
+
+def _to_tensors(columns: dict[str, NDArray[np.float64]], device: torch.device) -> Fields:
+    """Send float64 columns (B,) to the device in one copy, as (B, 1, 1) float32."""
+    table = torch.as_tensor(np.stack(list(columns.values())), dtype=torch.float32).to(device)
+    return dict(zip(columns, table[:, :, None, None], strict=True))
+
+
+def _check(faces: Tensor, points: Tensor, specs: Sequence[MaskSpec]) -> None:
+    """Raise ShapeError unless faces, points and specs describe the same B pictures."""
+    if faces.ndim != 4 or faces.shape[1] != 3 or faces.dtype != torch.float32:
+        raise ShapeError(
+            f"faces must be (B, 3, H, W) float32, got {tuple(faces.shape)} {faces.dtype}."
+        )
+    if tuple(points.shape) != (len(faces), 5, 2):
+        raise ShapeError(f"points must be ({len(faces)}, 5, 2), got {tuple(points.shape)}.")
+    if len(specs) != len(faces):
+        raise ShapeError(f"there are {len(faces)} faces but {len(specs)} mask specs.")

@@ -1,0 +1,172 @@
+"""Model files: safetensors whose metadata holds the whole model card.
+
+Layout: eight bytes little-endian header length; a JSON header that maps each tensor to its type,
+shape and byte range, with the card as JSON text under `__metadata__` / `card`; the tensor bytes.
+The card's `sha256` is that of the tensor bytes, so a card can be amended without touching them.
+
+The header is read with the standard library alone: listing models must not load torch.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfrkit.errors import InputError, WeightsError
+from mfrkit.io.files import replacing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_CARD = "card"
+_LARGEST_HEADER = 100_000_000  # bytes, the limit of the format's own library
+_REMEDY = "get the file again, or reinstall mfrkit if it is a bundled one"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a model file says about itself before its tensors.
+
+    Attributes:
+        card: the model card as JSON types.
+        shapes: tensor name -> shape.
+        start: where the tensor bytes begin in the file.
+    """
+
+    card: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+    start: int
+
+    @property
+    def parameters(self) -> int:
+        """The number of values in all tensors."""
+        total = 0
+        for shape in self.shapes.values():
+            count = 1
+            for side in shape:
+                count *= side
+            total += count
+        return total
+
+
+def read_header(path: Path) -> Header:
+    """Read the card and the tensor table of a model file, not the tensors.
+
+    Raises:
+        InputError: there is no such file.
+        WeightsError: not a safetensors file, cut short, or without a model card.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such model file")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or not 2 <= length <= _LARGEST_HEADER:
+            raise WeightsError(f"{path}: not a safetensors file; give a model written by mfrkit")
+        if size < 8 + length:
+            raise WeightsError(f"{path}: truncated in its header; {_REMEDY}")
+        text = file.read(length)
+    try:
+        table = json.loads(text)
+        metadata = table.pop("__metadata__", {})
+        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in table.items()}
+        end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
+        card = json.loads(metadata.get(_CARD, "null"))
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors header; {_REMEDY}") from error
+    if size != 8 + length + end:
+        raise WeightsError(f"{path}: {size} bytes, its header says {8 + length + end}; {_REMEDY}")
+    if not isinstance(card, dict):
+        raise WeightsError(f"{path}: holds no model card, so it was not written by mfrkit")
+    return Header(card, shapes, 8 + length)
+
+
+def file_sha256(path: Path, start: int = 0) -> str:
+    """Hash a file from byte `start` to its end, as lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        file.seek(start)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_model(path: Path, tensors: Mapping[str, "Tensor"], card: Mapping[str, Any]) -> None:
+    """Write a model file whole: the same tensors and card give the same bytes.
+
+    Args:
+        path: file to write; an earlier one is replaced, and kept when writing fails.
+        tensors: by name, on any device.
+        card: JSON types; its `sha256` is filled in.
+    """
+    from safetensors.torch import save
+
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    length = int.from_bytes(content[:8], "little")
+    _write(path, json.loads(content[8 : 8 + length]), content[8 + length :], card)
+
+
+def rewrite_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Replace the card of a model file, for example to add metrics; the tensor bytes stay.
+
+    Works on any safetensors file, so it is also how foreign weights get their first card.
+    """
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    _write(path, json.loads(content[8 : 8 + length]), content[8 + length :], card)
+
+
+def _write(path: Path, table: dict[str, Any], data: bytes, card: Mapping[str, Any]) -> None:
+    card = {**card, "sha256": hashlib.sha256(data).hexdigest()}
+    header = json.dumps({**table, "__metadata__": {_CARD: json.dumps(card)}}).encode()
+    header += b" " * (-len(header) % 8)  # the format wants the tensors aligned
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_tensors(path: Path, header: Header) -> dict[str, "Tensor"]:
+    """Load all tensors to the CPU after checking them against the card's hash.
+
+    Args:
+        path: a model file.
+        header: what `read_header` said of it.
+
+    Raises:
+        WeightsError: the tensor bytes are not those the card was written for.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if file_sha256(path, header.start) != header.card.get("sha256"):
+        raise WeightsError(f"{path}: tensors do not match the card's SHA-256; {_REMEDY}")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: {error}; {_REMEDY}") from error
+
+
+def mismatches(
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], limit: int = 3
+) -> str:
+    """Describe how the tensors of a file differ from those of a network, empty if they do not.
+
+    Example:
+        >>> mismatches({"a": (2,), "b": (3,)}, {"a": (5,), "c": (1,)})
+        '1 missing (b), 1 unexpected (c), 1 of another shape (a (5,) instead of (2,))'
+    """
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    reshaped = [
+        f"{name} {found[name]} instead of {expected[name]}"
+        for name in expected
+        if name in found and found[name] != expected[name]
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    return ", ".join(
+        f"{len(names)} {kind} ({', '.join(names[:limit])}{', ...' if len(names) > limit else ''})"
+        for kind, names in kinds.items()
+        if names
+    )

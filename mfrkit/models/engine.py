@@ -1,0 +1,177 @@
+"""Embed many faces fast: 8-bit crops in, unit vectors and norms out, in input order.
+
+On a processor several threads each compute whole small batches on one core: the convolutions of a
+face recogniser are too small to be worth splitting. On a GPU one thread feeds whole batches.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mfrkit.errors import ShapeError, WeightsError
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
+from mfrkit.models.recogniser import Recogniser, embed_faces
+
+# Network inputs per call on a processor: enough to hide the cost of the calls, few enough that
+# the widest feature maps stay in the cache.
+_CPU_VIEWS = 8
+
+
+class Embedded(NamedTuple):
+    """Some embeddings.
+
+    Attributes:
+        vectors: (B, D) float32, unit norm.
+        norms: (B,) float32, length of the network's output before normalisation.
+    """
+
+    vectors: NDArray[np.float32]
+    norms: NDArray[np.float32]
+
+
+class EmbedEngine:
+    """Run a recogniser on batches of crops; use as a context manager.
+
+    A face's vector does not depend on the batch it came in, nor on the number of threads.
+
+    Args:
+        recogniser: runs on the device it is on.
+        flip: average each face with its mirror image.
+        workers: threads on a processor; None takes what torch would. Ignored on a GPU.
+
+    Example:
+        >>> from mfrkit.models.registry import load_recogniser
+        >>> crops = np.zeros((2, 112, 112, 3), np.uint8)
+        >>> with EmbedEngine(load_recogniser("arcface"), workers=1) as engine:
+        ...     [embedded.vectors.shape for embedded in engine.map([crops, crops[:1]])]
+        [(2, 192), (1, 192)]
+    """
+
+    def __init__(
+        self, recogniser: Recogniser, *, flip: bool = True, workers: int | None = None
+    ) -> None:
+        self.card: ModelCard = recogniser.card
+        self.device = recogniser.mean.device
+        self.flip = flip
+        self._on_cpu = self.device.type == "cpu"
+        self._recogniser = Recogniser(_fastest(recogniser.network, self._on_cpu), self.card)
+        self._recogniser.to(self.device).eval()
+        self._workers = (workers or torch.get_num_threads()) if self._on_cpu else 1
+        self._pool = _single_core_pool(self._workers) if self._on_cpu else ThreadPoolExecutor(1)
+
+    def __enter__(self) -> "EmbedEngine":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish the batch being computed, forget those that wait, and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __call__(self, faces: NDArray[np.uint8]) -> Embedded:
+        """Embed one batch.
+
+        Args:
+            faces: (B, H, W, 3) uint8, RGB.
+
+        Returns:
+            B vectors and norms in the order of `faces`.
+
+        Raises:
+            ShapeError: not uint8 (B, H, W, 3) of the recogniser's input size.
+            WeightsError: the network's output is not finite.
+        """
+        return self._join(self._submit(faces))
+
+    def map(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Embedded]:
+        """Embed batches while the caller makes the next ones and uses the last ones.
+
+        Takes only a few batches ahead of what it has given back, so memory stays bounded.
+
+        Args:
+            batches: (B, H, W, 3) uint8, RGB; B may differ between them.
+
+        Yields:
+            One result for each batch, in order.
+
+        Raises:
+            ShapeError: as for a single batch.
+            WeightsError: as for a single batch.
+        """
+        waiting: deque[list[Future[Tensor]]] = deque()
+        for batch in batches:
+            waiting.append(self._submit(batch))
+            # Two pieces for each thread keep all busy while the caller is away.
+            while len(waiting) > 1 and sum(map(len, waiting)) > 2 * self._workers:
+                yield self._join(waiting.popleft())
+        while waiting:
+            yield self._join(waiting.popleft())
+
+    def _submit(self, faces: NDArray[np.uint8]) -> list[Future[Tensor]]:
+        if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[3] != 3:
+            raise ShapeError(f"expected crops uint8 (B, H, W, 3), got {faces.dtype} {faces.shape}")
+        step = _CPU_VIEWS // (2 if self.flip else 1) if self._on_cpu else max(1, len(faces))
+        starts = range(0, len(faces), step)
+        return [self._pool.submit(self._run, faces[at : at + step]) for at in starts]
+
+    @torch.inference_mode()
+    def _run(self, faces: NDArray[np.uint8]) -> Tensor:
+        crops = torch.from_numpy(np.ascontiguousarray(faces)).to(self.device)
+        x = crops.permute(0, 3, 1, 2).float().div_(255)
+        return embed_faces(self._recogniser, x, flip=self.flip).float().cpu()
+
+    def _join(self, pieces: list[Future[Tensor]]) -> Embedded:
+        if not pieces:
+            width = self.card.embedding_dim or 0
+            return Embedded(np.empty((0, width), np.float32), np.empty(0, np.float32))
+        features = torch.cat([piece.result() for piece in pieces]).numpy()
+        norms = np.linalg.norm(features, axis=1)
+        if not np.isfinite(norms).all() or not norms.all():
+            raise WeightsError(
+                f"model {self.card.name}: output is zero or not finite; its weights are unusable"
+            )
+        return Embedded(features / norms[:, None], norms)
+
+
+def _fastest(network: nn.Module, on_cpu: bool) -> nn.Module:
+    if on_cpu and is_supported(network):
+        return BlockedMobileFaceNet(network)
+    # Channels last is how both oneDNN and cuDNN like their pictures. The values stay the same, so
+    # the caller's network may change its layout with ours.
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _single_core_pool(workers: int) -> ThreadPoolExecutor:
+    """Start threads whose torch operations each stay on one core.
+
+    Limiting a thread also sets the default that later threads of the process begin with, hence the
+    restoring; all threads must have started by then.
+    """
+    before = torch.get_num_threads()
+    started = threading.Barrier(workers + 1)
+    pool = ThreadPoolExecutor(workers, "embed", _stay_on_one_core)
+    for _ in range(workers):
+        pool.submit(started.wait)
+    started.wait()
+    torch.set_num_threads(before)
+    return pool
+
+
+def _stay_on_one_core() -> None:
+    torch.get_num_threads()  # a thread takes up the default when first asked, undoing any limit
+    torch.set_num_threads(1)

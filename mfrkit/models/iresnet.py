@@ -1,0 +1,134 @@
+"""The improved residual networks of ArcFace, with the parameter names InsightFace uses.
+
+Paper:
+    Deng, Guo, Xue, Zafeiriou, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
+    CVPR 2019, arXiv:1801.07698: residual units that begin and end with batch norm, PReLU in
+    between, and batch norm, dropout, dense, batch norm as the head.
+
+Weights published for these networks load under their own names, so the names here are fixed.
+"""
+
+from torch import Tensor, nn
+
+_EPS = 1e-5
+_WIDTHS = (64, 128, 256, 512)
+_FINAL_SIDE = 7  # a 112-pixel face after four halvings
+
+
+class IResBlock(nn.Module):
+    """Norm, convolve, norm, PReLU, convolve (here the stride), norm; add the input.
+
+    Args:
+        inputs: Channels in.
+        outputs: Channels out.
+        stride: 1, or 2 to halve the side.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inputs, _EPS)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs, _EPS)
+        self.prelu = nn.PReLU(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs, _EPS)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs, _EPS)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        y = self.prelu(self.bn2(self.conv1(self.bn1(x))))
+        y = self.bn3(self.conv2(y))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        result: Tensor = y + shortcut
+        return result
+
+
+class IResNet(nn.Module):
+    """A residual network from a 112x112 face to an embedding.
+
+    Args:
+        blocks: Units in each of the four stages.
+        embedding_dim: D, the length of the embedding.
+        dropout: Share of the last feature map dropped while training, in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):
+        ...     network = IResNet((1, 1, 1, 1), embedding_dim=64).eval()
+        >>> network(torch.zeros(2, 3, 112, 112, device="meta")).shape
+        torch.Size([2, 64])
+    """
+
+    def __init__(
+        self, blocks: tuple[int, int, int, int], embedding_dim: int = 512, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, _WIDTHS[0], 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(_WIDTHS[0], _EPS)
+        self.prelu = nn.PReLU(_WIDTHS[0])
+        self.layer1 = _stage(_WIDTHS[0], _WIDTHS[0], blocks[0])
+        self.layer2 = _stage(_WIDTHS[0], _WIDTHS[1], blocks[1])
+        self.layer3 = _stage(_WIDTHS[1], _WIDTHS[2], blocks[2])
+        self.layer4 = _stage(_WIDTHS[2], _WIDTHS[3], blocks[3])
+        self.bn2 = nn.BatchNorm2d(_WIDTHS[3], _EPS)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(_WIDTHS[3] * _FINAL_SIDE**2, embedding_dim)
+        self.features = nn.BatchNorm1d(embedding_dim, _EPS)
+        # A free scale here would let the network change the margin's meaning; it stays 1.
+        self.features.weight.requires_grad_(False)
+        self.apply(_initialise)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embed normalised faces.
+
+        Args:
+            faces: (B, 3, 112, 112) float, normalised as the model card says.
+
+        Returns:
+            (B, D) float, not of unit length.
+        """
+        x = self.prelu(self.bn1(self.conv1(faces)))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = self.dropout(self.bn2(x).flatten(1))
+        embedding: Tensor = self.features(self.fc(x))
+        return embedding
+
+
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    first = IResBlock(inputs, outputs, stride=2)
+    return nn.Sequential(first, *(IResBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
+
+
+def _initialise(module: nn.Module) -> None:
+    """Draw convolutions from N(0, 0.1), as the published training code does; norms start at 1."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, 0.0, 0.1)
+
+
+def iresnet18(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
+    """Build the 18-layer network, 24.0 M parameters at D = 512."""
+    return IResNet((2, 2, 2, 2), embedding_dim, dropout)
+
+
+def iresnet34(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
+    """Build the 34-layer network, 34.1 M parameters at D = 512."""
+    return IResNet((3, 4, 6, 3), embedding_dim, dropout)
+
+
+def iresnet50(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
+    """Build the 50-layer network, 43.6 M parameters at D = 512."""
+    return IResNet((3, 4, 14, 3), embedding_dim, dropout)
+
+
+def iresnet100(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
+    """Build the 100-layer network, 65.2 M parameters at D = 512."""
+    return IResNet((3, 13, 30, 3), embedding_dim, dropout)
+
+
+def iresnet200(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
+    """Build the 200-layer network, 118.8 M parameters at D = 512."""
+    return IResNet((6, 26, 60, 6), embedding_dim, dropout)

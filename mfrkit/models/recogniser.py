@@ -1,0 +1,110 @@
+"""A recogniser: a network behind its card's colour order, mean and std."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mfrkit.errors import ShapeError
+from mfrkit.models.cards import ModelCard
+
+
+class Recogniser(nn.Module):
+    """Turn RGB faces in [0, 1] into embeddings, whatever the network inside was trained on.
+
+    Args:
+        network: maps (B, 3, H, W) normalised faces to (B, D) features.
+        card: how to normalise for it.
+
+    Example:
+        >>> from mfrkit.models.registry import load_recogniser
+        >>> recogniser = load_recogniser("arcface")
+        >>> recogniser(torch.rand(2, 3, 112, 112)).norm(dim=1).round(decimals=4).tolist()
+        [1.0, 1.0]
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, card: ModelCard) -> None:
+        super().__init__()
+        self.network = network
+        self.card = card
+        # Not persistent: they belong to the card, and the tensors of a file to the network alone.
+        self.register_buffer("mean", torch.tensor(card.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(card.std).view(3, 1, 1), persistent=False)
+
+    def features(self, faces: Tensor) -> Tensor:
+        """Embed faces, keeping the length the network gives.
+
+        Args:
+            faces: (B, 3, H, W) float, RGB in [0, 1], of the card's input size.
+
+        Returns:
+            (B, D) float, not of unit length.
+
+        Raises:
+            ShapeError: not floating point, or of another shape or size.
+        """
+        check_faces(faces, self.card)
+        x = (faces - self.mean) / self.std
+        if self.card.colour == "BGR":
+            x = x.flip(1)
+        features: Tensor = self.network(x)
+        return features
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embed faces on the unit sphere, so that a dot product is a cosine.
+
+        Args:
+            faces: as for `features`.
+
+        Returns:
+            (B, D) float, unit norm.
+
+        Raises:
+            ShapeError: as for `features`.
+        """
+        return F.normalize(self.features(faces))
+
+
+def check_faces(faces: Tensor, card: ModelCard) -> None:
+    """Refuse a batch the card's network cannot take.
+
+    Raises:
+        ShapeError: `faces` is not (B, 3, H, W) floating point of the card's input size.
+    """
+    if not faces.is_floating_point():
+        raise ShapeError(f"{card.name}: expected float faces in [0, 1], got {faces.dtype}")
+    size = card.input_size
+    fits = faces.ndim == 4 and faces.shape[1] == 3
+    if not fits or (size is not None and tuple(faces.shape[2:]) != size):
+        wanted = "H, W" if size is None else f"{size[0]}, {size[1]}"
+        raise ShapeError(
+            f"{card.name}: expected faces (B, 3, {wanted}), got {tuple(faces.shape)}; "
+            "mfrkit align makes crops of the right size"
+        )
+
+
+def embed_faces(recogniser: Recogniser, faces: Tensor, *, flip: bool = True) -> Tensor:
+    """Embed faces, averaging each with its mirror image if asked to.
+
+    The average's direction is the field's usual f(x) + f(mirror x); halving the sum keeps its
+    length comparable with that of a single view.
+
+    Args:
+        recogniser: in eval mode.
+        faces: (B, 3, H, W) float, RGB in [0, 1].
+        flip: average with the mirror image.
+
+    Returns:
+        (B, D) float, not of unit length.
+
+    Raises:
+        ShapeError: as `Recogniser.features`.
+    """
+    if not flip:
+        return recogniser.features(faces)
+    # One call for both views: twice the batch keeps the processor better fed.
+    both = recogniser.features(torch.cat([faces, faces.flip(3)]))
+    straight, mirrored = both.chunk(2)
+    return (straight + mirrored) / 2

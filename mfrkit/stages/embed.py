@@ -1,0 +1,125 @@
+"""Turn aligned faces into embeddings: crops in, one HDF5 file out, rows in input order.
+
+This module checks and drives; `mfrkit.stages.embed_faces` does the work and loads torch for it, so
+that a wrong argument is refused at once.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from mfrkit.config import RunOptions
+from mfrkit.console import Console, Progress
+from mfrkit.errors import InputError
+from mfrkit.io.files import refuse_existing
+from mfrkit.io.item import Source, root_of
+from mfrkit.io.source import open_source
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.registry import read_card
+from mfrkit.stages.flow import batched
+from mfrkit.stages.merge import join
+from mfrkit.stages.pieces import PIECE_INPUTS, PieceStore
+from mfrkit.stages.run import announce, check_skipped, expected_total, first_or_fail, own_share
+from mfrkit.stages.sink import Tally
+
+if TYPE_CHECKING:
+    from mfrkit.stages.embed_faces import Embedded
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What to embed, and with which model.
+
+    Attributes:
+        source: SRC.
+        output: HDF5 file to write.
+        model: bundled name or model file.
+        flip: average each face with its mirror image.
+        run: how the run is sized and continued.
+    """
+
+    source: str
+    output: Path
+    model: str = "arcface"
+    flip: bool = True
+    run: RunOptions = field(default_factory=RunOptions)
+
+
+def embed(options: EmbedOptions, console: Console) -> Tally:
+    """Embed every crop of a source.
+
+    Raises:
+        InputError: no inputs, an unusable model, or an output that exists.
+        PartialError: too many inputs were skipped; the file is complete all the same.
+    """
+    run, output = options.run, options.output
+    refuse_existing(output, force=run.force or run.resume)
+    inputs = open_source(options.source)
+    if run.dry_run:
+        announce("embed", inputs, output, {"model": options.model}, run, console)
+        return Tally()
+    first_or_fail(inputs, options.source)
+    if run.resume and output.exists():
+        console.info(f"{output}: complete already")
+        return Tally()
+    card, _, _ = read_card(options.model)
+    attributes = _attributes(options, card)
+    store = PieceStore(output, attributes, resume=run.resume, force=run.force)
+    started = perf_counter()
+    try:
+        tally = _embed_pending(inputs, store, options, console)
+        if not store.paths and run.shard.is_whole:
+            raise InputError(f"{options.source}: no inputs arrived")
+        attributes["dim"] = card.embedding_dim or 0
+        count = join(store.paths, output, attributes, in_turn=False)
+    finally:
+        store.remove_if_empty()
+    store.remove()
+    seconds = perf_counter() - started
+    console.info(f"embed: {tally} in {seconds:.1f} s ({count / seconds:.0f}/s) -> {output}")
+    check_skipped(tally, run)
+    return tally
+
+
+def _attributes(options: EmbedOptions, card: ModelCard) -> dict[str, Any]:
+    """Return what the file says of how its vectors were made."""
+    shard = options.run.shard
+    attributes = {
+        "model": card.name,
+        "weights_sha256": card.sha256,
+        "input_size": list(card.input_size or ()),
+        "flip": options.flip,
+    }
+    return attributes if shard.is_whole else {**attributes, "shard": str(shard)}
+
+
+def _embed_pending(
+    inputs: Source, store: PieceStore, options: EmbedOptions, console: Console
+) -> Tally:
+    """Embed what the store does not hold yet, piece by piece."""
+    from mfrkit.stages.embed_faces import EmbedWorker, to_rows  # torch loads here
+
+    run, tally = options.run, store.tally()
+    worker = EmbedWorker(options.model, flip=options.flip, run=run)
+    with worker, console.progress("embed", expected_total(inputs, run, console)) as bar:
+        bar.update(tally.total)
+        results = worker(store.pending(own_share(inputs, run)))
+        for piece in batched(_noted(results, tally, console, bar), PIECE_INPUTS):
+            store.add(to_rows(piece, worker.dim))
+    return tally
+
+
+def _noted(
+    results: "Iterable[Embedded]", tally: Tally, console: Console, bar: Progress
+) -> "Iterator[Embedded]":
+    """Count each result and pass its input's record on, for the next command of a pipeline."""
+    for result in results:
+        record = result.item.record
+        gone = result.vector is None
+        tally.add(record.skipped(result.reason) if gone else record)
+        root = "" if result.item.path is None else str(root_of(result.item).resolve())
+        console.record({"root": root, **record.to_json()})
+        bar.update()
+        yield result

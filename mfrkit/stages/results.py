@@ -1,0 +1,201 @@
+"""What `mfrkit eval` says about each system: as plain objects, as table rows, and defined."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.metrics.folds import FoldAccuracy
+from mfrkit.metrics.rates import OperatingPoint
+from mfrkit.metrics.verification import Spread, Verification
+
+DEFINITIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "score": "cosine similarity; accepted when score >= threshold",
+        "accuracy": "mean over folds; each fold uses the threshold best on the other folds "
+        "(same if 2 - 2 score < t, for t = 0, 0.01, ..., 3.99; first maximum)",
+        "accuracy_std": "population standard deviation over folds",
+        "eer": "FMR = FNMR, interpolated linearly between the neighbouring points of the curve",
+        "fmr100": "lowest FNMR with FMR <= 1 %, one threshold for all pairs",
+        "fmr1000": "lowest FNMR with FMR <= 0.1 %, one threshold for all pairs",
+        "tar_at_far": "TAR at the lowest observed score with FAR <= target, one threshold for all "
+        "pairs; fewer than 1/target impostor pairs are flagged",
+        "auc": "probability that a genuine score exceeds an impostor score, ties one half",
+        "means": "arithmetic means of the scores, failed comparisons left out",
+        "fdr": "(genuine mean - impostor mean)^2 / (genuine variance + impostor variance)",
+        "missing": "error: not allowed; reject: a failed comparison, never accepted; "
+        "drop: left out, other pairs keep their folds",
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SystemResult:
+    """One system's scores on the pair list and the figures they give.
+
+    Attributes:
+        label: its name in tables and plots, different for each system.
+        embeddings: file of each pair's first image.
+        probes: file of the second image, if another.
+        attributes: root attributes of `embeddings`.
+        scores: (P,) float64, cosine similarity, -inf for a failed comparison.
+        counted: (P,) bool, the pairs that enter the figures.
+        missing_images: images of the list without embedding.
+        missing_pairs: pairs that could not be compared.
+        figures: what the counted scores give.
+    """
+
+    label: str
+    embeddings: Path
+    probes: Path | None
+    attributes: dict[str, Any]
+    scores: NDArray[np.float64]
+    counted: NDArray[np.bool_]
+    missing_images: int
+    missing_pairs: int
+    figures: Verification
+
+
+def to_json(result: SystemResult) -> dict[str, Any]:
+    """Return a result with full precision; what the pairs cannot support is None."""
+    figures = result.figures
+    record = {
+        "system": result.label,
+        "embeddings": str(result.embeddings),
+        "probes": None if result.probes is None else str(result.probes),
+        "model": _plain(result.attributes.get("model")),
+        "weights_sha256": _plain(result.attributes.get("weights_sha256")),
+        "flip": _plain(result.attributes.get("flip")),
+        "pairs": figures.genuine.count + figures.impostor.count,
+        "missing": {"images": result.missing_images, "pairs": result.missing_pairs},
+        "genuine": _spread(figures.genuine),
+        "impostor": _spread(figures.impostor),
+        "accuracy": _accuracy(figures.accuracy),
+        "eer": {"rate": figures.eer.rate, "threshold": figures.eer.threshold},
+        "fmr100": _point(figures.fmr100),
+        "fmr1000": _point(figures.fmr1000),
+        "tar_at_far": [_point(point) for point in figures.tar],
+        "auc": figures.auc,
+        "fdr": figures.fdr,
+    }
+    return {name: _finite(value) for name, value in record.items()}
+
+
+def _spread(kind: Spread) -> dict[str, Any]:
+    return {"count": kind.count, "failed": kind.failed, "mean": kind.mean, "std": kind.std}
+
+
+def _accuracy(accuracy: FoldAccuracy) -> dict[str, Any]:
+    rows = zip(accuracy.folds, accuracy.accuracies, accuracy.thresholds, strict=True)
+    return {
+        "mean": accuracy.mean,
+        "std": accuracy.std,
+        "folds": [
+            {"fold": fold, "accuracy": share, "squared_distance": d, "threshold": 1 - d / 2}
+            for fold, share, d in rows
+        ],
+    }
+
+
+def _point(point: OperatingPoint) -> dict[str, Any]:
+    return {
+        "target": point.target,
+        "far": point.far,
+        "tar": point.tar,
+        "fnmr": point.fnmr,
+        "threshold": point.threshold,
+        "enough_impostors": point.enough_impostors,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and infinity, which JSON does not have, by None, at any depth."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain(value: Any) -> Any:
+    """Keep an attribute of a foreign file only if JSON can hold it."""
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def columns(far: Sequence[float]) -> list[str]:
+    """Return the column names of the table: shares in per cent, scores as they are."""
+    return [
+        "system",
+        "pairs",
+        "missing",
+        "accuracy %",
+        "std %",
+        "EER %",
+        "FMR100 %",
+        "FMR1000 %",
+        *(f"TAR@{scientific(target)} %" for target in far),
+        "AUC",
+        "genuine mean",
+        "impostor mean",
+        "FDR",
+    ]
+
+
+def row(result: SystemResult, *, flag: str = "") -> list[str]:
+    """Return a result as text, one cell for each of `columns`.
+
+    Args:
+        result: figures of one system.
+        flag: appended to figures that rest on too few impostor pairs.
+    """
+    figures = result.figures
+
+    def share(point: OperatingPoint, value: float) -> str:
+        return percent(value) + ("" if point.enough_impostors else flag)
+
+    return [
+        result.label,
+        str(figures.genuine.count + figures.impostor.count),
+        str(result.missing_pairs),
+        percent(figures.accuracy.mean),
+        percent(figures.accuracy.std),
+        percent(figures.eer.rate),
+        share(figures.fmr100, figures.fmr100.fnmr),
+        share(figures.fmr1000, figures.fmr1000.fnmr),
+        *(share(point, point.tar) for point in figures.tar),
+        decimal(figures.auc, 5),
+        decimal(figures.genuine.mean, 3),
+        decimal(figures.impostor.mean, 3),
+        decimal(figures.fdr, 2),
+    ]
+
+
+def percent(share: float) -> str:
+    """Return a share as per cent.
+
+    Example:
+        >>> percent(0.99183), percent(float("nan"))
+        ('99.18', 'n/a')
+    """
+    return decimal(100 * share, 2)
+
+
+def scientific(rate: float) -> str:
+    """Return a small rate so that it cannot be taken for per cent.
+
+    Example:
+        >>> scientific(0.001), scientific(0.025), scientific(1.0)
+        ('1e-3', '2.5e-2', '1e0')
+    """
+    mantissa, exponent = f"{rate:.3e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def decimal(value: float, places: int) -> str:
+    """Return a number with fixed decimals, `n/a` where it is undefined."""
+    return "n/a" if math.isnan(value) else f"{value:.{places}f}"

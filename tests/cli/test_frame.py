@@ -1,0 +1,94 @@
+"""The frame around the commands: help, version, streams, doctor, demo."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+import mfrkit
+
+
+def test_version_and_module_entry(mfr):
+    wanted = f"mfrkit {mfrkit.__version__}\n".encode()
+    assert mfr("--version", check=0).stdout == wanted
+    module = subprocess.run(
+        [sys.executable, "-m", "mfrkit", "--version"], capture_output=True, check=True
+    )
+    assert module.stdout == wanted
+
+
+def test_no_arguments_show_help(mfr):
+    run = mfr()
+    assert b"synth-mask" in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(mfr, shell):
+    mfr.environment = {**mfr.environment, "_MFRKIT_COMPLETE": f"source_{shell}"}
+    assert b"mfrkit" in mfr().stdout
+
+
+def test_doctor_finds_nothing_wrong(mfr):
+    report = json.loads(mfr("doctor", "--json", check=0).stdout)
+    assert report["ok"]
+    assert report["weights"]["arcface"] == "ok"
+    assert report["packages"]["torch"]
+    assert "cpu" in report["devices"]
+    assert b"arcface" in mfr("doctor", check=0).stdout
+
+
+def test_dry_run_says_and_does_nothing(mfr, photos):
+    run = mfr("align", photos, "--dry-run", check=0)
+    assert b"would align 5 inputs" in run.stderr
+    assert list(mfr.folder.iterdir()) == []
+
+
+def test_quiet_leaves_only_data(mfr, worked):
+    run = mfr("embed", worked.folder / "crops", "-o", "q.h5", "-q", check=0)
+    assert run.stderr == b""
+    assert len(run.stdout.splitlines()) == 5
+
+
+def test_a_terminal_gets_no_records_and_a_pipe_no_colour(mfr, worked):
+    """On a terminal standard output stays empty: the summary goes to standard error."""
+    ours, theirs = pty.openpty()
+    process = mfr.start("embed", worked.folder / "crops", "-o", "t.h5", stdout=theirs)
+    os.close(theirs)
+    process.communicate(timeout=60)
+    try:
+        shown = os.read(ours, 4096)
+    except OSError:  # the other end is closed and nothing was written
+        shown = b""
+    os.close(ours)
+    assert shown == b""
+    assert b"\x1b" not in mfr("models", "list", check=0).stdout
+
+
+def test_demo_runs_the_commands_it_prints(mfr):
+    run = mfr("demo", check=0)
+    demo = mfr.folder / "demo"
+    for name in ("sheet.png", "report.html", "pairs.txt", "scores.tsv", "clean.h5"):
+        assert (demo / name).stat().st_size > 0
+    printed = [
+        line.split("$ ", 1)[1] for line in run.stderr.decode().splitlines() if "$ mfrkit" in line
+    ]
+    assert [line.split()[1] for line in printed] == [
+        "align",
+        "synth-mask",
+        "embed",
+        "embed",
+        "eval",
+    ]
+    assert len([line for line in run.stdout.decode().splitlines() if "different" in line]) == 7
+    scores = (demo / "scores.tsv").read_bytes()
+    for name in ("crops", "masked", "clean.h5", "masked.h5", "scores.tsv", "report.html"):
+        (demo / name).rename(demo / f"first_{name}")
+    for line in printed:
+        again = mfr.line(line)
+        assert again.returncode == 0, again.stderr.decode()
+    assert (demo / "scores.tsv").read_bytes() == scores
+    assert "--force" in mfr("demo", check=2).stderr.decode()
+    mfr("demo", "--force", "-q", check=0)

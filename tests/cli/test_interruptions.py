@@ -1,0 +1,125 @@
+"""Ctrl-C, SIGTERM, SIGKILL, a closed pipe, a full disk: nothing half-written, all resumable."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mfrkit.io.embeddings import EmbeddingReader
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A folder of crops large enough to be interrupted in."""
+    folder = tmp_path_factory.mktemp("many") / "crops"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for n in range(600):
+        coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((112, 112)).save(folder / f"{n:04d}.png")
+    return folder
+
+
+def wait_for(condition, timeout=60):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.005)
+
+
+def lines(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_synth_mask_stopped_and_resumed_equals_an_unbroken_run(mfr, many, sent, code):
+    mfr("synth-mask", many, "-o", "whole", "-b", "8", check=0)
+    part = mfr.folder / "masked" / ".manifest.jsonl.part"
+    process = mfr.start("synth-mask", many, "-b", "8")
+    wait_for(lambda: len(lines(part)) > 30)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert b"Traceback" not in err
+    assert not (mfr.folder / "masked/manifest.jsonl").exists()
+    assert len(lines(part)) < 600, "the run was over before it was stopped: make it longer"
+    run = mfr("synth-mask", many, "--resume", check=0)
+    assert b"resuming" in run.stderr
+    assert len(run.stdout.splitlines()) == 600
+    whole = mfr.folder / "whole"
+    for name in ("manifest.jsonl", "0000.png", "0599.png", "_regions/0300.png"):
+        assert (mfr.folder / "masked" / name).read_bytes() == (whole / name).read_bytes()
+    assert not list((mfr.folder / "masked").rglob(".*.part"))
+
+
+def test_embed_killed_again_and_again_never_repeats_a_row(mfr, many):
+    """Pieces of 64 rows, so that there is something to lose."""
+    runner = "from mfrkit.stages import embed\nembed.PIECE_INPUTS = 64\n"
+    runner += "from mfrkit.cli import main\nmain()\n"
+    program = mfr.folder / "small_pieces.py"
+    program.write_text(runner)
+    import sys
+
+    mfr.program = sys.executable
+    pieces = mfr.folder / ".embeddings.h5.pieces"
+    arguments = [program, "embed", many, "--no-flip", "-j", "1"]
+    for stop in (1, 3, 5):
+        process = mfr.start(*arguments, *(["--resume"] if stop > 1 else []))
+        wait_for(lambda stop=stop: len(list(pieces.glob("piece-*.h5"))) >= stop)
+        process.kill()
+        process.communicate()
+        assert not (mfr.folder / "embeddings.h5").exists()
+    mfr(*arguments, "--resume", check=0)
+    mfr(*arguments, "-o", "whole.h5", check=0)
+    assert not pieces.exists()
+    with (
+        EmbeddingReader(mfr.folder / "embeddings.h5") as resumed,
+        EmbeddingReader(mfr.folder / "whole.h5") as whole,
+    ):
+        assert list(resumed.each_key()) == [f"{n:04d}" for n in range(600)]
+        assert np.array_equal(resumed.rows(np.arange(600)), whole.rows(np.arange(600)))
+
+
+def test_a_closed_pipe_ends_quietly(mfr, many):
+    process = mfr.start("synth-mask", many, "-b", "8")
+    first = process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert json.loads(first)["key"] == "0000"
+    assert process.wait(timeout=60) == 141
+    assert err == b""
+
+
+def test_a_pipe_into_head(mfr, photos):
+    run = mfr.line(f"mfrkit align {photos} -o crops | head -n 1")
+    assert len(run.stdout.splitlines()) == 1
+    assert run.stderr.count(b"\n") <= 1
+    assert b"Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("command", ["align", "synth-mask", "embed"])
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(mfr, many, photos, command):
+    """A limit on file size stands in for a full disk: the system call fails the same way."""
+    source = photos if command == "align" else many
+    out = "e.h5" if command == "embed" else "out"
+    limited = mfr.line(f"ulimit -f 8; mfrkit {command} {source} -o {out} > /dev/null")
+    assert limited.returncode == 1
+    text = limited.stderr.decode()
+    assert text.count("\n") == 1, text
+    assert "File too large" in text
+    assert not (mfr.folder / "out/manifest.jsonl").exists()
+    assert not (mfr.folder / "e.h5").exists()
+    mfr(command, source, "-o", out, "--resume", check=0)
+
+
+def test_results_are_refused_where_nothing_can_be_written(mfr, worked):
+    run = mfr("embed", worked.folder / "crops", "-o", "/proc/nothing/e.h5")
+    assert run.returncode == 1
+    assert b"/proc/nothing" in run.stderr
+    assert b"Traceback" not in run.stderr

@@ -1,0 +1,216 @@
+"""Every bundled model builds, runs and round-trips; every bad file is refused in one line."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mfrkit.errors import InputError, WeightsError
+from mfrkit.io.checkpoints import file_sha256, read_header, rewrite_card
+from mfrkit.models import cards, registry
+from mfrkit.models.cards import ARCFACE, BUNDLED, MTCNN, ModelCard
+from mfrkit.models.registry import (
+    ARCHITECTURES,
+    WEIGHTS,
+    build_network,
+    find_model,
+    load_network,
+    load_recogniser,
+    read_card,
+    save_network,
+    verify,
+)
+
+# Over name, shape, type and bytes of each tensor of the files the bundled ones were made from.
+SOURCES = {
+    "arcface": "f4f71ed894eadd5e5aa7dfd13989b5a6ccc8f80800f6973fda2cee1eaa72624c",
+    "mtcnn": "f2808caaac21bf32170ad6f5cabf8427cdd786860defda6bdc82dc4569d1b980",
+}
+
+
+@pytest.fixture
+def student(tmp_path):
+    """A small recogniser's file, as training would write it."""
+    torch.manual_seed(0)
+    card = ModelCard(
+        name="student",
+        task="recognition",
+        architecture="mobilefacenet",
+        arguments={"embedding_dim": 8},
+        embedding_dim=8,
+    )
+    path = tmp_path / "student.safetensors"
+    save_network(path, build_network(card.architecture, card.arguments), card)
+    return path
+
+
+def amend(path, **fields):
+    rewrite_card(path, {**read_header(path).card, **fields})
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_tensors_equal_their_source_bit_for_bit(name):
+    network, _ = load_network(name)
+    digest = hashlib.sha256()
+    for key, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    assert digest.hexdigest() == SOURCES[name]
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_file_is_intact(name):
+    card, header, path = read_card(name)
+    assert verify(name, card, header, path)
+    assert card.name == name
+    assert card.licence
+    assert card.source
+    assert file_sha256(path, header.start) == card.sha256
+
+
+@pytest.mark.parametrize("card", [ARCFACE, MTCNN], ids=lambda card: card.name)
+def test_card_in_the_file_is_the_card_in_the_table(card):
+    assert read_card(card.name)[0] == card
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_model_round_trips(name, tmp_path):
+    network, card = load_network(name)
+    copy = tmp_path / "copy.safetensors"
+    save_network(copy, network, card)
+    again, card_again = load_network(str(copy))
+    assert card_again == card
+    ours, theirs = network.state_dict(), again.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert not again.training
+
+
+def test_no_stray_weights():
+    assert {path.stem for path in WEIGHTS.glob("*.safetensors")} == set(BUNDLED)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_builds(architecture):
+    with torch.device("meta"):
+        assert list(build_network(architecture, {}).parameters())
+
+
+def test_a_file_does_wherever_a_name_does(student):
+    recogniser = load_recogniser(str(student))
+    with torch.inference_mode():
+        assert recogniser(torch.rand(2, 3, 112, 112)).shape == (2, 8)
+
+
+def test_unknown_name_gives_the_nearest_and_the_known():
+    with pytest.raises(InputError, match=r"did you mean arcface\? Known: arcface, .*mtcnn"):
+        find_model("arcfaec")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match="no such model file"):
+        find_model(str(tmp_path / "absent.safetensors"))
+
+
+def test_folder_is_no_model(tmp_path):
+    with pytest.raises(InputError, match="no such model file"):
+        find_model(str(tmp_path))
+
+
+def test_missing_bundled_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    with pytest.raises(WeightsError, match="reinstall mfrkit"):
+        find_model("arcface")
+
+
+def test_bundled_name_with_another_file_is_refused(tmp_path, monkeypatch, student):
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    student.rename(tmp_path / "arcface.safetensors")
+    with pytest.raises(WeightsError, match=r"arcface\.safetensors: not the arcface of this"):
+        load_recogniser("arcface")
+
+
+def test_detector_is_no_recogniser():
+    with pytest.raises(InputError, match="is for detection, not recognition"):
+        load_recogniser("mtcnn")
+
+
+def test_unknown_architecture_in_a_file(student):
+    amend(student, architecture="mobilefacent")
+    with pytest.raises(WeightsError, match=r"student\.safetensors: .*did you mean mobilefacenet"):
+        load_recogniser(str(student))
+
+
+@pytest.mark.parametrize("arguments", [{"depth": 3}, {"embedding_dim": "wide"}])
+def test_arguments_the_architecture_does_not_take(student, arguments):
+    amend(student, arguments=arguments)
+    with pytest.raises(WeightsError, match="architecture mobilefacenet with"):
+        load_recogniser(str(student))
+
+
+def test_wrong_shape_names_the_tensor(student):
+    amend(student, arguments={"embedding_dim": 16})
+    with pytest.raises(WeightsError) as caught:
+        load_recogniser(str(student))
+    text = str(caught.value)
+    assert text.startswith(f"{student}: does not fit mobilefacenet: 2 of another shape (head.3.")
+    assert "instead of" in text
+    assert "\n" not in text
+
+
+def test_another_architectures_weights(student):
+    amend(student, architecture="iresnet18", arguments={})
+    with pytest.raises(WeightsError, match=r"187 missing \(conv1\.weight, .*137 unexpected"):
+        load_recogniser(str(student))
+
+
+def test_changed_tensor_byte_is_found(student):
+    content = bytearray(student.read_bytes())
+    content[-1] ^= 1
+    student.write_bytes(content)
+    with pytest.raises(WeightsError, match="do not match the card's SHA-256"):
+        load_recogniser(str(student))
+    card, header, path = read_card(str(student))
+    assert not verify(str(student), card, header, path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schema", 99),
+        ("task", "poetry"),
+        ("colour", "CMYK"),
+        ("mean", [0.5]),
+        ("std", [0, 1, 1]),
+        ("std", None),
+        ("input_size", ["a", 2]),
+        ("arguments", [1]),
+    ],
+)
+def test_damaged_card_names_file_and_fault(student, field, value):
+    amend(student, **{field: value})
+    with pytest.raises(WeightsError, match=r"student\.safetensors: .*card"):
+        load_recogniser(str(student))
+
+
+def test_card_with_a_missing_field():
+    incomplete = ARCFACE.to_json()
+    del incomplete["architecture"]
+    with pytest.raises(WeightsError, match="architecture"):
+        ModelCard.from_json(incomplete)
+
+
+def test_card_survives_json_and_later_fields():
+    text = json.dumps({**ARCFACE.to_json(), "invented_later": 1})
+    assert ModelCard.from_json(json.loads(text)) == ARCFACE
+    assert cards.SCHEMA == 1
+
+
+def test_describing_needs_no_torch():
+    code = (
+        "import sys; from mfrkit.stages.models import describe; describe('arcface');"
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
