@@ -7,6 +7,14 @@ import typer
 
 from mfrkit.cli.options import Force, Json, default_input
 
+Plots = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Draw DET curve and histograms: a .png, .svg or .pdf file."),
+]
+Pictures = Annotated[
+    list[Path] | None, typer.Option(metavar="PNG", help="Show this on the page too.")
+]
+
 
 def evaluate(
     ctx: typer.Context,
@@ -36,18 +44,11 @@ def evaluate(
     scores: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every pair's score to this TSV file.")
     ] = None,
-    plot: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE", help="Draw DET curve and histograms: a .png, .svg or .pdf file."
-        ),
-    ] = None,
+    plot: Plots = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")
     ] = None,
-    picture: Annotated[
-        list[Path] | None, typer.Option(metavar="PNG", help="Show this on the page too.")
-    ] = None,
+    picture: Pictures = None,
     force: Force = False,
 ) -> None:
     """Measure how well embeddings tell the people of a pair list apart.

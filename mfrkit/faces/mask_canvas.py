@@ -1,6 +1,6 @@
 """What a painter is given and what it gives back, and the hills reliefs are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class Canvas:
     Attributes:
         x, y: (b, h, w) in the mask's frame, face units.
         arc: (b, h, w) distance from the mid-line along the cloth, signed.
-        edge: (b, h, w) distance inside the outline.
+        limb: (b, h, w) distance inside the head's silhouette.
         waves: (b, h, w) unit-variance smooth noise, this mask's wrinkles.
         pixel: (b, 1, 1) size of a pixel in face units.
         look: Per-face columns, each (b, 1, 1).
@@ -27,12 +27,31 @@ class Canvas:
     x: Tensor
     y: Tensor
     arc: Tensor
-    edge: Tensor
+    limb: Tensor
     waves: Tensor
     pixel: Tensor
     look: Fields
     texture: tuple[str, ...]
     tiles: NoiseTiles
+
+    def part(self, faces: slice) -> "Canvas":
+        """Return the pixels of some of the faces."""
+        return replace(
+            self,
+            x=self.x[faces],
+            y=self.y[faces],
+            arc=self.arc[faces],
+            limb=self.limb[faces],
+            waves=self.waves[faces],
+            pixel=self.pixel[faces],
+            look={name: column[faces] for name, column in self.look.items()},
+            texture=self.texture[faces],
+        )
+
+    def crop(self, box: tuple[slice, slice, slice]) -> "Canvas":
+        """Return the pixels of a box of all faces, rows and columns."""
+        x, y, arc = self.x[box], self.y[box], self.arc[box]
+        return replace(self, x=x, y=y, arc=arc, limb=self.limb[box], waves=self.waves[box])
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,31 @@ class Paint:
     accent: Tensor | None = None
     opacity: Tensor | None = None
     gloss: Tensor | None = None
+
+
+def join(paints: list[Paint]) -> Paint:
+    """Return the surfaces of several groups of faces as one, in order."""
+    if len(paints) == 1:
+        return paints[0]
+
+    def together(name: str, missing: float) -> Tensor | None:
+        planes = [getattr(paint, name) for paint in paints]
+        if all(plane is None for plane in planes):
+            return None
+        return torch.cat(
+            [
+                torch.full_like(paint.tone, missing) if plane is None else plane
+                for paint, plane in zip(paints, planes, strict=True)
+            ]
+        )
+
+    return Paint(
+        tone=torch.cat([paint.tone for paint in paints]),
+        height=torch.cat([paint.height for paint in paints]),
+        accent=together("accent", 0.0),
+        opacity=together("opacity", 1.0),
+        gloss=together("gloss", 0.0),
+    )
 
 
 def bump(x: Tensor, center: Tensor | float, radius: Tensor | float) -> Tensor:

@@ -1,20 +1,25 @@
 """From a painted surface to pixels: edge, contact shadow, light, colour and camera grain."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from mfrkit.faces.mask_canvas import Canvas, Paint, join
+from mfrkit.faces.mask_catalog import Kind
 from mfrkit.faces.mask_kinds import KINDS
 from mfrkit.faces.mask_noise import NoiseTiles
 from mfrkit.faces.mask_outline import Fields, cord, distance, ramp, slope, step, worn
-from mfrkit.faces.mask_paint import PAINTERS, Canvas, Paint
+from mfrkit.faces.mask_paint import PAINTERS
 from mfrkit.faces.mask_shapes import OUTLINES
 from mfrkit.faces.mask_spec import MaskSpec
 from mfrkit.faces.mask_surface import Sheet, pixel_axes, pixels_to_sheet
 
-TOP = 0.0  # nothing is drawn above this height, face units
+Box = tuple[slice, slice, slice]  # faces, rows, columns
+TOP = 0.08  # nothing is drawn above this height, face units
 SHADOW_REACH = 0.10  # how far outside the edge the contact shadow ends, along the sheet
 _THICKNESS = 0.035  # how far the mask stands out from the head at the silhouette
 _STITCH_WHITE = 0.86
@@ -25,11 +30,15 @@ class Layer:
     """What is laid over b faces.
 
     Attributes:
+        rows: The pixel rows it lies over; h of them, at most to the picture's end.
+        columns: The pixel columns; w of them.
         alpha: (b, h, w) in [0, 1], how much of each pixel is covered.
         shade: (b, h, w) in [0, 1], factor on the uncovered picture.
         color: (b, 3, h, w) RGB in [0, 1].
     """
 
+    rows: slice
+    columns: slice
     alpha: Tensor
     shade: Tensor
     color: Tensor
@@ -37,64 +46,105 @@ class Layer:
 
 def draw_layer(
     specs: Sequence[MaskSpec], look: Fields, tiles: NoiseTiles, rows: slice, columns: slice
-) -> Layer:
-    """Draw the masks of b faces that wear the same kind.
+) -> Layer | None:
+    """Draw the masks of b faces.
 
     Args:
-        specs: Their specs, all of one kind.
+        specs: Their specs, those of one kind side by side.
         look: All per-face columns, each (b, 1, 1) float32.
         tiles: The renderer's noise.
-        rows: Pixel rows to draw, at least 2.
+        rows: Pixel rows that may be drawn on, at least 2.
         columns: Pixel columns, at least 2.
 
     Returns:
-        The layer over those pixels.
+        The layer over the pixels that are; None if there are none.
     """
     sheet = pixels_to_sheet(look, *pixel_axes(rows, columns, look["unit"].device))
-    x, y = worn(look, sheet.x, sheet.y)
-    # Length along the cloth from the mid-line: the arc sine's first terms, times the radius.
-    square = (sheet.sine * sheet.sine).clamp(max=1)
-    arc = x * (square * (square * 0.075 + 0.1667) + 1)
-    waves = tiles.wrinkles(arc, y, look["crease_u"], look["crease_v"])
-    kind = KINDS[specs[0].kind]
-    edge = OUTLINES[kind.shape.outline](look, x, y, kind.shape.corner) + waves * look["slack"]
-    if kind.shape.cut != "none":
-        edge = torch.minimum(edge, _limit(sheet, hangs=kind.shape.cut == "jaw"))
-    textures = tuple(spec.texture for spec in specs)
-    canvas = Canvas(x, y, arc, edge, waves, look["unit"], look, textures, tiles)
-    paint = PAINTERS[kind.paint](canvas)
+    canvas = _canvas(specs, look, tiles, sheet)
+    groups = [
+        (KINDS[name], slice(wearers[0], wearers[-1] + 1))
+        for name, wearers in _side_by_side([spec.kind for spec in specs])
+    ]
+    edge = torch.cat([_outline(kind, canvas.part(faces)) for kind, faces in groups])
+    # The box ends higher: nothing may reach its rim, or what is drawn would depend on it.
+    edge = torch.minimum(edge, sheet.y - TOP)
+    near = _cords(look, canvas, sheet)
+
+    tight = _occupied(torch.maximum(edge + SHADOW_REACH, near + look["unit"]))
+    if tight is None:
+        return None
+    edge, near, sheet, canvas = edge[tight], near[tight], sheet.crop(tight), canvas.crop(tight)
+    rows = slice(rows.start + tight[1].start, rows.start + tight[1].stop)
+    columns = slice(columns.start + tight[2].start, columns.start + tight[2].stop)
+
+    paint = join([PAINTERS[k.paint](canvas.part(faces), edge[faces]) for k, faces in groups])
     apart = distance(edge)  # pixels; wrong where the silhouette squeezes the field
-    alpha, thread = _cover(look, canvas, sheet, apart)
+    cloth = (apart / (look["soft"] / look["unit"] + 1) + 0.5).clamp(0, 1)
+    thread = (near / look["unit"] + 0.5).clamp(0, 1)
+    alpha = torch.maximum(cloth, thread)
     if paint.opacity is not None:
         alpha = alpha * paint.opacity
     tone = paint.tone * _lit(look, sheet, paint.height)
     starts = [(spec.grain_row, spec.grain_column) for spec in specs]
     grain = tiles.camera(starts, rows, columns) * look["grain"]
-    return Layer(
-        alpha,
-        _shadow(look, sheet, torch.minimum(edge, apart * look["unit"])),
-        _color(look, tone, paint, thread, grain),
-    )
+    color = _color(look, tone, paint, (thread - cloth).clamp(min=0), grain)
+    shade = _shadow(look, sheet, torch.minimum(edge, apart * look["unit"]))
+    return Layer(rows, columns, alpha, shade, color)
 
 
-def _limit(sheet: Sheet, *, hangs: bool) -> Tensor:
-    """Return the field inside which a mask lies against the head, or hangs clear of it below."""
-    limit = sheet.limb + _THICKNESS
-    if hangs:
-        limit = limit + step(sheet.y, 1.1, 1.9)
-    return torch.minimum(limit, sheet.y - TOP)
+def _side_by_side(names: list[str]) -> Iterator[tuple[str, list[int]]]:
+    """Yield each run of equal names with the places it takes up."""
+    for name, places in groupby(range(len(names)), key=names.__getitem__):
+        yield name, list(places)
 
 
-def _cover(look: Fields, canvas: Canvas, sheet: Sheet, apart: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how much of each pixel is covered, and how much of it by a cord alone."""
-    cloth = (apart / (look["soft"] / look["unit"] + 1) + 0.5).clamp(0, 1)
+def _canvas(specs: Sequence[MaskSpec], look: Fields, tiles: NoiseTiles, sheet: Sheet) -> Canvas:
+    """Return the sheet as painters see it."""
+    x, y = worn(look, sheet.x, sheet.y)
+    # Length along the cloth from the mid-line: the arc sine's first terms, times the radius.
+    square = (sheet.sine * sheet.sine).clamp(max=1)
+    arc = x * (square * (square * 0.075 + 0.1667) + 1)
+    waves = tiles.wrinkles(arc, y, look["crease_u"], look["crease_v"])
+    textures = tuple(spec.texture for spec in specs)
+    return Canvas(x, y, arc, sheet.limb, waves, look["unit"], look, textures, tiles)
+
+
+def _outline(kind: Kind, canvas: Canvas) -> Tensor:
+    """Return the field of the outline of faces that all wear one kind."""
+    shape = kind.shape
+    edge = OUTLINES[shape.outline](canvas.look, canvas.x, canvas.y, shape.corner)
+    edge = edge + canvas.waves * canvas.look["slack"]
+    if shape.cut == "none":
+        return edge
+    limit = canvas.limb + _THICKNESS
+    if shape.cut == "jaw":  # below the mouth it hangs clear of the head
+        limit = limit + step(canvas.y, 1.1, 1.9)
+    return torch.minimum(edge, limit)
+
+
+def _cords(look: Fields, canvas: Canvas, sheet: Sheet) -> Tensor:
+    """Return the field of both cords; they end before the silhouette makes them too thin."""
     outside = canvas.x.abs()
     near = torch.maximum(
         cord(look, outside, canvas.y, "upper"), cord(look, outside, canvas.y, "lower")
     )
-    near = torch.minimum(near, torch.minimum(sheet.limb, sheet.y - TOP))
-    thread = (near / look["unit"] + 0.5).clamp(0, 1)
-    return torch.maximum(cloth, thread), (thread - cloth).clamp(min=0)
+    return torch.minimum(near, torch.minimum(sheet.limb - 0.04, sheet.y - TOP))
+
+
+def _occupied(field: Tensor) -> Box | None:
+    """Return the smallest box round all that is positive on any face, and two pixels more.
+
+    With that rim, no pixel that is drawn sees the box's border in its differences.
+    """
+    drawn = (field.amax(dim=0) > 0).cpu().numpy()
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    if len(rows) == 0:
+        return None
+    return (
+        slice(None),
+        slice(max(0, int(rows[0]) - 2), min(len(drawn), int(rows[-1]) + 3)),
+        slice(max(0, int(columns[0]) - 2), min(drawn.shape[1], int(columns[-1]) + 3)),
+    )
 
 
 def _shadow(look: Fields, sheet: Sheet, edge: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ _FOLDED = Shape(
     jaw=0.92,
     corner=0.14,
 )
-_STRAPS = ((0.80, 0.05), (1.22, 0.98))
+_STRAPS = ((0.80, 0.12), (1.22, 0.98))
 
 _WORN = (
     Kind(

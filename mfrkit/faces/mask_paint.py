@@ -1,7 +1,8 @@
 """What each kind's surface looks like: colour and relief as fields over the mask.
 
-A painter returns factors on the cloth's colour and a height map in face units; light, shadow and
-camera are the renderer's. Nothing here may call exp, sin or pow on pixels (see `mask_surface`).
+A painter is given the pixels and the outline's field, and returns factors on the cloth's colour and
+a height map in face units; light, shadow and camera are the renderer's. Nothing here may call exp,
+sin or pow on pixels (see `mask_surface`).
 """
 
 from collections.abc import Callable, Mapping
@@ -24,9 +25,9 @@ def drape(canvas: Canvas) -> Tensor:
     return nose * 0.09 + dome * look["bulge"] + canvas.waves * look["crease"]
 
 
-def surgical(canvas: Canvas) -> Paint:
+def surgical(canvas: Canvas, edge: Tensor) -> Paint:
     """Pleats closed at the side seams, a wire in the upper edge, a sewn border all round."""
-    x, y, edge, look, pixel = canvas.x, canvas.y, canvas.edge, canvas.look, canvas.pixel
+    x, y, look, pixel = canvas.x, canvas.y, canvas.look, canvas.pixel
     spacing = 0.78 / (look["pleats"] + 1)
     square = x * x
     # Each pleat hangs over the next: a long rise, then a drop that the light from above misses.
@@ -45,9 +46,9 @@ def surgical(canvas: Canvas) -> Paint:
     return Paint(tone=1 + step(edge, 0.06, 0.045) * 0.04, height=height)
 
 
-def cup(canvas: Canvas) -> Paint:
+def cup(canvas: Canvas, edge: Tensor) -> Paint:
     """A stiff cup: a dome, an embossed rim, a metal clip over the nose."""
-    x, y, edge, look, pixel = canvas.x, canvas.y, canvas.edge, canvas.look, canvas.pixel
+    x, y, look, pixel = canvas.x, canvas.y, canvas.look, canvas.pixel
     rim = groove(edge, 0.085, 0.02, pixel)
     stand = step(edge, 0.08, 0.16) * 0.03
     clip = bump(from_top(look, x, y), 0.15, 0.05) * step(x.abs(), 0.36, 0.32)
@@ -55,23 +56,23 @@ def cup(canvas: Canvas) -> Paint:
     return Paint(tone=tone, height=drape(canvas) + stand - rim * 0.006 + clip * 0.012)
 
 
-def cloth(canvas: Canvas) -> Paint:
+def cloth(canvas: Canvas, edge: Tensor) -> Paint:
     """Sewn cloth: a hem, sometimes a centre seam, plain or with a printed or woven pattern."""
-    x, edge, look, pixel = canvas.x, canvas.edge, canvas.look, canvas.pixel
+    x, look, pixel = canvas.x, canvas.look, canvas.pixel
     hem = groove(edge, 0.07, 0.018, pixel)
     seam = groove(x, 0.0, 0.014, pixel) * look["seam"]
     height = drape(canvas) - hem * 0.008 - seam * 0.012
     return Paint(tone=1 - seam * 0.06, height=height, accent=pattern(canvas))
 
 
-def plain(canvas: Canvas) -> Paint:
+def plain(canvas: Canvas, edge: Tensor) -> Paint:
     """Bare cloth or skin: only the relief of what is under it."""
     return Paint(tone=torch.ones_like(canvas.x), height=drape(canvas))
 
 
-def folded(canvas: Canvas) -> Paint:
+def folded(canvas: Canvas, edge: Tensor) -> Paint:
     """A flat-fold respirator: two halves meeting in a ridge, a welded rim, a nose clip."""
-    x, y, edge, look, pixel = canvas.x, canvas.y, canvas.edge, canvas.look, canvas.pixel
+    x, y, look, pixel = canvas.x, canvas.y, canvas.look, canvas.pixel
     outward = (x * x + 0.0012).sqrt()
     ridge = outward * look["ridge"] * step(canvas.y, 0.35, 0.8)
     weld = groove(edge, 0.07, 0.02, pixel) + groove(edge, 0.035, 0.014, pixel)
@@ -81,9 +82,9 @@ def folded(canvas: Canvas) -> Paint:
     return Paint(tone=1 - weld * 0.05 + fold * 0.03 - clip * 0.06, height=height)
 
 
-def valve(canvas: Canvas) -> Paint:
+def valve(canvas: Canvas, edge: Tensor) -> Paint:
     """A cup with a plastic valve: a raised disc, slots in it, a highlight on its rim."""
-    base = cup(canvas)
+    base = cup(canvas, edge)
     right, down = canvas.x - 0.02, canvas.y - 1.16
     radius = (right * right + down * down).sqrt()
     disc = step(radius, 0.20, 0.17)
@@ -95,18 +96,18 @@ def valve(canvas: Canvas) -> Paint:
     return Paint(tone=tone, height=base.height + disc * 0.03 + rim * 0.015, gloss=gloss)
 
 
-def sponge(canvas: Canvas) -> Paint:
+def sponge(canvas: Canvas, edge: Tensor) -> Paint:
     """Moulded foam: smooth, no hem, the two halves sewn together down the middle."""
     x = canvas.x
     ridge = (x * x + 0.01).sqrt() * canvas.look["ridge"]
     seam = groove(x, 0.0, 0.02, canvas.pixel) * step(canvas.y, 0.3, 0.5)
-    height = drape(canvas) - ridge - seam * 0.006 + step(canvas.edge, 0.0, 0.05) * 0.02
+    height = drape(canvas) - ridge - seam * 0.006 + step(edge, 0.0, 0.05) * 0.02
     return Paint(tone=1 - seam * 0.08, height=height)
 
 
-def window(canvas: Canvas) -> Paint:
+def window(canvas: Canvas, edge: Tensor) -> Paint:
     """Cloth round a clear pane over the mouth, with a slanting reflection."""
-    base = cloth(canvas)
+    base = cloth(canvas, edge)
     tall, across = 0.30 - (canvas.y - 1.05).abs(), 0.52 - canvas.x.abs()
     inside = torch.minimum(torch.minimum(tall, across), (tall + across) * 0.7 - 0.05)
     pane = step(inside, 0.0, 0.03)
@@ -121,18 +122,18 @@ def window(canvas: Canvas) -> Paint:
     return Paint(tone, base.height + frame * 0.01, base.accent, opacity, glare * 0.7)
 
 
-def hanging(canvas: Canvas) -> Paint:
+def hanging(canvas: Canvas, edge: Tensor) -> Paint:
     """Loose cloth: folds that run down and inwards from the cheeks, no hem to speak of."""
     x, y = canvas.x.abs(), canvas.y
     lines = (x * 0.8 + y * 0.55) * 4 + canvas.look["crease_u"] + canvas.waves * 0.25
     wave = (lines - lines.floor() - 0.5).abs()
     folds = wave * wave * step(x, 0.1, 0.6) * canvas.look["crease"]
-    roll = groove(canvas.edge, 0.05, 0.05, canvas.pixel) * 0.012
+    roll = groove(edge, 0.05, 0.05, canvas.pixel) * 0.012
     tone = torch.ones_like(x)
     return Paint(tone=tone, height=drape(canvas) + folds + roll, accent=pattern(canvas))
 
 
-Painter = Callable[[Canvas], Paint]
+Painter = Callable[[Canvas, Tensor], Paint]
 PAINTERS: Mapping[str, Painter] = MappingProxyType(
     {
         "plain": plain,

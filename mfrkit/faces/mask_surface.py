@@ -44,6 +44,10 @@ class Sheet:
     sine: Tensor
     limb: Tensor
 
+    def crop(self, box: tuple[slice, slice, slice]) -> "Sheet":
+        """Return the pixels of a box of faces, rows and columns."""
+        return Sheet(self.x[box], self.y[box], self.sine[box], self.limb[box])
+
 
 def half_width(y: Array) -> Array:
     """Return the head's half width at height `y`, any shape, face units."""
@@ -150,7 +154,7 @@ def bounding_box(pose: Pose, top: float, size: tuple[int, int]) -> tuple[slice, 
     """
     y, angle = np.meshgrid(np.linspace(top, 2.8, 10), np.linspace(-2.6, 2.6, 13), indexing="ij")
     corners = sheet_to_pixels(pose, y.ravel(), angle.ravel())  # (B, 130, 2)
-    margin = 0.15 * pose.scale[:, None, None]
+    margin = 0.12 * pose.scale[:, None, None]
     low = np.floor((corners - margin).min(axis=(0, 1)))
     high = np.ceil((corners + margin).max(axis=(0, 1))) + 1
     limit = np.array([size[1], size[0]])

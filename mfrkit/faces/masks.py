@@ -9,9 +9,8 @@ exactly rounded operations and small per-face numbers are float64, so neither ba
 change a value.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import cv2
 import numpy as np
@@ -31,7 +30,7 @@ from mfrkit.faces.mask_pose import Pose, fit_pose
 from mfrkit.faces.mask_spec import MaskSpec
 from mfrkit.faces.mask_surface import bounding_box
 
-_CHUNK = 32  # faces drawn at once: their planes stay in the cache
+_CHUNK = 16  # faces drawn at once: their planes stay in the cache
 
 
 @dataclass(frozen=True)
@@ -95,20 +94,25 @@ class MaskRenderer(nn.Module):
         _check(faces, points, specs)
         masked, region = faces.clone(), torch.zeros_like(faces[:, :1], requires_grad=False)
         worn = [i for i, spec in enumerate(specs) if spec.kind != BARE]
-        worn.sort(key=lambda i: specs[i].kind)  # faces of one kind are drawn together
+        # Faces of one kind are painted together; those with a mask past the head come last.
+        worn.sort(key=lambda i: (KINDS[specs[i].kind].shape.cut != "head", specs[i].kind))
         if not worn:
             return Rendered(masked, region)
         chosen = [specs[i] for i in worn]
         pose = fit_pose(points[worn].detach().cpu().numpy())
         patches = read_patches(faces, worn, pose)
         look = _to_tensors(mask_columns(chosen, pose, patches), faces.device)
-        for part in _runs(chosen):
-            rows, columns = _box(chosen[part.start].kind, pose[part], faces)
+        for start in range(0, len(chosen), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            rows, columns = _box(chosen[part], pose[part], faces)
             if min(rows.stop - rows.start, columns.stop - columns.start) < 2:
                 continue  # these faces lie outside their pictures
             with torch.no_grad():
                 fields = {name: column[part] for name, column in look.items()}
                 layer = draw_layer(chosen[part], fields, self.tiles, rows, columns)
+            if layer is None:
+                continue
+            rows, columns = layer.rows, layer.columns
             index = torch.tensor(worn[part], device=faces.device)
             under = faces[:, :, rows, columns].index_select(0, index)
             keep = (1 - layer.alpha) * layer.shade
@@ -157,23 +161,13 @@ def outline_polygon(region: NDArray[np.float32]) -> NDArray[np.int32]:
     return np.asarray(cv2.approxPolyDP(largest, 0.6, True)[:, 0], dtype=np.int32)
 
 
-def _runs(specs: list[MaskSpec]) -> Iterator[slice]:
-    """Yield slices of specs sorted by kind: one kind each, at most a chunk long."""
-    start = 0
-    for _, group in groupby(specs, key=lambda spec: spec.kind):
-        stop = start + len(list(group))
-        for low in range(start, stop, _CHUNK):
-            yield slice(low, min(low + _CHUNK, stop))
-        start = stop
-
-
-def _box(kind: str, pose: Pose, faces: Tensor) -> tuple[slice, slice]:
-    """Return the pixels to draw: those of the head, unless the kind reaches past it.
+def _box(specs: list[MaskSpec], pose: Pose, faces: Tensor) -> tuple[slice, slice]:
+    """Return the pixels to draw: those of the heads, unless a mask reaches past its head.
 
     What is drawn must lie within the box whichever faces share it, or they would change each other.
     """
     height, width = faces.shape[-2:]
-    if KINDS[kind].shape.cut == "head":
+    if all(KINDS[spec.kind].shape.cut == "head" for spec in specs):
         return bounding_box(pose, TOP, (height, width))
     return slice(0, height), slice(0, width)
 

@@ -1,0 +1,58 @@
+"""The shell examples run as they stand."""
+
+import json
+from pathlib import Path
+
+from mfrkit.io.embeddings import EmbeddingReader
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+def test_quickstart(mfr):
+    run = mfr.line(f"{EXAMPLES}/quickstart.sh")
+    assert run.returncode == 0, run.stderr.decode()
+    lines = run.stdout.decode().splitlines()
+    assert len(lines) == 4  # two tables of one header and one system
+    assert lines[0] == lines[2]
+    assert "EER" in lines[0]
+
+
+def test_pipeline(mfr, photos):
+    run = mfr.line(f"{EXAMPLES}/pipeline.sh {photos} out")
+    assert run.returncode == 0, run.stderr.decode()
+    counts = dict(line.split("\t")[::-1] for line in run.stdout.decode().splitlines())
+    assert set(counts) <= {"surgical", "n95", "cloth"}
+    assert sum(map(int, counts.values())) == 5
+    for name in ("clean.h5", "masked.h5"):
+        with EmbeddingReader(mfr.folder / "out" / name) as reader:
+            assert reader.count == 5
+
+
+def test_shards(mfr, worked):
+    run = mfr.line(f"{EXAMPLES}/shards.sh {worked.folder}/crops all.h5 2")
+    assert run.returncode == 0, run.stderr.decode()
+    with (
+        EmbeddingReader(mfr.folder / "all.h5") as merged,
+        EmbeddingReader(worked.folder / "embeddings.h5") as whole,
+    ):
+        assert list(merged.each_key()) == list(whole.each_key())
+    assert sorted(path.name for path in mfr.folder.glob("*.h5")) == ["all.h5"]
+
+
+def test_benchmarks_say_what_they_need(mfr):
+    """The benchmark scripts are run by hand; here only their help must work."""
+    import subprocess
+    import sys
+
+    for script in sorted(EXAMPLES.glob("bench_*.py")):
+        run = subprocess.run(
+            [sys.executable, script, "--help"], capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, run.stderr
+        assert "usage" in run.stdout.lower()
+
+
+def test_records_of_a_pipeline_are_json(mfr, worked):
+    run = mfr("embed", worked.folder / "crops", "-o", "e.h5", check=0)
+    for line in run.stdout.splitlines():
+        assert json.loads(line)["status"] == "ok"
