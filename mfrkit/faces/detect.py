@@ -53,6 +53,8 @@ class MTCNNDetector:
     """Face and five-point detector; works on masked faces too.
 
     Photos of different sizes share a call, and the faces found in one do not depend on the others.
+    Coordinates are those of the reference code, which counts pixels from 1: compared with mirror
+    images they lie one pixel too far right. Other tools align with the same ones, so they stay.
 
     Args:
         networks: module with `pnet`, `rnet` and `onet` as in `mfrkit.models.mtcnn`; it is moved to

@@ -47,8 +47,8 @@ class FaceAlignmentDetector:
     """Detector with 68 landmarks and a confidence for each, from the `face-alignment` package.
 
     A landmark's confidence is the peak of its heat map, averaged over the face and its mirror
-    image: about 0.8 and more on a clear view, lower where something hides the face. Landmarks are
-    whole pixels, as the package rounds them.
+    image; it falls where something hides the face. Landmarks are whole pixels, as the package
+    rounds them.
 
     Args:
         device: where both networks run.

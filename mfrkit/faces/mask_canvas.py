@@ -34,8 +34,8 @@ class Canvas:
     texture: tuple[str, ...]
     tiles: NoiseTiles
 
-    def part(self, faces: slice) -> "Canvas":
-        """Return the pixels of some of the faces."""
+    def part(self, faces: slice, look: Fields) -> "Canvas":
+        """Return the pixels of some of the faces, given their share of the columns."""
         return replace(
             self,
             x=self.x[faces],
@@ -44,14 +44,14 @@ class Canvas:
             limb=self.limb[faces],
             waves=self.waves[faces],
             pixel=self.pixel[faces],
-            look={name: column[faces] for name, column in self.look.items()},
+            look=look,
             texture=self.texture[faces],
         )
 
     def crop(self, box: tuple[slice, slice, slice]) -> "Canvas":
         """Return the pixels of a box of all faces, rows and columns."""
-        x, y, arc = self.x[box], self.y[box], self.arc[box]
-        return replace(self, x=x, y=y, arc=arc, limb=self.limb[box], waves=self.waves[box])
+        names = ("x", "y", "arc", "limb", "waves")
+        return replace(self, **{name: getattr(self, name)[box] for name in names})
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _row(spec: MaskSpec) -> dict[str, float]:
 
 def _cord(name: str, shape: Shape, start: float, end: float) -> dict[str, float]:
     """Return the columns of one cord from the mask's side (height `start`) to the head's."""
-    x = shape.side - (start - 1) * shape.taper - 0.06
+    x = shape.side - (start - 1) * shape.taper - 0.16
     dx, dy = _CORD_END - x, end - start
     a, b = dy / np.hypot(dx, dy), -dx / np.hypot(dx, dy)
     return {f"{name}_x": x, f"{name}_a": a, f"{name}_b": b, f"{name}_c": a * x + b * start}

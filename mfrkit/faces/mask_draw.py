@@ -61,11 +61,8 @@ def draw_layer(
     """
     sheet = pixels_to_sheet(look, *pixel_axes(rows, columns, look["unit"].device))
     canvas = _canvas(specs, look, tiles, sheet)
-    groups = [
-        (KINDS[name], slice(wearers[0], wearers[-1] + 1))
-        for name, wearers in _side_by_side([spec.kind for spec in specs])
-    ]
-    edge = torch.cat([_outline(kind, canvas.part(faces)) for kind, faces in groups])
+    groups = list(_groups(specs, look))
+    edge = torch.cat([_outline(kind, canvas.part(f, its)) for kind, f, its in groups])
     # The box ends higher: nothing may reach its rim, or what is drawn would depend on it.
     edge = torch.minimum(edge, sheet.y - TOP)
     near = _cords(look, canvas, sheet)
@@ -73,11 +70,12 @@ def draw_layer(
     tight = _occupied(torch.maximum(edge + SHADOW_REACH, near + look["unit"]))
     if tight is None:
         return None
-    edge, near, sheet, canvas = edge[tight], near[tight], sheet.crop(tight), canvas.crop(tight)
+    edge, near = edge[tight], near[tight]
+    sheet, canvas = sheet.crop(tight), canvas.crop(tight)
     rows = slice(rows.start + tight[1].start, rows.start + tight[1].stop)
     columns = slice(columns.start + tight[2].start, columns.start + tight[2].stop)
 
-    paint = join([PAINTERS[k.paint](canvas.part(faces), edge[faces]) for k, faces in groups])
+    paint = join([PAINTERS[k.paint](canvas.part(f, its), edge[f]) for k, f, its in groups])
     apart = distance(edge)  # pixels; wrong where the silhouette squeezes the field
     cloth = (apart / (look["soft"] / look["unit"] + 1) + 0.5).clamp(0, 1)
     thread = (near / look["unit"] + 0.5).clamp(0, 1)
@@ -92,10 +90,12 @@ def draw_layer(
     return Layer(rows, columns, alpha, shade, color)
 
 
-def _side_by_side(names: list[str]) -> Iterator[tuple[str, list[int]]]:
-    """Yield each run of equal names with the places it takes up."""
-    for name, places in groupby(range(len(names)), key=names.__getitem__):
-        yield name, list(places)
+def _groups(specs: Sequence[MaskSpec], look: Fields) -> Iterator[tuple[Kind, slice, Fields]]:
+    """Yield each kind with the faces that wear it, which are side by side, and their columns."""
+    for name, group in groupby(range(len(specs)), key=lambda i: specs[i].kind):
+        wearers = list(group)
+        faces = slice(wearers[0], wearers[-1] + 1)
+        yield KINDS[name], faces, {field: column[faces] for field, column in look.items()}
 
 
 def _canvas(specs: Sequence[MaskSpec], look: Fields, tiles: NoiseTiles, sheet: Sheet) -> Canvas:

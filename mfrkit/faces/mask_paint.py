@@ -74,7 +74,7 @@ def folded(canvas: Canvas, edge: Tensor) -> Paint:
     """A flat-fold respirator: two halves meeting in a ridge, a welded rim, a nose clip."""
     x, y, look, pixel = canvas.x, canvas.y, canvas.look, canvas.pixel
     outward = (x * x + 0.0012).sqrt()
-    ridge = outward * look["ridge"] * step(canvas.y, 0.35, 0.8)
+    ridge = outward * look["ridge"]
     weld = groove(edge, 0.07, 0.02, pixel) + groove(edge, 0.035, 0.014, pixel)
     fold = groove(x, 0.0, 0.02, pixel)
     clip = bump(from_top(look, x, y), 0.12, 0.045) * step(x.abs(), 0.34, 0.30)

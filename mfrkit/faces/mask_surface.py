@@ -46,7 +46,8 @@ class Sheet:
 
     def crop(self, box: tuple[slice, slice, slice]) -> "Sheet":
         """Return the pixels of a box of faces, rows and columns."""
-        return Sheet(self.x[box], self.y[box], self.sine[box], self.limb[box])
+        planes = (self.x, self.y, self.sine, self.limb)
+        return Sheet(*(plane[box] for plane in planes))
 
 
 def half_width(y: Array) -> Array:

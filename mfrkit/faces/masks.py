@@ -30,7 +30,7 @@ from mfrkit.faces.mask_pose import Pose, fit_pose
 from mfrkit.faces.mask_spec import MaskSpec
 from mfrkit.faces.mask_surface import bounding_box
 
-_CHUNK = 16  # faces drawn at once: their planes stay in the cache
+_CHUNK = 32  # faces drawn at once: their planes stay in the cache
 
 
 @dataclass(frozen=True)

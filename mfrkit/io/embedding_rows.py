@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit import __version__
+from mfrkit.io.fallible import FallibleFile
 from mfrkit.io.files import replacing
 
 SCHEMA = 1
@@ -113,28 +114,35 @@ def write_embeddings(
     Raises:
         OSError: the file system refused.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, kind in FIELD_TYPES.items():
-            shape = (0, dim) if name == "embeddings" else (0,)
-            file.create_dataset(
-                dataset_name(name),
-                shape,
-                kind,
-                maxshape=(None, *shape[1:]),
-                chunks=(_CHUNK_ROWS, *shape[1:]),
+    with replacing(path) as temporary, FallibleFile(temporary) as target:
+        with h5py.File(target, "w") as file:
+            _create(file, dim)
+            for block in blocks:
+                _append(file, block)
+                target.check()
+            count = len(file["keys"])
+            file.attrs.update(attributes)
+            file.attrs.update(
+                schema=SCHEMA,
+                mfrkit=__version__,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                count=count,
+                complete=True,
             )
-        for block in blocks:
-            _append(file, block)
-        count = len(file["keys"])
-        file.attrs.update(attributes)
-        file.attrs.update(
-            schema=SCHEMA,
-            mfrkit=__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            count=count,
-            complete=True,
-        )
+        target.check()
     return count
+
+
+def _create(file: h5py.File, dim: int) -> None:
+    for name, kind in FIELD_TYPES.items():
+        tail = (dim,) if name == "embeddings" else ()
+        file.create_dataset(
+            dataset_name(name),
+            (0, *tail),
+            kind,
+            maxshape=(None, *tail),
+            chunks=(_CHUNK_ROWS, *tail),
+        )
 
 
 def _append(file: h5py.File, block: Rows) -> None:
