@@ -29,8 +29,8 @@ def align(
         str, typer.Option("--detector", help="mtcnn, face-alignment, or none: aligned already.")
     ] = "mtcnn",
     select: Annotated[
-        str, typer.Option("--select", help="Which faces of a photo: largest, center or all.")
-    ] = "largest",
+        str, typer.Option("--select", help="Which faces of a photo: center, largest or all.")
+    ] = "center",
     size: Annotated[int, typer.Option("--size", help="Side of a crop; a multiple of 112.")] = 112,
     margin: Annotated[
         float, typer.Option("--margin", help="Extra context on each side, in crop sides.")
@@ -39,7 +39,7 @@ def align(
         float, typer.Option("--min-score", help="Least detector score of a face, 0 to 1.")
     ] = 0.7,
     min_size: Annotated[
-        int, typer.Option("--min-size", help="Least side of a face in the photo, pixels.")
+        int, typer.Option("--min-size", help="Least height of a face in the photo, pixels.")
     ] = 40,
     image_format: ImageFormat = "png",
     workers: Workers = None,

@@ -15,7 +15,7 @@ from mfrkit.stages.run import Process, run_stage
 from mfrkit.stages.sink import Tally
 
 DETECTORS = ("mtcnn", "face-alignment", "none")
-SELECTIONS = ("largest", "center", "all")
+SELECTIONS = ("center", "largest", "all")
 FORMATS = ("png", "jpg")
 
 
@@ -27,11 +27,11 @@ class AlignOptions:
         source: SRC.
         output: folder to write.
         detector: `mtcnn`, `face-alignment`, or `none` for crops that are aligned already.
-        select: `largest`, `center` or `all` faces of a photo.
+        select: which faces of a photo: `center` (large and near the middle), `largest` or `all`.
         size: side of a crop, a multiple of 112 pixels.
         margin: extra context on each side, in sides of the plain crop.
         min_score: least detector score, [0, 1].
-        min_size: least side of a face in the photo, pixels.
+        min_size: least height of a face in the photo, pixels.
         image_format: `png` or `jpg`.
         run: how the run is sized and continued.
 
@@ -42,7 +42,7 @@ class AlignOptions:
     source: str
     output: Path
     detector: str = "mtcnn"
-    select: str = "largest"
+    select: str = "center"
     size: int = 112
     margin: float = 0.0
     min_score: float = 0.7
