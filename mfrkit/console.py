@@ -31,6 +31,11 @@ class _Silent:
         """Ignore the remark."""
 
 
+def _is_number(cell: str) -> bool:
+    """Whether a cell reads as a figure, perhaps with a unit or a mark behind it."""
+    return cell.lstrip("-")[:1].isdigit() or cell in ("", "-", "nan", "n/a")
+
+
 def to_line(record: Mapping[str, object]) -> str:
     """Serialise one record as a single line of JSON without the line feed.
 
@@ -85,7 +90,8 @@ class Console:
 
         table = Table(title=title, title_justify="left")
         for place, column in enumerate(columns):
-            table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+            numeric = place > 0 and all(_is_number(row[place]) for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         RichConsole().print(table)

@@ -5,6 +5,7 @@ that a wrong argument is refused at once.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -103,7 +104,7 @@ def _embed_pending(
 
     run, tally = options.run, store.tally()
     worker = EmbedWorker(options.model, flip=options.flip, run=run)
-    with worker, console.progress("embed", expected_total(inputs, run, console)) as bar:
+    with closing(worker), console.progress("embed", expected_total(inputs, run, console)) as bar:
         bar.update(tally.total)
         results = worker(store.pending(own_share(inputs, run)))
         for piece in batched(_noted(results, tally, console, bar), PIECE_INPUTS):
