@@ -5,40 +5,38 @@ from typing import Annotated
 
 import typer
 
+from mfrkit.cli import mask_options as mask
 from mfrkit.cli.options import ImageFormat, Seed, default_input
 from mfrkit.cli.run_options import takes_run_options
 from mfrkit.config import RunOptions
+from mfrkit.errors import InputError
 
 
 @takes_run_options
 def synth_mask(
     ctx: typer.Context,
     source: Annotated[
-        str | None, typer.Argument(metavar="SRC", help="Crops: folder, picture, manifest or -.")
+        str | None,
+        typer.Argument(metavar="SRC", help="Crops or photos: folder, picture, manifest or -."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path(
         "masked"
     ),
-    types: Annotated[
-        str, typer.Option("--type", help="Mask kinds with weights: surgical:3,n95:1,cloth:1.")
-    ] = "surgical,n95,cloth",
-    color: Annotated[
-        str | None,
-        typer.Option("--color", help="Colours, by name or #rrggbb, separated by commas."),
-    ] = None,
-    texture: Annotated[
-        str | None, typer.Option("--texture", help="Textures of cloth masks, separated by commas.")
-    ] = None,
-    coverage: Annotated[
-        str | None, typer.Option("--coverage", help="How far up the nose, separated by commas.")
-    ] = None,
+    types: mask.Types = None,
+    color: mask.Color = None,
+    texture: mask.Texture = None,
+    coverage: mask.Coverage = None,
+    template: mask.Template = None,
+    check: mask.CheckTemplate = False,
+    list_kinds: mask.ListKinds = False,
+    specs: mask.Specs = None,
     seed: Seed = 0,
-    region: Annotated[
-        bool, typer.Option("--region/--no-region", help="Write a PNG of the covered region too.")
-    ] = True,
-    preview: Annotated[
-        Path | None, typer.Option("--preview", help="Write a contact sheet of the first faces.")
-    ] = None,
+    variants: mask.Variants = 1,
+    probability: mask.Probability = 1.0,
+    jitter: mask.Jitter = 1.0,
+    region: mask.Region = "soft",
+    detector: mask.Detector = "auto",
+    preview: mask.Preview = None,
     image_format: ImageFormat = "png",
     *,
     run: RunOptions,
@@ -50,6 +48,19 @@ def synth_mask(
 
     Example: mfrkit synth-mask crops -o masked --type surgical:3,cloth:1 --seed 7
     """
+    if list_kinds:
+        from mfrkit.stages.mask_sheets import list_kinds as show
+
+        show(preview or Path("kinds.png"), seed=seed, force=run.force, console=ctx.obj)
+        return
+    if check:
+        from mfrkit.stages.mask_sheets import check_template
+
+        if template is None:
+            raise InputError("--check-template: which one? name it with --template my.png")
+        sheet = preview or Path(f"{template.stem}-check.png")
+        check_template(template, sheet, force=run.force, console=ctx.obj)
+        return
     source = default_input(source, "crops", "mfrkit align PHOTOS")
     from mfrkit.stages.synth_mask import SynthMaskOptions
     from mfrkit.stages.synth_mask import synth_mask as run_stage
@@ -61,8 +72,14 @@ def synth_mask(
         color=color,
         texture=texture,
         coverage=coverage,
+        probability=probability,
+        jitter=jitter,
+        template=template,
+        specs=specs,
         seed=seed,
+        variants=variants,
         region=region,
+        detector=detector,
         preview=preview,
         image_format=image_format,
         run=run,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mfrkit.faces.mask_noise import NoiseTiles
 from mfrkit.faces.mask_outline import Fields
+from mfrkit.faces.mask_template import Template
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Canvas:
         look: Per-face columns, each (b, 1, 1).
         texture: Texture name of each face.
         tiles: Noise to draw prints from.
+        template: The user's own mask, if there is one.
     """
 
     x: Tensor
@@ -33,6 +35,7 @@ class Canvas:
     look: Fields
     texture: tuple[str, ...]
     tiles: NoiseTiles
+    template: Template | None
 
     def part(self, faces: slice, look: Fields) -> "Canvas":
         """Return the pixels of some of the faces, given their share of the columns."""
@@ -64,6 +67,8 @@ class Paint:
         accent: (b, h, w) share of the second colour, or None for a plain cloth.
         opacity: (b, h, w) in [0, 1], or None for opaque.
         gloss: (b, h, w) brightness of reflections, or None for matt.
+        own: (b, 3, h, w) RGB of a picture in place of the cloth's colour, negative where there is
+            none; or None.
     """
 
     tone: Tensor
@@ -71,6 +76,7 @@ class Paint:
     accent: Tensor | None = None
     opacity: Tensor | None = None
     gloss: Tensor | None = None
+    own: Tensor | None = None
 
 
 def join(paints: list[Paint]) -> Paint:
@@ -84,7 +90,7 @@ def join(paints: list[Paint]) -> Paint:
             return None
         return torch.cat(
             [
-                torch.full_like(paint.tone, missing) if plane is None else plane
+                _blank(paint, name, missing) if plane is None else plane
                 for paint, plane in zip(paints, planes, strict=True)
             ]
         )
@@ -95,7 +101,14 @@ def join(paints: list[Paint]) -> Paint:
         accent=together("accent", 0.0),
         opacity=together("opacity", 1.0),
         gloss=together("gloss", 0.0),
+        own=together("own", -1.0),
     )
+
+
+def _blank(paint: Paint, name: str, value: float) -> Tensor:
+    """Return what stands for a plane that a painter left out."""
+    plane = torch.full_like(paint.tone, value)
+    return plane[:, None].expand(-1, 3, -1, -1) if name == "own" else plane
 
 
 def bump(x: Tensor, center: Tensor | float, radius: Tensor | float) -> Tensor:

@@ -118,5 +118,13 @@ class Kind:
     everyday: float = 0.0
 
 
-# The kind of a face that is left alone.
+# The kind of a face that is left alone, and that of the user's own picture.
 BARE = "none"
+TEMPLATE = "template"
+
+# The kinds that paste a flat picture (see `mask_maskinv`). In training its points are shifted by
+# whole pixels from minus these up to one less, across and down; its colour's channels stay below
+# 150.
+PASTED = ("maskinv", "maskinv-centred")
+PASTED_SHIFTS = (10, 40)
+PASTED_COLORS = 150

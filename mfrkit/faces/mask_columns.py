@@ -34,7 +34,7 @@ def mask_columns(specs: Sequence[MaskSpec], pose: Pose, patches: Array) -> dict[
         (B,) float64 columns.
     """
     light = light_columns(patches, np.array([spec.light for spec in specs]))
-    look = _look_columns(specs)
+    look = _look_columns(specs, pose)
     flat = np.array([KINDS[spec.kind].flat for spec in specs])
     for name, value in _UNLIT.items():
         table = light if name in light else look
@@ -48,19 +48,24 @@ def mask_columns(specs: Sequence[MaskSpec], pose: Pose, patches: Array) -> dict[
     return look | light | gains | pose_columns(pose)
 
 
-def _look_columns(specs: Sequence[MaskSpec]) -> dict[str, Array]:
+def _look_columns(specs: Sequence[MaskSpec], pose: Pose) -> dict[str, Array]:
     """Return the columns outlines and painters read: the kind's shape as worn, and its finish."""
-    rows = [_row(spec) for spec in specs]
+    heads = zip(specs, pose.girth.tolist(), pose.chin.tolist(), strict=True)
+    rows = [_row(spec, girth, chin) for spec, girth, chin in heads]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-def shape_columns(shape: Shape, lower: float = 0.0, flatter: float = 1.0) -> dict[str, float]:
+def shape_columns(
+    shape: Shape, lower: float, flatter: float, girth: float, chin: float
+) -> dict[str, float]:
     """Return the numbers that `mask_shapes` reads.
 
     Args:
         shape: The outline worn straight.
         lower: How far to lower its upper edge.
         flatter: Factor on that edge's slope.
+        girth: Factor on its width, the wearer's against the mean head's.
+        chin: How far to lower its lower edge.
 
     Returns:
         Column name to number.
@@ -70,25 +75,26 @@ def shape_columns(shape: Shape, lower: float = 0.0, flatter: float = 1.0) -> dic
         "top": shape.top + lower - shape.peak * fall,
         "peak_square": shape.peak**2,
         "fall": fall,
-        "side": shape.side + shape.taper,
+        "side": shape.side * girth + shape.taper,
         "taper": shape.taper,
-        "bottom": JAW_SCALE * (shape.bottom + shape.chin * shape.jaw),
+        "bottom": JAW_SCALE * (shape.bottom + chin + shape.chin * shape.jaw),
         "chin_square": shape.chin**2,
         "jaw": JAW_SCALE * shape.jaw,
         "level": shape.top + lower,
-        "end": shape.bottom,
-        "half": shape.side,
+        "end": shape.bottom + chin,
+        "half": shape.side * girth,
         "knee": shape.knee,
         "inner": shape.inner,
     }
 
 
-def _row(spec: MaskSpec) -> dict[str, float]:
+def _row(spec: MaskSpec, girth: float, chin: float) -> dict[str, float]:
     kind = KINDS[spec.kind]
     shape = kind.shape
     lower_edge, slide = (0.0, 0.0) if kind.flat else COVERAGES[spec.coverage]
     # The frame slides with the mask; what the upper edge moves beyond that, it moves on the mask.
-    row = shape_columns(shape, lower_edge - slide + spec.lift, 1 - 0.8 * min(1.0, lower_edge))
+    lower, flatter = lower_edge - slide + spec.lift, 1 - 0.8 * min(1.0, lower_edge)
+    row = shape_columns(shape, lower, flatter, girth, chin)
     tilt_cos, tilt_sin = np.cos(spec.tilt), np.sin(spec.tilt)
     row |= {
         "shift_x": spec.shift_x,
@@ -120,17 +126,18 @@ def _row(spec: MaskSpec) -> dict[str, float]:
         "relief": 1.0,
         "cord": kind.cord if spec.cords and kind.cord else -1.0,
         "cord_white": kind.cord_white,
+        "broad": girth,
     }
     for name, (start, end) in zip(("upper", "lower"), kind.anchors, strict=True):
-        row |= _cord(name, shape, start + lower_edge * 0.4, end)
+        row |= _cord(name, shape, start + lower_edge * 0.4, end, girth)
     for name, color in (("color", spec.color), ("accent", spec.accent)):
         row |= {f"{name}_{channel}": value for channel, value in zip("rgb", color, strict=True)}
     return row
 
 
-def _cord(name: str, shape: Shape, start: float, end: float) -> dict[str, float]:
+def _cord(name: str, shape: Shape, start: float, end: float, girth: float) -> dict[str, float]:
     """Return the columns of one cord from the mask's side (height `start`) to the head's."""
-    x = shape.side - (start - 1) * shape.taper - 0.16
-    dx, dy = _CORD_END - x, end - start
+    x = shape.side * girth - (start - 1) * shape.taper - 0.16
+    dx, dy = _CORD_END * girth - x, end - start
     a, b = dy / np.hypot(dx, dy), -dx / np.hypot(dx, dy)
     return {f"{name}_x": x, f"{name}_a": a, f"{name}_b": b, f"{name}_c": a * x + b * start}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mfrkit.faces.mask_canvas import Canvas, Paint, join
-from mfrkit.faces.mask_catalog import Kind
+from mfrkit.faces.mask_catalog import TEMPLATE, Kind
 from mfrkit.faces.mask_kinds import KINDS
 from mfrkit.faces.mask_noise import NoiseTiles
 from mfrkit.faces.mask_outline import Fields, cord, distance, ramp, slope, step, worn
@@ -17,6 +17,7 @@ from mfrkit.faces.mask_paint import PAINTERS
 from mfrkit.faces.mask_shapes import OUTLINES
 from mfrkit.faces.mask_spec import MaskSpec
 from mfrkit.faces.mask_surface import Sheet, pixel_axes, pixels_to_sheet
+from mfrkit.faces.mask_template import Template
 
 Box = tuple[slice, slice, slice]  # faces, rows, columns
 TOP = 0.08  # nothing is drawn above this height, face units
@@ -45,7 +46,12 @@ class Layer:
 
 
 def draw_layer(
-    specs: Sequence[MaskSpec], look: Fields, tiles: NoiseTiles, rows: slice, columns: slice
+    specs: Sequence[MaskSpec],
+    look: Fields,
+    tiles: NoiseTiles,
+    template: Template | None,
+    rows: slice,
+    columns: slice,
 ) -> Layer | None:
     """Draw the masks of b faces.
 
@@ -53,6 +59,7 @@ def draw_layer(
         specs: Their specs, those of one kind side by side.
         look: All per-face columns, each (b, 1, 1) float32.
         tiles: The renderer's noise.
+        template: The user's own mask, for specs of the kind "template".
         rows: Pixel rows that may be drawn on, at least 2.
         columns: Pixel columns, at least 2.
 
@@ -60,7 +67,7 @@ def draw_layer(
         The layer over the pixels that are; None if there are none.
     """
     sheet = pixels_to_sheet(look, *pixel_axes(rows, columns, look["unit"].device))
-    canvas = _canvas(specs, look, tiles, sheet)
+    canvas = _canvas(specs, look, tiles, template, sheet)
     groups = list(_groups(specs, look))
     edge = torch.cat([_outline(kind, canvas.part(f, its)) for kind, f, its in groups])
     # The box ends higher: nothing may reach its rim, or what is drawn would depend on it.
@@ -98,7 +105,13 @@ def _groups(specs: Sequence[MaskSpec], look: Fields) -> Iterator[tuple[Kind, sli
         yield KINDS[name], faces, {field: column[faces] for field, column in look.items()}
 
 
-def _canvas(specs: Sequence[MaskSpec], look: Fields, tiles: NoiseTiles, sheet: Sheet) -> Canvas:
+def _canvas(
+    specs: Sequence[MaskSpec],
+    look: Fields,
+    tiles: NoiseTiles,
+    template: Template | None,
+    sheet: Sheet,
+) -> Canvas:
     """Return the sheet as painters see it."""
     x, y = worn(look, sheet.x, sheet.y)
     # Length along the cloth from the mid-line: the arc sine's first terms, times the radius.
@@ -106,13 +119,16 @@ def _canvas(specs: Sequence[MaskSpec], look: Fields, tiles: NoiseTiles, sheet: S
     arc = x * (square * (square * 0.075 + 0.1667) + 1)
     waves = tiles.wrinkles(arc, y, look["crease_u"], look["crease_v"])
     textures = tuple(spec.texture for spec in specs)
-    return Canvas(x, y, arc, sheet.limb, waves, look["unit"], look, textures, tiles)
+    return Canvas(x, y, arc, sheet.limb, waves, look["unit"], look, textures, tiles, template)
 
 
 def _outline(kind: Kind, canvas: Canvas) -> Tensor:
     """Return the field of the outline of faces that all wear one kind."""
     shape = kind.shape
-    edge = OUTLINES[shape.outline](canvas.look, canvas.x, canvas.y, shape.corner)
+    if shape.outline == TEMPLATE and canvas.template is not None:
+        edge = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(3, 4))[:, 0]
+    else:
+        edge = OUTLINES[shape.outline](canvas.look, canvas.x, canvas.y, shape.corner)
     edge = edge + canvas.waves * canvas.look["slack"]
     if shape.cut == "none":
         return edge
@@ -168,9 +184,18 @@ def _lit(look: Fields, sheet: Sheet, height: Tensor) -> Tensor:
     return gain * relief.clamp(0.5, 1.4) * away * under
 
 
+def _under_light(look: Fields, picture: Tensor) -> Tensor:
+    """Return a picture's colours as the light's cast and the photo's colourfulness show them."""
+    cast = torch.stack([look["cast_" + name] for name in "rgb"], dim=1)  # (b, 3, 1, 1)
+    grey = (picture[:, :1] + picture[:, 1:2] + picture[:, 2:]) * (1 / 3)
+    return (grey + (picture - grey) * look["vivid"][:, None]) * cast
+
+
 def _color(look: Fields, tone: Tensor, paint: Paint, thread: Tensor, grain: Tensor) -> Tensor:
     """Return the lit colour with the camera's grain, (b, 3, h, w)."""
     color = torch.stack([look["color_" + name] for name in "rgb"], dim=1)  # (b, 3, 1, 1)
+    if paint.own is not None:
+        color = torch.where(paint.own < 0, color, _under_light(look, paint.own))
     shown = color + thread[:, None] * ((_STITCH_WHITE - color) * look["cord_white"][:, None])
     if paint.accent is not None:
         accent = torch.stack([look["accent_" + name] for name in "rgb"], dim=1)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from mfrkit.faces.mask_catalog import Kind, Shape
+from mfrkit.faces.mask_published import PUBLISHED
 
 _PRINTED = MappingProxyType(
     {"plain": 0.48, "stripes": 0.12, "check": 0.12, "dots": 0.11, "print": 0.14, "lips": 0.03}
@@ -198,26 +199,6 @@ _OCCLUDERS = (
 )  # fmt: skip
 
 
-def _nist(code: str, about: str, shape: Shape) -> Kind:
-    """Return one of the drawn shapes of the NIST face mask tests: flat colour on the lower face."""
-    return Kind(
-        name=f"nist-{code}",
-        about=f"NIST-style flat shape {code}: {about}",
-        shape=shape,
-        colors={"lightblue": 1.0, "black": 1.0, "white": 1.0},
-        flat=True,
-    )
-
-
-# Ngan, Grother, Hanaoka, NISTIR 8311 (2020): wide or round, three heights on the nose. There the
-# outlines run through 68 landmarks; here through the same landmarks of the mean face.
-_NIST = (
-    _nist("a", "wide, high", Shape(outline="wide", top=0.25, knee=0.28, inner=0.9, fall=0.0)),
-    _nist("b", "round, high", Shape(outline="round", top=0.10, side=0.78, bottom=1.80)),
-    _nist("c", "wide, medium", Shape(outline="wide", top=0.30, knee=0.5, inner=-0.16, fall=-0.16)),
-    _nist("d", "round, medium", Shape(outline="round", top=0.38, side=0.78, bottom=1.80)),
-    _nist("e", "wide, low", Shape(outline="wide", top=0.70, knee=0.22, inner=0.0, fall=-0.57)),
-    _nist("f", "round, low", Shape(outline="round", top=0.71, side=0.78, bottom=1.80)),
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {kind.name: kind for kind in (*_WORN, *_OCCLUDERS, *PUBLISHED)}
 )
-
-KINDS: Mapping[str, Kind] = MappingProxyType({k.name: k for k in (*_WORN, *_OCCLUDERS, *_NIST)})

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Self
 
 from mfrkit.errors import InputError
-from mfrkit.faces.mask_catalog import COLORS, COVERAGES, Color, Weights
+from mfrkit.faces.mask_catalog import COLORS, COVERAGES, TEMPLATE, Color, Weights
 from mfrkit.faces.mask_kinds import KINDS
 
 _EVERYDAY: Weights = MappingProxyType({k.name: k.everyday for k in KINDS.values() if k.everyday})
@@ -149,7 +149,7 @@ class MaskOptions:
         """Build options from a command line's words; None keeps a default.
 
         Args:
-            types: Such as `surgical:3,cloth:1`, or `all`.
+            types: Such as `surgical:3,cloth:1`, or `all` (but the user's own).
             colors: Such as `black,#1e90ff:2`.
             textures: Such as `plain:2,check`.
             coverage: Such as `above:8,on:1,below:1`.
@@ -166,7 +166,7 @@ class MaskOptions:
             >>> MaskOptions.parse(types="n95", colors="white").colors
             {'white': 1.0}
         """
-        every = ",".join(KINDS)
+        every = ",".join(name for name in KINDS if name != TEMPLATE)
         return cls(
             types=parse_weights(every if types == "all" else types, KINDS, "mask type")
             if types is not None

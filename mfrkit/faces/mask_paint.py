@@ -133,6 +133,16 @@ def hanging(canvas: Canvas, edge: Tensor) -> Paint:
     return Paint(tone=tone, height=drape(canvas) + folds + roll, accent=pattern(canvas))
 
 
+def printed(canvas: Canvas, edge: Tensor) -> Paint:
+    """The user's own picture, over the relief of the face."""
+    tone = torch.ones_like(canvas.x)
+    if canvas.template is None:
+        return Paint(tone=tone, height=drape(canvas))
+    picture = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(0, 3))
+    solid = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(4, 5))[:, 0]
+    return Paint(tone=tone, height=drape(canvas), opacity=solid, own=picture)
+
+
 Painter = Callable[[Canvas, Tensor], Paint]
 PAINTERS: Mapping[str, Painter] = MappingProxyType(
     {
@@ -145,5 +155,6 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
         "sponge": sponge,
         "window": window,
         "hanging": hanging,
+        "printed": printed,
     }
 )

@@ -34,7 +34,9 @@ class Pose:
     A face point (x, y, z) is stretched to (x, length * y, z), turned by `yaw` (positive: the nose
     moves to the picture's right), tipped by `pitch` (positive: the nose moves up), then taken to
     pixels by [[cos, -sin], [sin, cos]] and the shift (`tx`, `ty`), where cos and sin carry the
-    scale, the distance between frontal eyes in pixels.
+    scale, the distance between frontal eyes in pixels. `girth` is how many times the mean head's
+    width this head has and `chin` how far its chin lies below the mean one, face units: 1 and 0
+    unless a jaw line has been seen (`mask_jaw`).
     """
 
     yaw: Array
@@ -44,6 +46,8 @@ class Pose:
     sin: Array
     tx: Array
     ty: Array
+    girth: Array
+    chin: Array
 
     def __getitem__(self, part: slice) -> "Pose":
         """Return the placements of some of the faces."""
@@ -145,7 +149,15 @@ def fit_pose(points: NDArray[np.floating]) -> Pose:
         state[:, 1] = np.clip(state[:, 1], -_LIMIT_PITCH, _LIMIT_PITCH)
     yaw, pitch, length, cos, sin, tx, ty = state.T
     return Pose(
-        yaw, pitch, length, cos * unit, sin * unit, tx * unit + eyes[:, 0], ty * unit + eyes[:, 1]
+        yaw=yaw,
+        pitch=pitch,
+        length=length,
+        cos=cos * unit,
+        sin=sin * unit,
+        tx=tx * unit + eyes[:, 0],
+        ty=ty * unit + eyes[:, 1],
+        girth=np.ones_like(yaw),
+        chin=np.zeros_like(yaw),
     )
 
 

@@ -8,11 +8,20 @@ a fixed order: an option that fixes one parameter leaves the others as they were
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from mfrkit.faces.mask_catalog import BARE, COLORS, Color, Kind
+from mfrkit.faces.mask_catalog import (
+    BARE,
+    COLORS,
+    PASTED,
+    PASTED_COLORS,
+    PASTED_SHIFTS,
+    Color,
+    Kind,
+)
 from mfrkit.faces.mask_kinds import KINDS
 from mfrkit.faces.mask_options import MaskOptions, parse_color
 from mfrkit.faces.mask_spec import MaskSpec
@@ -43,7 +52,7 @@ def sample_spec(seed: int, key: str, options: MaskOptions) -> MaskSpec:
     wear = _wear(0.0 if kind.flat else options.jitter, draws)
     color, accent = _colors(kind, options.colors, draws)
     pleats = _between(kind.pleats[0], kind.pleats[1] + 0.999, draws)
-    return MaskSpec(
+    spec = MaskSpec(
         kind=BARE if bare else kind.name,
         coverage=coverage,
         color=color,
@@ -56,6 +65,17 @@ def sample_spec(seed: int, key: str, options: MaskOptions) -> MaskSpec:
         **wear,
         **_surface(kind, draws),
     )
+    return _as_published(spec, options, draws) if kind.name in PASTED else spec
+
+
+def _as_published(spec: MaskSpec, options: MaskOptions, draws: Iterator[float]) -> MaskSpec:
+    """Draw colour and shift as the MaskInv training code does; jitter 0 is its evaluation."""
+    red, green, blue = (int(PASTED_COLORS * next(draws)) for _ in range(3))
+    color = spec.color if options.colors else (red / 255, green / 255, blue / 255)
+    right, down = (float(int(2 * size * next(draws)) - size) for size in PASTED_SHIFTS)
+    if not options.jitter:
+        right = down = 0.0
+    return replace(spec, color=color, shift_x=right, shift_y=down)
 
 
 def _wear(jitter: float, draws: Iterator[float]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class MaskSpec:
         texture: Name of the texture, one of its kind's.
         coverage: Name in `COVERAGES`.
         lift: Upper edge moved down by this much.
-        shift_x: Whole mask moved to the picture's right.
+        shift_x: Whole mask moved to the picture's right. Of a pasted picture ("maskinv"), both
+            shifts are in its own pixels.
         shift_y: Whole mask moved down.
         tilt: Turn in the plane of the face, radians, clockwise.
         width: Factor on the mask's width.

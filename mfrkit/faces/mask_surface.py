@@ -50,9 +50,18 @@ class Sheet:
         return Sheet(*(plane[box] for plane in planes))
 
 
-def half_width(y: Array) -> Array:
-    """Return the head's half width at height `y`, any shape, face units."""
-    return _HALF_WIDTH * np.sqrt(np.maximum(1 - ((y - _WIDEST) / _HALF_HEIGHT) ** 2, _LEAST))
+def half_width(y: Array, chin: Array | float = 0.0) -> Array:
+    """Return the mean head's half width at height `y`, any shape, face units.
+
+    Args:
+        y: Height.
+        chin: How far the chin lies below the mean one; broadcast against `y`.
+
+    Returns:
+        What the two broadcast to.
+    """
+    drop = (y - _WIDEST) / (_HALF_HEIGHT + chin)
+    return _HALF_WIDTH * np.sqrt(np.maximum(1 - drop**2, _LEAST))
 
 
 def sheet_to_pixels(pose: Pose, y: Array, angle: Array) -> Array:
@@ -66,16 +75,22 @@ def sheet_to_pixels(pose: Pose, y: Array, angle: Array) -> Array:
     Returns:
         (B, N, 2) float64, (x, y) in pixels.
     """
-    width = half_width(y)
+    width = pose.girth[:, None] * half_width(y, pose.chin[:, None])  # (B, N)
     depth = _FRONT - _FRONT_FALL * (y - _FRONT_AT) ** 2 - _ROUND * width * (1 - np.cos(angle))
-    return project(pose, np.stack([width * np.sin(angle), y, depth], axis=-1))
+    heights = np.broadcast_to(y, width.shape)
+    return project(pose, np.stack([width * np.sin(angle), heights, depth], axis=-1))
+
+
+def silhouette(pose: Pose) -> Array:
+    """Return (B,) half the width a head shows over its half width, at most 1."""
+    return np.sqrt(np.cos(pose.yaw) ** 2 + (_ROUND * np.sin(pose.yaw)) ** 2)
 
 
 def pose_columns(pose: Pose) -> dict[str, Array]:
     """Return the per-face constants that `pixels_to_sheet` reads, each (B,) float64."""
     cos_yaw, sin_yaw = np.cos(pose.yaw), np.sin(pose.yaw)
     # Seen from the side an ellipse is again a sinusoid: stretch and phase of x over the angle.
-    stretch = np.sqrt(cos_yaw**2 + (_ROUND * sin_yaw) ** 2)
+    stretch = silhouette(pose)
     cos_phase, sin_phase = cos_yaw / stretch, _ROUND * sin_yaw / stretch
     cos, sin = pose.cos / pose.scale**2, pose.sin / pose.scale**2
     tip = np.tan(pose.pitch) / pose.length
@@ -101,6 +116,8 @@ def pose_columns(pose: Pose) -> dict[str, Array]:
         "depth_even": _ROUND * cos_phase * cos_yaw + sin_phase * sin_yaw,
         "depth_odd": _ROUND * sin_phase * cos_yaw - cos_phase * sin_yaw,
         "unit": 1 / pose.scale,
+        "half_width": _HALF_WIDTH * pose.girth,
+        "per_height": 1 / (_HALF_HEIGHT + pose.chin),
     }
 
 
@@ -123,8 +140,8 @@ def pixels_to_sheet(place: dict[str, Tensor], rows: Tensor, columns: Tensor) -> 
     # from a flatter sheet, then correct it once.
     lean = across - place["guess_x"]
     y = along - lean * lean * place["guess_fall"]
-    drop = y * (1 / _HALF_HEIGHT) - _WIDEST / _HALF_HEIGHT
-    width = (1 - drop * drop).clamp(min=_LEAST).sqrt() * _HALF_WIDTH
+    drop = (y - _WIDEST) * place["per_height"]
+    width = (1 - drop * drop).clamp(min=_LEAST).sqrt() * place["half_width"]
     lower = y - _FRONT_AT
     axis = _FRONT - lower * lower * _FRONT_FALL - width * _ROUND
     reach = width * place["stretch"]

@@ -11,6 +11,7 @@ change a value.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,17 +19,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mfrkit.errors import ShapeError
-from mfrkit.faces.mask_catalog import BARE
+from mfrkit.errors import InputError, ShapeError
+from mfrkit.faces.mask_catalog import BARE, PASTED, TEMPLATE
 from mfrkit.faces.mask_columns import mask_columns
 from mfrkit.faces.mask_draw import TOP, draw_layer
+from mfrkit.faces.mask_jaw import follow_jaw
 from mfrkit.faces.mask_kinds import KINDS
 from mfrkit.faces.mask_light import read_patches
+from mfrkit.faces.mask_maskinv import draw_artwork, paste
 from mfrkit.faces.mask_noise import NoiseTiles
 from mfrkit.faces.mask_outline import Fields
 from mfrkit.faces.mask_pose import Pose, fit_pose
 from mfrkit.faces.mask_spec import MaskSpec
 from mfrkit.faces.mask_surface import bounding_box
+from mfrkit.faces.mask_template import Template, TemplateFile
 
 _CHUNK = 32  # faces drawn at once: their planes stay in the cache
 
@@ -57,11 +61,24 @@ class MaskRenderer(nn.Module):
     the faces as constants.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, template: TemplateFile | None = None) -> None:
+        """Prepare to draw.
+
+        Args:
+            template: The user's own mask, for specs of the kind "template".
+        """
         super().__init__()
         self.tiles = NoiseTiles()
+        self.template = Template(template) if template is not None else None
+        self._artwork: Tensor | None = None  # drawn when it is first asked for
 
-    def forward(self, faces: Tensor, points: Tensor, specs: Sequence[MaskSpec]) -> Rendered:
+    def forward(
+        self,
+        faces: Tensor,
+        points: Tensor,
+        specs: Sequence[MaskSpec],
+        landmarks: Tensor | None = None,
+    ) -> Rendered:
         """Render one mask per face.
 
         Convention:
@@ -72,6 +89,8 @@ class MaskRenderer(nn.Module):
             faces: (B, 3, H, W) float32 RGB in [0, 1]; never written to.
             points: (B, 5, 2) image-left eye, image-right eye, nose tip, mouth corners.
             specs: B masks; "none" leaves its face as it is.
+            landmarks: (B, 68, 2) iBUG landmarks whose jaw line the masks follow; NaN for a face
+                that has none.
 
         Returns:
             New tensors on the faces' device. A pixel whose region is 0 equals the input's exactly
@@ -79,8 +98,9 @@ class MaskRenderer(nn.Module):
             from it, up to a third on the near side of a turned head.
 
         Raises:
-            ShapeError: the three do not fit together.
-            InputError: a point is not finite, or the points of a face coincide.
+            ShapeError: the arguments do not fit together.
+            InputError: a point is not finite, the points of a face coincide, or a spec asks for a
+                template and there is none.
 
         Example:
             >>> from mfrkit.faces.mask_options import MaskOptions
@@ -92,14 +112,19 @@ class MaskRenderer(nn.Module):
             ((1, 3, 112, 112), True)
         """
         _check(faces, points, specs)
+        if self.template is None and any(spec.kind == TEMPLATE for spec in specs):
+            raise InputError("a mask of the kind 'template' needs the picture: give --template.")
         masked, region = faces.clone(), torch.zeros_like(faces[:, :1], requires_grad=False)
-        worn = [i for i, spec in enumerate(specs) if spec.kind != BARE]
+        self._paste(faces, points, specs, masked, region)
+        worn = [i for i, spec in enumerate(specs) if spec.kind not in (BARE, *PASTED)]
         # Faces of one kind are painted together; those with a mask past the head come last.
         worn.sort(key=lambda i: (KINDS[specs[i].kind].shape.cut != "head", specs[i].kind))
         if not worn:
             return Rendered(masked, region)
         chosen = [specs[i] for i in worn]
         pose = fit_pose(points[worn].detach().cpu().numpy())
+        if landmarks is not None:
+            pose = follow_jaw(pose, landmarks[worn].detach().cpu().numpy())
         patches = read_patches(faces, worn, pose)
         look = _to_tensors(mask_columns(chosen, pose, patches), faces.device)
         for start in range(0, len(chosen), _CHUNK):
@@ -109,7 +134,7 @@ class MaskRenderer(nn.Module):
                 continue  # these faces lie outside their pictures
             with torch.no_grad():
                 fields = {name: column[part] for name, column in look.items()}
-                layer = draw_layer(chosen[part], fields, self.tiles, rows, columns)
+                layer = draw_layer(chosen[part], fields, self.tiles, self.template, rows, columns)
             if layer is None:
                 continue
             rows, columns = layer.rows, layer.columns
@@ -120,6 +145,26 @@ class MaskRenderer(nn.Module):
             masked[index, :, rows, columns] = shown
             region[index, 0, rows, columns] = layer.alpha
         return Rendered(masked, region)
+
+    def _paste(
+        self,
+        faces: Tensor,
+        points: Tensor,
+        specs: Sequence[MaskSpec],
+        masked: Tensor,
+        region: Tensor,
+    ) -> None:
+        """Write the faces that wear a flat paste into the results; they get no gradient."""
+        chosen = [i for i, spec in enumerate(specs) if spec.kind in PASTED]
+        if not chosen:
+            return
+        if self._artwork is None:
+            self._artwork = draw_artwork()
+        self._artwork = self._artwork.to(faces.device)
+        worn = [specs[i] for i in chosen]
+        with torch.no_grad():
+            drawn = paste(faces[chosen], points[chosen], worn, self._artwork)
+        masked[chosen], region[chosen, 0] = drawn
 
 
 def to_uint8(faces: Tensor) -> Tensor:
@@ -138,11 +183,12 @@ def to_uint8(faces: Tensor) -> Tensor:
     return (faces.detach() * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8)
 
 
-def outline_polygon(region: NDArray[np.float32]) -> NDArray[np.int32]:
+def outline_polygon(region: NDArray[Any], half: float = 0.5) -> NDArray[np.int32]:
     """Trace where a region crosses one half, the largest piece of it.
 
     Args:
-        region: (H, W) in [0, 1].
+        region: (H, W) in [0, 1], or in [0, 255] with `half` 127.
+        half: What a pixel must exceed to count as covered.
 
     Returns:
         (N, 2) int32, (x, y) of pixel centres round the mask; (0, 2) if nothing is covered.
@@ -153,7 +199,7 @@ def outline_polygon(region: NDArray[np.float32]) -> NDArray[np.int32]:
         >>> sorted(map(tuple, outline_polygon(square).tolist()))
         [(3, 2), (3, 4), (5, 2), (5, 4)]
     """
-    inside = (region > 0.5).astype(np.uint8)
+    inside = (region > half).astype(np.uint8)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return np.zeros((0, 2), np.int32)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from mfrkit.errors import ImageError
+from mfrkit.errors import ImageError, InputError
 from mfrkit.io.files import write_whole
 
 # Enough for a 200-megapixel phone; beyond it a small file can ask for gigabytes of memory.
@@ -88,6 +88,24 @@ def _decode_plain(content: bytes) -> NDArray[np.uint8] | None:
     if decoded is None:
         return None
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def read_layer(path: Path) -> NDArray[np.uint8]:
+    """Decode a picture with its transparency.
+
+    Returns:
+        (H, W, 4) uint8, RGB and opacity; 255 throughout for a picture without transparency.
+
+    Raises:
+        InputError: not a readable picture, or too large.
+    """
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise InputError(f"{path}: too large: {picture.width}x{picture.height} pixels")
+            return np.array(picture.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable picture ({error})") from error
 
 
 def _decode_any(picture: Image.Image) -> NDArray[np.uint8]:

@@ -45,7 +45,8 @@ class Record:
 
     def files(self) -> list[str]:
         """Return the files that belong to the record, relative to the manifest's folder."""
-        regions = [b.get("region") for b in self.blocks.values() if isinstance(b, dict)]
+        blocks = [b for b in self.blocks.values() if isinstance(b, dict)]
+        regions = [b.get(name) for b in blocks for name in ("region", "region_exact")]
         return [name for name in (self.path, *regions) if isinstance(name, str)]
 
     def to_json(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mfrkit.errors import ImageError, InputError
@@ -123,10 +124,25 @@ def _build_detector(options: AlignOptions) -> Detector | None:
     if options.detector == "none":
         return None
     device = resolve_device(options.run.device)
-    if options.detector == "face-alignment":
-        return FaceAlignmentDetector(device, batch_size=options.run.batch_size)
+    return load_detector(options.detector, device, options.run.batch_size, options.min_size)
+
+
+def load_detector(name: str, device: torch.device, batch_size: int, min_size: int) -> Detector:
+    """Load a detector by its name on the command line.
+
+    Args:
+        name: `mtcnn` or `face-alignment`.
+        device: where its networks run.
+        batch_size: faces per landmark network call.
+        min_size: least side of a face looked for, pixels; `face-alignment` looks for all.
+
+    Raises:
+        InputError: its weights are not there.
+    """
+    if name == "face-alignment":
+        return FaceAlignmentDetector(device, batch_size=batch_size)
     networks, _ = load_network("mtcnn", device)
-    return MTCNNDetector(networks, min_size=options.min_size, device=device)
+    return MTCNNDetector(networks, min_size=min_size, device=device)
 
 
 def _load(item: Item) -> _Photo:

@@ -1,42 +1,53 @@
 """The work of `synth-mask`: decode, draw, encode."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfrkit.errors import ImageError
-from mfrkit.faces.geometry import ARCFACE_SIZE, template, transform_points
+from mfrkit.faces.detect import Detector, Face
+from mfrkit.faces.mask_catalog import TEMPLATE
 from mfrkit.faces.mask_options import MaskOptions
 from mfrkit.faces.mask_sampling import sample_spec
 from mfrkit.faces.mask_spec import MaskSpec
-from mfrkit.faces.masks import MaskRenderer, to_uint8
-from mfrkit.io.images import read_image, write_image
+from mfrkit.faces.mask_template import TemplateFile
+from mfrkit.faces.masks import MaskRenderer, outline_polygon, to_uint8
+from mfrkit.faces.select import select
+from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.models.device import resolve_device
+from mfrkit.stages.align_faces import load_detector
 from mfrkit.stages.contact_sheet import Cell
 from mfrkit.stages.flow import batched, ordered_map
+from mfrkit.stages.mask_book import MaskBook, variant_key
+from mfrkit.stages.mask_inputs import Subject, load_subjects
+from mfrkit.stages.mask_photos import mask_photo
 from mfrkit.stages.sink import source_name
 
 if TYPE_CHECKING:
     from mfrkit.stages.synth_mask import SynthMaskOptions
 
-REGION_FOLDER = "_regions"
+REGION_FOLDER, EXACT_FOLDER = "_regions", "_regions_exact"
 PREVIEW_FACES = 24
+BATCH_BYTES = 1 << 23  # of picture files in a batch: hundreds of crops or a few photos
+_MIN_SCORE, _MIN_SIZE = 0.9, 24  # of faces found here
 
 
 @dataclass
-class _Face:
-    """One input on its way through a batch."""
+class _Job:
+    """One picture to be written: one variant of one subject."""
 
-    item: Item
-    reason: str | None = None
-    picture: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
-    points: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    subject: Subject
+    key: str
+    specs: list[MaskSpec]
+    picture: NDArray[np.uint8] | None = None
+    region: NDArray[np.uint8] | None = None
+    own_regions: Sequence[NDArray[np.uint8]] = ()
 
 
 class MaskWorker:
@@ -48,7 +59,7 @@ class MaskWorker:
         preview: receives the first faces before and after, by position.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device, the template or the manifest to draw from is not there.
     """
 
     def __init__(
@@ -61,114 +72,158 @@ class MaskWorker:
         self._wanted = wanted
         self._preview = preview
         self._device = resolve_device(options.run.device)
-        self._renderer = MaskRenderer().to(self._device).eval()
+        template = TemplateFile.read(options.template) if options.template else None
+        self._template = template.describe() if template else {}
+        self._renderer = MaskRenderer(template).to(self._device).eval()
+        self._book = MaskBook(options.specs) if options.specs else None
+        self._detector: Detector | None = None
+        self._lock = threading.Lock()
 
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the records of each input, in input order."""
         run = self._options.run
-        batches = batched(items, run.batch_size)
+        batches = batched(items, run.batch_size, weight=_file_size, limit=BATCH_BYTES)
         threads = torch.get_num_threads()
         # Whole batches run in parallel: many small operations on one core each beat each
         # operation split over all cores.
         torch.set_num_threads(1)
         try:
             for records in ordered_map(self._batch, batches, workers=run.workers):
-                yield from ([record] for record in records)
+                yield from records
         finally:
             torch.set_num_threads(threads)
+            if self._book is not None:
+                self._book.close()
 
-    def _batch(self, items: list[Item]) -> list[Record]:
-        faces = [_load(item) for item in items]
-        records: list[Record | None] = [_given_up(face) for face in faces]
-        sizes = {f.picture.shape for f, r in zip(faces, records, strict=True) if r is None}
-        for size in sorted(sizes):
-            places = [
-                i for i, f in enumerate(faces) if records[i] is None and f.picture.shape == size
-            ]
-            for place, record in zip(places, self._draw([faces[i] for i in places]), strict=True):
-                records[place] = record
-        return [record for record in records if record is not None]
-
-    def _draw(self, faces: list[_Face]) -> Iterator[Record]:
-        specs = [sample_spec(self._options.seed, f.item.record.key, self._wanted) for f in faces]
-        pixels = torch.from_numpy(np.stack([f.picture for f in faces])).to(self._device)
-        points = torch.from_numpy(np.stack([f.points for f in faces])).to(self._device)
+    def _batch(self, items: list[Item]) -> list[list[Record]]:
+        subjects = load_subjects(items, self._options.detector, self._find)
+        jobs = [self._jobs(subject) for subject in subjects]
+        ready = [job for group in jobs for job in group]
         with torch.inference_mode():
-            drawn = self._renderer(pixels.permute(0, 3, 1, 2).float() / 255, points, specs)
-            masked = to_uint8(drawn.masked).permute(0, 2, 3, 1).cpu().numpy()
-            regions = (to_uint8(drawn.region)[:, 0]).cpu().numpy()
-        for face, spec, picture, region in zip(faces, specs, masked, regions, strict=True):
-            yield self._save(face, spec, np.ascontiguousarray(picture), region)
+            for job in ready:
+                if job.subject.is_photo:
+                    job.picture, job.region, job.own_regions = mask_photo(
+                        self._renderer, job.subject.picture, job.subject.places, job.specs
+                    )
+            crops = [job for job in ready if not job.subject.is_photo]
+            for shape in sorted({job.subject.picture.shape for job in crops}):
+                self._draw([job for job in crops if job.subject.picture.shape == shape])
+        return [
+            [self._save(job) for job in group] or [_given_up(subject)]
+            for subject, group in zip(subjects, jobs, strict=True)
+        ]
 
-    def _save(
-        self, face: _Face, spec: MaskSpec, picture: NDArray[np.uint8], region: NDArray[np.uint8]
-    ) -> Record:
-        record, folder = face.item.record, self._options.output
-        path = f"{record.key}.{self._options.image_format}"
-        covered = float((region > 127).mean())
-        block: dict[str, Any] = {
-            "type": spec.kind,
-            "texture": spec.texture,
-            "coverage": spec.coverage,
-            "seed": self._options.seed,
-            "area": round(covered, 4),
-            "spec": spec.to_json(),
-        }
-        write_image(folder / path, picture)
-        if self._options.region:
-            block["region"] = f"{REGION_FOLDER}/{record.key}.png"
-            write_image(folder / block["region"], region)
-        if face.item.position < PREVIEW_FACES:
-            self._preview[face.item.position] = (
-                Cell(face.picture, record.key),
-                Cell(picture, f"{spec.kind} {spec.texture}"),
+    def _find(self, photos: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+        """Find the faces of photos; the detector is loaded when it is first needed."""
+        name = self._options.detector
+        with self._lock:
+            if self._detector is None:
+                known = "mtcnn" if name == "auto" else name
+                self._detector = load_detector(known, self._device, 8, _MIN_SIZE)
+            found = self._detector(photos)
+        return [
+            select(faces, "all", photo.shape[:2], min_score=_MIN_SCORE, min_size=_MIN_SIZE)
+            for faces, photo in zip(found, photos, strict=True)
+        ]
+
+    def _jobs(self, subject: Subject) -> list[_Job]:
+        """Decide the masks of every variant; none for a subject that is given up."""
+        jobs: list[_Job] = []
+        for variant in range(1, self._options.variants + 1):
+            if subject.reason is not None:
+                return []
+            key, count = variant_key(subject.item, variant), len(subject.places)
+            if self._book is not None:
+                specs = self._book.specs(key, count)
+                if specs is None:
+                    subject.reason = f"no mask for it in {self._book.path.name}"
+                    return []
+            else:
+                names = [key, *(f"{key}.face{n}" for n in range(2, count + 1))]
+                specs = [sample_spec(self._options.seed, n, self._wanted) for n in names]
+            jobs.append(_Job(subject, key, specs))
+        return jobs
+
+    def _draw(self, jobs: list[_Job]) -> None:
+        """Draw on crops of one shape together."""
+        pictures = np.stack([job.subject.picture for job in jobs])
+        places = [job.subject.places[0] for job in jobs]
+        pixels = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).contiguous()
+        points, landmarks = (
+            torch.from_numpy(np.stack([getattr(place, name) for place in places])).to(self._device)
+            for name in ("points", "landmarks")
+        )
+        specs = [job.specs[0] for job in jobs]
+        drawn = self._renderer(pixels.float().div_(255), points, specs, landmarks)
+        masked = to_uint8(drawn.masked).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        regions = to_uint8(drawn.region)[:, 0].cpu().numpy()
+        for job, picture, region in zip(jobs, masked, regions, strict=True):
+            job.picture, job.region, job.own_regions = picture, region, [region]
+
+    def _save(self, job: _Job) -> Record:
+        record, folder, options = job.subject.item.record, self._options.output, self._options
+        if job.picture is None or job.region is None:
+            return _given_up(job.subject)
+        path = f"{job.key}.{options.image_format}"
+        block = self._block(job)
+        write_image(folder / path, job.picture)
+        if options.region in ("soft", "both"):
+            block["region"] = f"{REGION_FOLDER}/{job.key}.png"
+            write_image(folder / block["region"], job.region)
+        if options.region in ("exact", "both"):
+            name = "region" if options.region == "exact" else "region_exact"
+            base = REGION_FOLDER if options.region == "exact" else EXACT_FOLDER
+            block[name] = f"{base}/{job.key}.png"
+            write_image(folder / block[name], np.where(job.region > 127, 255, 0).astype(np.uint8))
+        place = job.subject.item.position
+        if place < PREVIEW_FACES and job.key == record.key:
+            self._preview[place] = (
+                Cell(job.subject.picture, record.key),
+                Cell(job.picture, f"{block['type']} {job.specs[0].texture}"),
             )
         return replace(
             record,
+            key=job.key,
             path=path,
-            source=source_name(face.item),
+            source=source_name(job.subject.item),
             blocks={**record.blocks, "mask": block},
         )
 
+    def _block(self, job: _Job) -> dict[str, Any]:
+        """Return the manifest's mask block; that of a photo lists its faces."""
+        faces = [
+            self._face_block(spec, region)
+            for spec, region in zip(job.specs, job.own_regions, strict=True)
+        ]
+        if not job.subject.is_photo:
+            return faces[0]
+        for face, place in zip(faces, job.subject.places, strict=True):
+            face["points"] = np.round(place.points.astype(np.float64), 3).tolist()
+        kinds = dict.fromkeys(spec.kind for spec in job.specs)
+        return {"type": "+".join(kinds), "seed": self._options.seed, "faces": faces}
 
-def _load(item: Item) -> _Face:
-    if item.path is None:
-        return _Face(item, reason=item.record.reason or "skipped earlier")
+    def _face_block(self, spec: MaskSpec, region: NDArray[np.uint8]) -> dict[str, Any]:
+        block: dict[str, Any] = {
+            "type": spec.kind,
+            "color": "#" + "".join(f"{round(255 * channel):02x}" for channel in spec.color),
+            "texture": spec.texture,
+            "coverage": spec.coverage,
+            "seed": self._options.seed,
+            "area": round(float((region > 127).mean()), 4),
+            "polygon": outline_polygon(region, 127).tolist(),
+            "spec": spec.to_json(),
+        }
+        return block | ({"template": self._template} if spec.kind == TEMPLATE else {})
+
+
+def _file_size(item: Item) -> int:
+    """Return the size of an input's file; what cannot be read costs nothing."""
     try:
-        picture = read_image(item.path)
-        return _Face(item, picture=picture, points=face_points(item.record, picture.shape))
-    except ImageError as error:
-        return _Face(item, reason=str(error))
+        return 0 if item.path is None else item.path.stat().st_size
+    except OSError:
+        return 0
 
 
-def _given_up(face: _Face) -> Record | None:
-    if face.reason is None:
-        return None
-    return replace(face.item.record.skipped(face.reason), source=source_name(face.item))
-
-
-def face_points(record: Record, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the five points of a face in its crop.
-
-    Args:
-        record: the crop's record; its `align` block places the points.
-        shape: of the crop: (H, W, 3).
-
-    Returns:
-        (5, 2) float32, pixels.
-
-    Raises:
-        ImageError: no usable `align` block, and the picture is no aligned crop either.
-    """
-    align = record.blocks.get("align")
-    if isinstance(align, dict) and "points" in align and "matrix" in align:
-        try:
-            points = np.array(align["points"], np.float64).reshape(5, 2)
-            matrix = np.array(align["matrix"], np.float64).reshape(2, 3)
-        except (TypeError, ValueError) as error:
-            raise ImageError("malformed align block: points or matrix") from error
-        return transform_points(points, matrix).astype(np.float32)
-    height, width = shape[:2]
-    if height != width or width % ARCFACE_SIZE:
-        raise ImageError(f"no landmarks: {width}x{height} is no aligned crop, run mfrkit align")
-    return template(width).astype(np.float32)
+def _given_up(subject: Subject) -> Record:
+    record = subject.item.record.skipped(subject.reason or "nothing drawn")
+    return replace(record, source=source_name(subject.item))

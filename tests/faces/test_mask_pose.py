@@ -14,8 +14,11 @@ FACE = np.array(
 )
 
 
-def pose(yaw=0.0, pitch=0.0, length=1.0, scale=36.0, roll=0.0, tx=56.0, ty=52.0) -> Pose:
-    numbers = (yaw, pitch, length, scale * np.cos(roll), scale * np.sin(roll), tx, ty)
+def pose(
+    yaw=0.0, pitch=0.0, length=1.0, scale=36.0, roll=0.0, tx=56.0, ty=52.0, girth=1.0, chin=0.0
+) -> Pose:
+    cos, sin = scale * np.cos(roll), scale * np.sin(roll)
+    numbers = (yaw, pitch, length, cos, sin, tx, ty, girth, chin)
     return Pose(*(np.array([float(n)]) for n in numbers))
 
 

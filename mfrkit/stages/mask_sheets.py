@@ -1,0 +1,126 @@
+"""Masks on the bundled portraits: every kind there is, and the check of a template."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mfrkit.console import Console
+from mfrkit.errors import InputError
+from mfrkit.faces.geometry import similarity_from_points, template, transform_points, warp
+from mfrkit.faces.mask_catalog import TEMPLATE
+from mfrkit.faces.mask_kinds import KINDS
+from mfrkit.faces.mask_options import MaskOptions
+from mfrkit.faces.mask_sampling import sample_spec
+from mfrkit.faces.mask_template import ANCHORS, TemplateFile, find_problems
+from mfrkit.faces.masks import MaskRenderer, to_uint8
+from mfrkit.io.files import refuse_existing
+from mfrkit.io.images import read_image
+from mfrkit.models.device import resolve_device
+from mfrkit.stages.align_faces import load_detector
+from mfrkit.stages.contact_sheet import Cell, fit, write_contact_sheet
+from mfrkit.stages.demo import PHOTOS
+
+PORTRAITS = (
+    "eileen_collins/eileen_collins_0001.jpg",
+    "joe_biden/joe_biden_0001.jpg",
+    "barack_obama/barack_obama_0001.jpg",
+)
+_SIDE, _MARGIN = 224, 0.12
+_SHOWN = 480  # side of a template as it is shown, pixels
+_INK, _LIGHT, _DARK = (220, 30, 60), 236, 204
+
+Portrait = tuple[NDArray[np.uint8], NDArray[np.float64]]
+
+
+def list_kinds(path: Path, *, seed: int, force: bool, console: Console) -> None:
+    """Draw every kind of mask on the bundled portraits, and print what there is.
+
+    Args:
+        path: the sheet to write.
+        seed: of everything drawn.
+        force: replace an earlier sheet.
+        console: receives the table.
+
+    Raises:
+        InputError: the sheet exists.
+    """
+    refuse_existing(path, force=force)
+    portraits, renderer = list(load_portraits()), MaskRenderer()
+    names = [name for name in KINDS if name != TEMPLATE]
+    cells = [
+        Cell(mask_portrait(renderer, portraits[place % len(portraits)], name, seed), name)
+        for place, name in enumerate(names)
+    ]
+    write_contact_sheet(path, cells, columns=5, side=150)
+    rows = [[name, kind.about, ", ".join(kind.textures)] for name, kind in KINDS.items()]
+    console.table("kinds of mask", ["--type", "what", "--texture"], rows)
+    console.info(f"sheet -> {path}")
+
+
+def check_template(picture: Path, path: Path, *, force: bool, console: Console) -> None:
+    """Draw a template with its points, and on the bundled portraits.
+
+    Args:
+        picture: the template.
+        path: the sheet to write.
+        force: replace an earlier sheet.
+        console: told where the sheet is.
+
+    Raises:
+        InputError: the template cannot be used; the sheet, if it can be drawn at all, shows why.
+    """
+    refuse_existing(path, force=force)
+    file = TemplateFile.read(picture)
+    problems = find_problems(file)
+    cells = [Cell(_with_points(file), file.path.name)]
+    renderer = MaskRenderer(file)
+    for name, portrait in zip(PORTRAITS, load_portraits(), strict=True):
+        cells.append(Cell(mask_portrait(renderer, portrait, TEMPLATE, 0), Path(name).stem))
+    write_contact_sheet(path, cells, columns=2, side=_SHOWN // 2)
+    console.info(f"sheet -> {path}")
+    if problems:
+        raise InputError(f"{picture}: {'; '.join(problems)}")
+    console.info(f"{picture}: fine, use it with --template {picture}")
+
+
+def load_portraits() -> Iterator[Portrait]:
+    """Yield crops of the bundled portraits, (H, W, 3) uint8, and their five points."""
+    detector = load_detector("mtcnn", resolve_device("cpu"), 8, 60)
+    target = template(_SIDE, _MARGIN)
+    for name in PORTRAITS:
+        photo = read_image(PHOTOS / name)
+        points = detector([photo])[0][0].points
+        matrix = similarity_from_points(points, target)
+        yield warp(photo, matrix, _SIDE), transform_points(points, matrix)
+
+
+def mask_portrait(
+    renderer: MaskRenderer, portrait: Portrait, kind: str, seed: int
+) -> NDArray[np.uint8]:
+    """Return a portrait, (H, W, 3) uint8, wearing a kind of mask."""
+    crop, points = portrait
+    face = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
+    spec = sample_spec(seed, kind, MaskOptions(types={kind: 1.0}, jitter=0.5))
+    drawn = renderer(face, torch.from_numpy(points.astype(np.float32))[None], [spec])
+    return to_uint8(drawn.masked)[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def _with_points(file: TemplateFile) -> NDArray[np.uint8]:
+    """Lay a template over a checkerboard, its points named."""
+    shown = fit(file.layer[..., :3], _SHOWN)
+    opacity = fit(file.layer[..., 3], _SHOWN)[..., None] / 255.0
+    rows, columns = np.indices(shown.shape[:2]) // 16
+    board = np.where((rows + columns) % 2, _LIGHT, _DARK)[..., None]
+    laid = Image.fromarray((shown * opacity + board * (1 - opacity)).astype(np.uint8))
+    draw = ImageDraw.Draw(laid)
+    font = ImageFont.load_default(18)
+    scale = shown.shape[1] / file.layer.shape[1]
+    for name, (x, y) in zip(ANCHORS, (file.points * scale).tolist(), strict=True):
+        draw.ellipse((x - 5, y - 5, x + 5, y + 5), outline=_INK, width=2)
+        side = "rs" if "right" in name else "ls"
+        draw.text((x, y - 8), name, _INK, font=font, anchor=side)
+    return np.asarray(laid)
