@@ -19,7 +19,7 @@ class Canvas:
         arc: (b, h, w) distance from the mid-line along the cloth, signed.
         limb: (b, h, w) distance inside the head's silhouette.
         waves: (b, h, w) unit-variance smooth noise, this mask's wrinkles.
-        pixel: (b, 1, 1) size of a pixel in face units.
+        pixel: (b, 1, 1) width of a sharp edge in this photo, face units: a pixel or more.
         look: Per-face columns, each (b, 1, 1).
         texture: Texture name of each face.
         tiles: Noise to draw prints from.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mfrkit.faces.mask_camera import Camera
 from mfrkit.faces.mask_catalog import COVERAGES, Shape
 from mfrkit.faces.mask_kinds import KINDS
 from mfrkit.faces.mask_light import light_columns, skin_color, under_light
@@ -17,24 +18,27 @@ _UNDER_CHIN = 0.4  # darkening where the mask turns in under the chin
 _UNLIT = {
     "gain": 1.0, "gain_x": 0.0, "gain_y": 0.0, "gain_xx": 0.0, "vivid": 1.0, "cast_r": 1.0,
     "cast_g": 1.0, "cast_b": 1.0, "exposure": 1.0, "round": 0.0, "shadow": 0.0, "soft": 0.0,
-    "grain": 0.0, "under": 0.0, "relief": 0.0,
+    "grain": 0.0, "under": 0.0, "relief": 0.0, "blur": 1.0,
 }  # fmt: skip
+_GRAINS = (0.0015, 0.04)  # least and most grain, pixel values in [0, 1]
 _CORD_END = 1.14  # half width at which cords leave the face, just inside the silhouette
 
 
-def mask_columns(specs: Sequence[MaskSpec], pose: Pose, patches: Array) -> dict[str, Array]:
+def mask_columns(specs: Sequence[MaskSpec], pose: Pose, camera: Camera) -> dict[str, Array]:
     """Lay out all that drawing reads, one row a face.
 
     Args:
         specs: B masks, none of them "none".
         pose: Where the B faces are.
-        patches: (B, P, 3) RGB of their skin, see `mask_light`.
+        camera: What was read off their pictures.
 
     Returns:
         (B,) float64 columns.
     """
-    light = light_columns(patches, np.array([spec.light for spec in specs]))
+    light = light_columns(camera.patches, np.array([spec.light for spec in specs]))
     look = _look_columns(specs, pose)
+    look["grain"] = np.clip(camera.noise * look["grain"], *_GRAINS)
+    look["blur"] = camera.blur
     flat = np.array([KINDS[spec.kind].flat for spec in specs])
     for name, value in _UNLIT.items():
         table = light if name in light else look
@@ -43,9 +47,13 @@ def mask_columns(specs: Sequence[MaskSpec], pose: Pose, patches: Array) -> dict[
     for part in ("color", "accent"):
         names = [f"{part}_{channel}" for channel in "rgb"]
         cloth = under_light(np.stack([look[name] for name in names], axis=1), light)
-        look |= dict(zip(names, np.where(skin, skin_color(patches, light), cloth).T, strict=True))
+        look |= dict(
+            zip(names, np.where(skin, skin_color(camera.patches, light), cloth).T, strict=True)
+        )
     gains = {name: light[name] * look["exposure"] for name in light if name.startswith("gain")}
-    return look | light | gains | pose_columns(pose)
+    place = pose_columns(pose)
+    place["pixel"] = place["unit"] * look["blur"]
+    return look | light | gains | place
 
 
 def _look_columns(specs: Sequence[MaskSpec], pose: Pose) -> dict[str, Array]:
@@ -121,7 +129,7 @@ def _row(spec: MaskSpec, girth: float, chin: float) -> dict[str, float]:
         "round": spec.round,
         "shadow": spec.shadow,
         "soft": spec.soft,
-        "grain": spec.grain,
+        "grain": 1.0 + spec.grain / 0.02,
         "under": _UNDER_CHIN,
         "relief": 1.0,
         "cord": kind.cord if spec.cords and kind.cord else -1.0,

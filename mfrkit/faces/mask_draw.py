@@ -74,7 +74,7 @@ def draw_layer(
     edge = torch.minimum(edge, sheet.y - TOP)
     near = _cords(look, canvas, sheet)
 
-    tight = _occupied(torch.maximum(edge + SHADOW_REACH, near + look["unit"]))
+    tight = _occupied(torch.maximum(edge + SHADOW_REACH, near + look["pixel"]))
     if tight is None:
         return None
     edge, near = edge[tight], near[tight]
@@ -84,8 +84,8 @@ def draw_layer(
 
     paint = join([PAINTERS[k.paint](canvas.part(f, its), edge[f]) for k, f, its in groups])
     apart = distance(edge)  # pixels; wrong where the silhouette squeezes the field
-    cloth = (apart / (look["soft"] / look["unit"] + 1) + 0.5).clamp(0, 1)
-    thread = (near / look["unit"] + 0.5).clamp(0, 1)
+    cloth = (apart / (look["soft"] / look["unit"] + look["blur"]) + 0.5).clamp(0, 1)
+    thread = (near / look["pixel"] + 0.5).clamp(0, 1)
     alpha = torch.maximum(cloth, thread)
     if paint.opacity is not None:
         alpha = alpha * paint.opacity
@@ -119,7 +119,7 @@ def _canvas(
     arc = x * (square * (square * 0.075 + 0.1667) + 1)
     waves = tiles.wrinkles(arc, y, look["crease_u"], look["crease_v"])
     textures = tuple(spec.texture for spec in specs)
-    return Canvas(x, y, arc, sheet.limb, waves, look["unit"], look, textures, tiles, template)
+    return Canvas(x, y, arc, sheet.limb, waves, look["pixel"], look, textures, tiles, template)
 
 
 def _outline(kind: Kind, canvas: Canvas) -> Tensor:

@@ -185,9 +185,9 @@ _OCCLUDERS = (
         about="hand held before the mouth",
         shape=Shape(outline="hand", top=0.62, cut="none"),
         colors={"beige": 1.0},
+        paint="skin",
         skin=True,
-        bulge=0.25,
-        crease=(0.01, 0.03),
+        crease=(0.004, 0.012),
     ),
     Kind(
         name="rectangle",

@@ -7,52 +7,13 @@ through the cloth.
 """
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from mfrkit.faces.mask_pose import Array, Pose
-from mfrkit.faces.mask_surface import half_width, sheet_to_pixels
+from mfrkit.faces.mask_camera import LUMA, PATCHES
+from mfrkit.faces.mask_pose import Array
 
-# x, y (face units) and weight of the skin patches: forehead, cheeks, nose, beside the mouth, chin.
-_PATCHES = np.array(
-    [
-        [0.0, -0.45, 0.7], [-0.4, -0.45, 0.5], [0.4, -0.45, 0.5],
-        [-0.55, 0.38, 1.0], [0.55, 0.38, 1.0], [-0.72, 0.55, 1.0], [0.72, 0.55, 1.0],
-        [-0.45, 0.6, 1.0], [0.45, 0.6, 1.0], [0.0, 0.25, 1.0], [0.0, 0.5, 0.7],
-        [-0.66, 0.95, 0.7], [0.66, 0.95, 0.7], [-0.2, 1.5, 0.3], [0.2, 1.5, 0.3],
-    ]
-)  # fmt: skip
-_LUMA = np.array([0.299, 0.587, 0.114])
 # Colour of skin under white light, over its luminance; what is left is taken for the light's cast.
 _SKIN = np.array([1.24, 0.94, 0.80])
 _MIDDLE_SKIN = 0.52  # luminance of a well exposed face
-_CELLS = 28  # the picture is averaged to about this many cells before patches are read
-
-
-def read_patches(faces: Tensor, chosen: list[int], pose: Pose) -> Array:
-    """Average the picture over small cells and read it at the skin patches.
-
-    Args:
-        faces: (N, 3, H, W) float32 RGB in [0, 1].
-        chosen: Which B of them to read.
-        pose: B placements.
-
-    Returns:
-        (B, P, 3) float64 RGB; a patch outside the picture repeats its border.
-    """
-    height, width = faces.shape[-2:]
-    cell = max(1, min(height, width) // _CELLS)
-    cells = F.avg_pool2d(faces.detach().contiguous(), cell)[chosen]
-    x, y = _PATCHES[:, 0], _PATCHES[:, 1]
-    angle = np.arcsin(np.clip(x / half_width(y), -1, 1))
-    pixels = (sheet_to_pixels(pose, y, angle) + 0.5) / cell  # (B, P, 2), cells from the corner
-    extent = np.array([cells.shape[-1], cells.shape[-2]])
-    grid = torch.as_tensor(pixels / extent * 2 - 1, dtype=torch.float32, device=faces.device)
-    # 16 places a face whatever their number: no value sits in a vector's ragged end.
-    grid = F.pad(grid, (0, 0, 0, -len(x) % 16))[:, None]
-    values = F.grid_sample(cells, grid, padding_mode="border", align_corners=False)
-    return values[:, :, 0, : len(x)].permute(0, 2, 1).cpu().numpy().astype(np.float64)
 
 
 def light_columns(patches: Array, follow: Array) -> dict[str, Array]:
@@ -67,8 +28,8 @@ def light_columns(patches: Array, follow: Array) -> dict[str, Array]:
         `light_x`, `light_y`, direction for relief; `vivid`, share of colour kept (0 for a grey
         picture); `cast_r`, `cast_g`, `cast_b`, factors on the channels.
     """
-    weights = _PATCHES[:, 2]
-    luma = patches[..., 0] * _LUMA[0] + patches[..., 1] * _LUMA[1] + patches[..., 2] * _LUMA[2]
+    weights = PATCHES[:, 2]
+    luma = patches[..., 0] * LUMA[0] + patches[..., 1] * LUMA[1] + patches[..., 2] * LUMA[2]
     luma = np.maximum(luma, 0.01)
     mean = (luma * weights).sum(1) / weights.sum()
     surface = _surface_fit(luma / mean[:, None], weights) * follow[:, None]
@@ -78,7 +39,7 @@ def light_columns(patches: Array, follow: Array) -> dict[str, Array]:
     color = (patches * weights[:, None]).sum(1) / weights.sum()
     peak = np.maximum(color.max(1), 0.01)
     vivid = np.clip(((peak - color.min(1)) / peak - 0.02) / 0.08, 0, 1)
-    cast = color / np.maximum((color * _LUMA).sum(1, keepdims=True), 0.01) / _SKIN
+    cast = color / np.maximum((color * LUMA).sum(1, keepdims=True), 0.01) / _SKIN
     cast = np.clip(1 + 0.35 * (follow * vivid)[:, None] * (cast - 1), 0.8, 1.2)
     return {
         "gain": exposure * (1 + surface[:, 0]),
@@ -97,19 +58,19 @@ def light_columns(patches: Array, follow: Array) -> dict[str, Array]:
 def under_light(colors: Array, light: dict[str, Array]) -> Array:
     """Return cloth colours (B, 3) as the light's cast and the picture's colourfulness show them."""
     cast = np.stack([light["cast_r"], light["cast_g"], light["cast_b"]], axis=1)
-    grey = (colors * _LUMA).sum(1, keepdims=True)
+    grey = (colors * LUMA).sum(1, keepdims=True)
     return (grey + (colors - grey) * light["vivid"][:, None]) * cast
 
 
 def skin_color(patches: Array, light: dict[str, Array]) -> Array:
     """Return the colour (B, 3) that the light would turn into that of the face's own skin."""
-    weights = _PATCHES[:, 2:]
+    weights = PATCHES[:, 2:]
     return (patches * weights).sum(1) / weights.sum() / light["gain"][:, None]
 
 
 def _surface_fit(relative: Array, weights: Array) -> Array:
     """Fit departures from the mean by [1, x, y - 0.8, x^2], damped, (B, 4) in [-0.5, 0.5]."""
-    x, y = _PATCHES[:, 0], _PATCHES[:, 1] - 0.8
+    x, y = PATCHES[:, 0], PATCHES[:, 1] - 0.8
     basis = np.stack([np.ones_like(x), x, y, x * x], axis=1)  # (P, 4)
     weighted = basis * weights[:, None]
     solve = np.linalg.solve(weighted.T @ basis + np.diag([0.0, 0.3, 1.5, 1.0]), weighted.T)

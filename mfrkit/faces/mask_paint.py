@@ -70,6 +70,14 @@ def plain(canvas: Canvas, edge: Tensor) -> Paint:
     return Paint(tone=torch.ones_like(canvas.x), height=drape(canvas))
 
 
+def skin(canvas: Canvas, edge: Tensor) -> Paint:
+    """Fingers: round, and darker where they meet the face or each other."""
+    rounded = step(edge, 0.0, 0.10)
+    rounded = rounded * (2 - rounded)
+    tone = step(edge, 0.0, 0.07) * 0.16 + 0.94
+    return Paint(tone=tone, height=canvas.waves * canvas.look["crease"] + rounded * 0.05)
+
+
 def folded(canvas: Canvas, edge: Tensor) -> Paint:
     """A flat-fold respirator: two halves meeting in a ridge, a welded rim, a nose clip."""
     x, y, look, pixel = canvas.x, canvas.y, canvas.look, canvas.pixel
@@ -149,6 +157,7 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
         "plain": plain,
         "surgical": surgical,
         "cup": cup,
+        "skin": skin,
         "folded": folded,
         "valve": valve,
         "cloth": cloth,

@@ -63,7 +63,9 @@ def box(look: Fields, x: Tensor, y: Tensor, corner: float) -> Tensor:
 
 def hand(look: Fields, x: Tensor, y: Tensor, corner: float) -> Tensor:
     """Return the field of a hand laid over the mouth from the picture's right."""
-    field = torch.full_like(x, -1.0)
+    field = torch.full_like(
+        x, -1.0
+    )  # its creases, where two capsules are equally near, show as gaps
     down = y - (look["level"] - 0.62)
     for x0, y0, x1, y1, radius in _HAND:
         dx, dy = x1 - x0, y1 - y0

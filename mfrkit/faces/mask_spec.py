@@ -44,7 +44,7 @@ class MaskSpec:
         round: Darkening towards the ears.
         shadow: Darkness of the contact shadow, [0, 1].
         soft: Width of the soft edge beyond one pixel.
-        grain: Standard deviation of the camera noise, pixel values in [0, 1].
+        grain: How strongly the photo's own noise is copied: 1 + grain / 0.02 times.
         grain_row, grain_column: Where in the noise field this picture lies, pixels.
         cords: Whether ear loops or straps show.
     """

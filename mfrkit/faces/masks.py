@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError, ShapeError
+from mfrkit.faces.mask_camera import read_camera
 from mfrkit.faces.mask_catalog import BARE, PASTED, TEMPLATE
 from mfrkit.faces.mask_columns import mask_columns
 from mfrkit.faces.mask_draw import TOP, draw_layer
 from mfrkit.faces.mask_jaw import follow_jaw
 from mfrkit.faces.mask_kinds import KINDS
-from mfrkit.faces.mask_light import read_patches
 from mfrkit.faces.mask_maskinv import draw_artwork, paste
 from mfrkit.faces.mask_noise import NoiseTiles
 from mfrkit.faces.mask_outline import Fields
@@ -125,8 +125,8 @@ class MaskRenderer(nn.Module):
         pose = fit_pose(points[worn].detach().cpu().numpy())
         if landmarks is not None:
             pose = follow_jaw(pose, landmarks[worn].detach().cpu().numpy())
-        patches = read_patches(faces, worn, pose)
-        look = _to_tensors(mask_columns(chosen, pose, patches), faces.device)
+        camera = read_camera(faces, worn, pose)
+        look = _to_tensors(mask_columns(chosen, pose, camera), faces.device)
         for start in range(0, len(chosen), _CHUNK):
             part = slice(start, start + _CHUNK)
             rows, columns = _box(chosen[part], pose[part], faces)
