@@ -9,6 +9,7 @@ from mfrkit.cli import mask_options as mask
 from mfrkit.cli.options import ImageFormat, Seed, default_input
 from mfrkit.cli.run_options import takes_run_options
 from mfrkit.config import RunOptions
+from mfrkit.console import Console
 from mfrkit.errors import InputError
 
 
@@ -48,18 +49,8 @@ def synth_mask(
 
     Example: mfrkit synth-mask crops -o masked --type surgical:3,cloth:1 --seed 7
     """
-    if list_kinds:
-        from mfrkit.stages.mask_sheets import list_kinds as show
-
-        show(preview or Path("kinds.png"), seed=seed, force=run.force, console=ctx.obj)
-        return
-    if check:
-        from mfrkit.stages.mask_sheets import check_template
-
-        if template is None:
-            raise InputError("--check-template: which one? name it with --template my.png")
-        sheet = preview or Path(f"{template.stem}-check.png")
-        check_template(template, sheet, force=run.force, console=ctx.obj)
+    if list_kinds or check:
+        _show_sheet(None if list_kinds else template, preview, list_kinds, seed, run, ctx.obj)
         return
     source = default_input(source, "crops", "mfrkit align PHOTOS")
     from mfrkit.stages.synth_mask import SynthMaskOptions
@@ -85,3 +76,18 @@ def synth_mask(
         run=run,
     )
     run_stage(options, ctx.obj)
+
+
+def _show_sheet(
+    template: Path | None, sheet: Path | None, kinds: bool, seed: int, run: RunOptions, to: Console
+) -> None:
+    """Draw all kinds, or a template with its points, instead of masking anything."""
+    if not kinds and template is None:
+        raise InputError("--check-template: which one? name it with --template my.png")
+    from mfrkit.stages.mask_sheets import check_template, list_kinds
+
+    if template is None:
+        list_kinds(sheet or Path("kinds.png"), seed=seed, force=run.force, console=to)
+    else:
+        sheet = sheet or Path(f"{template.stem}-check.png")
+        check_template(template, sheet, force=run.force, console=to)
