@@ -1,10 +1,14 @@
-"""The options of synth-mask that say what to draw and where."""
+"""The arguments of synth-mask that say what to draw and where."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+Source = Annotated[
+    str | None,
+    typer.Argument(metavar="SRC", help="Crops or photos: folder, picture, manifest or -."),
+]
 Types = Annotated[
     str | None,
     typer.Option(

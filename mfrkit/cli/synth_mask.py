@@ -16,10 +16,7 @@ from mfrkit.errors import InputError
 @takes_run_options
 def synth_mask(
     ctx: typer.Context,
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="SRC", help="Crops or photos: folder, picture, manifest or -."),
-    ] = None,
+    source: mask.Source = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path(
         "masked"
     ),

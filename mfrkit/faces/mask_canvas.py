@@ -113,9 +113,9 @@ def _blank(paint: Paint, name: str, value: float) -> Tensor:
 
 def bump(x: Tensor, center: Tensor | float, radius: Tensor | float) -> Tensor:
     """Return a hill of height 1 that is 0 beyond `radius`, smooth."""
-    t = (x - center) / radius
-    t = (1 - t * t).clamp(min=0)
-    return t * t
+    t = (x - center).div_(radius)
+    t = t.mul_(t).neg_().add_(1).clamp_(min=0)
+    return t.mul_(t)
 
 
 def groove(field: Tensor, at: float, radius: float, pixel: Tensor) -> Tensor:

@@ -166,22 +166,22 @@ def _occupied(field: Tensor) -> Box | None:
 def _shadow(look: Fields, sheet: Sheet, edge: Tensor) -> Tensor:
     """Return the factor that darkens skin beside the mask, more below it than above."""
     close = ramp(edge, -SHADOW_REACH, 0.0)
-    close = close * close
-    skin = step(sheet.limb, -0.02, 0.06)
-    below = step(sheet.y, 0.5, 1.5) * 0.6 + 0.4
-    return 1 - close * skin * below * look["shadow"]
+    below = step(sheet.y, 0.5, 1.5).mul_(0.6).add_(0.4)
+    dark = close.mul_(close).mul_(step(sheet.limb, -0.02, 0.06)).mul_(below)
+    return dark.mul_(-look["shadow"]).add_(1)
 
 
 def _lit(look: Fields, sheet: Sheet, height: Tensor) -> Tensor:
     """Return brightness: the face's own light, the relief under it, and turning away from it."""
     x, y = sheet.x.clamp(-1.2, 1.2), sheet.y - 0.8
-    gain = look["gain"] + x * (look["gain_x"] + x * look["gain_xx"]) + y * look["gain_y"]
+    gain = (x * look["gain_xx"]).add_(look["gain_x"]).mul_(x).add_(look["gain"])
+    gain += y.mul_(look["gain_y"])
     right, down = slope(height)
     steep = look["relief"] / look["unit"]
-    relief = 1 - right * (look["light_x"] * steep) - down * (look["light_y"] * steep)
-    away = 1 - sheet.sine * sheet.sine * look["round"]
-    under = 1 - ramp(sheet.y, 1.45, 2.0) * look["under"]
-    return gain * relief.clamp(0.5, 1.4) * away * under
+    relief = right.mul_(look["light_x"] * -steep).sub_(down.mul_(look["light_y"] * steep)).add_(1)
+    away = (sheet.sine * sheet.sine).mul_(-look["round"]).add_(1)
+    under = ramp(sheet.y, 1.45, 2.0).mul_(-look["under"]).add_(1)
+    return gain.mul_(relief.clamp_(0.5, 1.4)).mul_(away).mul_(under)
 
 
 def _under_light(look: Fields, picture: Tensor) -> Tensor:
@@ -201,4 +201,4 @@ def _color(look: Fields, tone: Tensor, paint: Paint, thread: Tensor, grain: Tens
         accent = torch.stack([look["accent_" + name] for name in "rgb"], dim=1)
         shown = shown + paint.accent[:, None] * (accent - color)
     shine = grain if paint.gloss is None else grain + paint.gloss
-    return (shown * tone[:, None] + shine[:, None]).clamp(0, 1)
+    return shown.mul_(tone[:, None]).add_(shine[:, None]).clamp_(0, 1)

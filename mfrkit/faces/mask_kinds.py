@@ -172,7 +172,7 @@ _OCCLUDERS = (
         about="wool scarf over mouth and chin",
         shape=Shape(
             top=0.62, peak=0.5, fall=-0.10, side=1.55, taper=0.05,
-            bottom=2.90, chin=0.6, jaw=0.1, corner=0.10, cut="none",
+            bottom=2.90, chin=0.6, jaw=0.1, corner=0.10, cut="jaw",
         ),
         colors=_DYES,
         paint="hanging",

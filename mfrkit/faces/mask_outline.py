@@ -26,19 +26,19 @@ def smooth_min(a: Tensor, b: Tensor, radius: float) -> Tensor:
         >>> smooth_min(torch.tensor([0.0, 5.0]), torch.tensor([0.0, 0.0]), 1.0).tolist()
         [-0.25, 0.0]
     """
-    overlap = (radius - (a - b).abs()).clamp(min=0)
-    return torch.minimum(a, b) - overlap * overlap * (0.25 / radius)
+    overlap = (a - b).abs_().neg_().add_(radius).clamp_(min=0)
+    return torch.minimum(a, b).sub_(overlap.mul_(overlap).mul_(0.25 / radius))
 
 
 def step(x: Tensor, low: float, high: float) -> Tensor:
     """Return 0 below `low`, 1 above `high`, a straight rise between; `high` may be the lesser."""
-    return ((x - low) * (1 / (high - low))).clamp(0, 1)
+    return (x - low).mul_(1 / (high - low)).clamp_(0, 1)
 
 
 def ramp(x: Tensor, low: float, high: float) -> Tensor:
     """Return `step` with its two corners smoothed."""
     t = step(x, low, high)
-    return t * t * (3 - t * 2)
+    return (t * -2).add_(3).mul_(t).mul_(t)
 
 
 def worn(look: Fields, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,14 +53,15 @@ def worn(look: Fields, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         x and y of the same pixels on the mask.
     """
     across, down = x - look["shift_x"], y - look["center"]
-    turned = across * look["worn_right"] + down * look["worn_right_down"]
-    upright = down * look["worn_down"] - across * look["worn_down_right"]
-    return turned, upright + 1.0
+    turned = (across * look["worn_right"]).add_(down * look["worn_right_down"])
+    upright = down.mul_(look["worn_down"]).sub_(across.mul_(look["worn_down_right"])).add_(1.0)
+    return turned, upright
 
 
 def from_top(look: Fields, x: Tensor, y: Tensor) -> Tensor:
     """Return the distance below the upper edge, which bends over the nose, (B, H, W)."""
-    return y - (x * x + look["peak_square"]).sqrt() * look["fall"] - look["top"]
+    bend = (x * x).add_(look["peak_square"]).sqrt_().mul_(-look["fall"])
+    return bend.add_(y).sub_(look["top"])
 
 
 def cord(look: Fields, outside: Tensor, y: Tensor, which: str) -> Tensor:
@@ -76,8 +77,8 @@ def cord(look: Fields, outside: Tensor, y: Tensor, which: str) -> Tensor:
     Returns:
         (B, H, W) signed distance; the cord runs on outwards past the silhouette.
     """
-    away = (outside * look[which + "_a"] + y * look[which + "_b"] - look[which + "_c"]).abs()
-    return torch.minimum(look["cord"] - away, outside - look[which + "_x"])
+    away = (outside * look[which + "_a"]).add_(y * look[which + "_b"]).sub_(look[which + "_c"])
+    return torch.minimum(away.abs_().neg_().add_(look["cord"]), outside - look[which + "_x"])
 
 
 def slope(field: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,4 +110,5 @@ def distance(field: Tensor) -> Tensor:
         (B, H, W) pixels.
     """
     right, down = slope(field)
-    return field / (right * right + down * down).sqrt().clamp(min=1e-6)
+    steep = right.mul_(right).add_(down.mul_(down)).sqrt_().clamp_(min=1e-6)
+    return torch.div(field, steep, out=steep)

@@ -134,29 +134,30 @@ def pixels_to_sheet(place: dict[str, Tensor], rows: Tensor, columns: Tensor) -> 
     """
     right = columns - place["tx"]  # (B, 1, W)
     down = rows[:, None] - place["ty"]  # (B, H, 1)
-    across = right * place["cos"] + down * place["sin"]
+    across = right * place["cos"] + down * place["sin"]  # (B, H, W) from here on
     along = down * place["down_cos"] - right * place["right_sin"]
     # The height decides the radius and, through pitch, the radius the height: guess the height
     # from a flatter sheet, then correct it once.
     lean = across - place["guess_x"]
-    y = along - lean * lean * place["guess_fall"]
-    drop = (y - _WIDEST) * place["per_height"]
-    width = (1 - drop * drop).clamp(min=_LEAST).sqrt() * place["half_width"]
-    lower = y - _FRONT_AT
-    axis = _FRONT - lower * lower * _FRONT_FALL - width * _ROUND
+    y = along - lean.mul_(lean).mul_(place["guess_fall"])
+    drop = (y - _WIDEST).mul_(place["per_height"])
+    width = drop.mul_(drop).neg_().add_(1).clamp_(min=_LEAST).sqrt_().mul_(place["half_width"])
+    lower = y.sub_(_FRONT_AT)
+    axis = lower.mul_(lower).mul_(-_FRONT_FALL).add_(_FRONT).sub_(width * _ROUND)
     reach = width * place["stretch"]
-    seen = (across - axis * place["sin_yaw"]) / reach
+    seen = across.sub_(axis * place["sin_yaw"]).div_(reach)
     inside = seen.clamp(-1, 1)
-    front = (1 - inside * inside).sqrt()
-    depth = width * (front * place["depth_even"] + inside * place["depth_odd"])
-    y = along + (axis * place["cos_yaw"] + depth - place["guess_front"]) * place["tip"]
-    sine = inside * place["cos_phase"] - front * place["sin_phase"]
-    cosine = front * place["cos_phase"] + inside * place["sin_phase"]
+    front = (inside * inside).neg_().add_(1).sqrt_()
+    depth = (front * place["depth_even"]).add_(inside * place["depth_odd"]).mul_(width)
+    lift = axis.mul_(place["cos_yaw"]).add_(depth).sub_(place["guess_front"]).mul_(place["tip"])
+    y = along.add_(lift)
+    sine = (inside * place["cos_phase"]).sub_(front * place["sin_phase"])
+    cosine = front.mul_(place["cos_phase"]).add_(inside * place["sin_phase"])
     # Behind the ear the sine comes back; mirror it so that x keeps growing with the angle.
     sine = torch.where(cosine < 0, sine.sign() * 2 - sine, sine)
     # Past the silhouette x goes on outwards, so that fields of x stay monotone there.
-    x = width * (sine + (seen - inside))
-    return Sheet(x=x, y=y, sine=sine, limb=reach * (1 - seen.abs()))
+    x = (seen - inside).add_(sine).mul_(width)
+    return Sheet(x=x, y=y, sine=sine, limb=seen.abs_().neg_().add_(1).mul_(reach))
 
 
 def bounding_box(pose: Pose, top: float, size: tuple[int, int]) -> tuple[slice, slice]:

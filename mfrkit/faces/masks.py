@@ -34,7 +34,7 @@ from mfrkit.faces.mask_spec import MaskSpec
 from mfrkit.faces.mask_surface import bounding_box
 from mfrkit.faces.mask_template import Template, TemplateFile
 
-_CHUNK = 32  # faces drawn at once: their planes stay in the cache
+_CHUNK = 16  # faces drawn at once: their planes stay in the cache
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,12 @@ class MaskRenderer(nn.Module):
                 continue
             rows, columns = layer.rows, layer.columns
             index = torch.tensor(worn[part], device=faces.device)
-            under = faces[:, :, rows, columns].index_select(0, index)
-            keep = (1 - layer.alpha) * layer.shade
-            shown = under * keep[:, None] + layer.color * layer.alpha[:, None]
-            masked[index, :, rows, columns] = shown
-            region[index, 0, rows, columns] = layer.alpha
+            # In place wherever the value is ours: half the memory traffic of new planes.
+            shown = faces[:, :, rows, columns].index_select(0, index)
+            shown *= layer.shade.mul_(1 - layer.alpha)[:, None]
+            shown += layer.color.mul_(layer.alpha[:, None])
+            masked[:, :, rows, columns].index_copy_(0, index, shown)
+            region[:, 0, rows, columns].index_copy_(0, index, layer.alpha)
         return Rendered(masked, region)
 
     def _paste(
