@@ -5,6 +5,7 @@ tab-separated rows and NDJSON, without colour or animation.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -117,7 +118,7 @@ class Console:
     @contextmanager
     def progress(self, label: str, total: int | None) -> Iterator[Progress]:
         """Show a bar on standard error while the block runs, when a person watches."""
-        if self.verbosity < 0 or not sys.stderr.isatty():
+        if not self.shows_progress:
             yield _Silent()
             return
         from tqdm import tqdm
@@ -128,7 +129,8 @@ class Console:
     @property
     def shows_progress(self) -> bool:
         """Whether `progress` draws a bar, so that counting inputs beforehand is worth it."""
-        return self.verbosity >= 0 and sys.stderr.isatty()
+        animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        return self.verbosity >= 0 and animated
 
     @staticmethod
     def _say(text: str) -> None:
