@@ -82,8 +82,7 @@ class MaskSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object; `from_json` restores the spec exactly."""
-        fields = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
