@@ -4,7 +4,7 @@ Everything random is drawn from the run's seed, the epoch and the face's place i
 from nothing else. So a resumed run, another number of workers or of processes sees the same views.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ class ViewOptions:
     """How far views may vary.
 
     Attributes:
-        masks: what is drawn, on which share of the faces.
         flip: probability of mirroring, both views alike.
         gain: standard deviation of the contrast factor about 1, both views alike.
         offset: standard deviation of the brightness shift, pixel values in [0, 1], both alike.
@@ -34,7 +33,6 @@ class ViewOptions:
         InputError: on construction, for a number no view can have.
     """
 
-    masks: MaskOptions = field(default_factory=lambda: MaskOptions(probability=0.5))
     flip: float = 0.5
     gain: float = 0.0
     offset: float = 0.0
@@ -80,7 +78,9 @@ class ViewDraw:
     spec: MaskSpec
 
 
-def draw_view(seed: int, epoch: int, index: int, options: ViewOptions) -> ViewDraw:
+def draw_view(
+    seed: int, epoch: int, index: int, options: ViewOptions, masks: MaskOptions
+) -> ViewDraw:
     """Draw one face's view.
 
     Args:
@@ -88,16 +88,17 @@ def draw_view(seed: int, epoch: int, index: int, options: ViewOptions) -> ViewDr
         epoch: pass over the data, from 0.
         index: the face's place in the data set, from 0.
         options: how far views may vary.
+        masks: what is drawn on the student's view, and on which share of the faces.
 
     Returns:
         The draw; the same for the same arguments. An option that is 0 leaves the others' draws as
         they are.
 
     Example:
-        >>> draw_view(7, 0, 3, ViewOptions()).flip == draw_view(7, 0, 3, ViewOptions()).flip
-        True
-        >>> draw_view(7, 0, 3, ViewOptions()).gain
-        1.0
+        >>> options, masks = ViewOptions(gain=0.1), MaskOptions()
+        >>> a, b, c = (draw_view(7, epoch, 3, options, masks).gain for epoch in (0, 0, 1))
+        >>> a == b, a == c
+        (True, False)
     """
     generator = np.random.Generator(np.random.PCG64([seed, epoch, index]))
     chance = generator.random(3)
@@ -113,5 +114,5 @@ def draw_view(seed: int, epoch: int, index: int, options: ViewOptions) -> ViewDr
         turn=np.array([[cosine, -sine], [sine, cosine]], np.float32),
         shift=(options.shift * bell[4:6]).astype(np.float32),
         coarse=float(options.coarsest ** chance[2]) if blurred else 1.0,
-        spec=sample_spec(seed, f"{epoch}/{index}", options.masks),
+        spec=sample_spec(seed, f"{epoch}/{index}", masks),
     )

@@ -24,10 +24,11 @@ class PairedViews(nn.Module):
     """Show a batch of faces twice.
 
     Example:
+        >>> from mfrkit.faces.mask_options import MaskOptions
         >>> from mfrkit.faces.view_draw import ViewOptions, draw_view
         >>> crops = torch.full((1, 3, 112, 112), 128, dtype=torch.uint8)
         >>> points = torch.tensor([[[38.0, 52], [74, 52], [56, 72], [41, 92], [71, 92]]])
-        >>> draws = [draw_view(0, 0, 0, ViewOptions())]
+        >>> draws = [draw_view(0, 0, 0, ViewOptions(), MaskOptions())]
         >>> batch = PairedViews()(crops, points, torch.tensor([-1]), torch.tensor([0]), draws)
         >>> tuple(batch.masked.shape), batch.masked is batch.clean
         ((1, 3, 112, 112), False)

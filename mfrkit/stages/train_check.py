@@ -36,7 +36,8 @@ class PairCheck:
         workers: threads.
 
     Raises:
-        InputError: the list names crops that are not there.
+        InputError: the list names crops that are not there; a check during training is no
+            benchmark, so take them off the list.
     """
 
     def __init__(self, pairs: Path, crops: str, *, masks: MaskOptions, workers: int) -> None:

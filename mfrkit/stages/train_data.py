@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.errors import ImageError, InputError
+from mfrkit.faces.mask_options import MaskOptions
 from mfrkit.faces.view_draw import ViewDraw, ViewOptions, draw_view
 from mfrkit.io.images import read_image
 from mfrkit.io.manifest import Record
@@ -115,6 +116,7 @@ class Batches:
         data: the crops.
         size: (height, width) they must have.
         views: how far views may vary.
+        masks: what is drawn, on which share of the faces.
         seed: of order and views.
         batch_size: faces per step, over all processes.
         rank: of this process.
@@ -127,12 +129,14 @@ class Batches:
         *,
         size: tuple[int, int],
         views: ViewOptions,
+        masks: MaskOptions,
         seed: int,
         batch_size: int,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.data, self.size, self.views, self.seed = data, size, views, seed
+        self.data, self.size, self.seed = data, size, seed
+        self.views, self.masks = views, masks
         self.batch_size = min(batch_size, len(data))
         self.steps_per_epoch = len(data) // self.batch_size
         self._rank, self._world = rank, world
@@ -184,7 +188,7 @@ class Batches:
             points=torch.from_numpy(np.stack(points)),
             label=torch.tensor([self.data.faces[index].label for index in kept]),
             index=torch.tensor(kept),
-            draws=[draw_view(self.seed, epoch, index, self.views) for index in kept],
+            draws=[draw_view(self.seed, epoch, i, self.views, self.masks) for i in kept],
             broken=broken,
         )
 
