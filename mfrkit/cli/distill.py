@@ -10,29 +10,30 @@ import typer
 from mfrkit.cli import options as shared
 from mfrkit.cli.options import Device, DryRun, Force, Resume, Seed, Workers
 
+Data = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATA...", help="Crops: folders, manifests; one named twice counts."),
+]
+TeacherNames = Annotated[
+    list[str] | None,
+    typer.Option("--teacher", "-t", help="Bundled name or model file; may be repeated."),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.NAME=VALUE", help="One setting; may be repeated."),
+]
 OUTPUT = Path("student.safetensors")
 
 
 def distill(
     ctx: typer.Context,
-    data: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="DATA...", help="Crops: folders, manifests; one named twice counts."
-        ),
-    ] = None,
+    data: Data = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = OUTPUT,
-    teacher: Annotated[
-        list[str] | None,
-        typer.Option("--teacher", "-t", help="Bundled name or model file; may be repeated."),
-    ] = None,
+    teacher: TeacherNames = None,
     method: Annotated[str, typer.Option("--method", help="maskinv.")] = "maskinv",
     preset: Annotated[str, typer.Option("--preset", help="small, paper or paper-hg.")] = "small",
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")] = None,
-    assign: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="TABLE.NAME=VALUE", help="One setting; may be repeated."),
-    ] = None,
+    assign: Assignments = None,
     student: Annotated[
         str | None, typer.Option("--student", help="mobilefacenet, or iresnet18 to iresnet200.")
     ] = None,

@@ -40,7 +40,8 @@ class Teachers(nn.Module):
     Example:
         >>> arcface = load_teacher("arcface")
         >>> teachers = Teachers([arcface, arcface])
-        >>> template = teachers(torch.rand(1, 3, 112, 112))
+        >>> with torch.no_grad():
+        ...     template = teachers(torch.rand(1, 3, 112, 112))
         >>> tuple(template.shape), round(float(template.norm()), 4)
         ((1, 384), 1.0)
     """

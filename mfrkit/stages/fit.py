@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,9 +20,9 @@ from mfrkit.stages.stop import StopRequest
 from mfrkit.stages.train_data import Batches, RawBatch
 from mfrkit.stages.train_log import TrainLog
 from mfrkit.stages.train_state import (
-    Average,
     TrainState,
     checkpoints,
+    create_state,
     load_checkpoint,
     save_checkpoint,
 )
@@ -93,24 +94,6 @@ def fit(
     return state
 
 
-def create_state(task: Task, options: FitOptions, device: torch.device) -> TrainState:
-    """Build optimisers, loss scaler and running average for a task on its device."""
-    optimisers = {
-        name: _optimiser(parameters, options) for name, parameters in task.groups().items()
-    }
-    scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
-    average = Average(task.student, options.ema) if options.ema else None
-    return TrainState(task, optimisers, scaler, average)
-
-
-def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.optim.Optimizer:
-    if options.optimiser == "sgd":
-        return torch.optim.SGD(
-            parameters, options.lr, options.momentum, weight_decay=options.weight_decay
-        )
-    return torch.optim.AdamW(parameters, options.lr, weight_decay=options.weight_decay)
-
-
 @dataclass(frozen=True)
 class _Run:
     parts: FitParts
@@ -129,7 +112,9 @@ def _run(run: _Run, stop: StopRequest) -> None:
         for line in raw.broken:
             run.console.warn(f"left out {line}")
         lr = _set_rate(run)
-        losses = _step(run, parts.show(raw))
+        batch = parts.show(raw)
+        torch.manual_seed(_seed(parts.batches.seed, state.step, world.rank))
+        losses = _step(run, batch)
         state.step += 1
         if state.average is not None:
             state.average.update(parts.task.student)
@@ -157,6 +142,15 @@ def _timed(parts: FitParts, first: int, total: int) -> Iterator[tuple[RawBatch, 
         yield raw, perf_counter() - started
 
 
+def _seed(seed: int, step: int, rank: int) -> int:
+    """Return what a step's own chance (drawn margins, dropout) starts from.
+
+    Seeding every step, instead of saving generators, makes a continued run draw what a whole one
+    does, whichever process it was cut off in.
+    """
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
 def _set_rate(run: _Run) -> float:
     options = run.options
     factor = lr_factor(run.state.step, run.total, run.parts.batches.steps_per_epoch, options)
@@ -177,7 +171,7 @@ def _step(run: _Run, batch: FaceBatch) -> dict[str, float]:
             name, losses = next(steps, ("", {}))
         if not losses:
             break
-        _require_finite(run, losses)
+        mean = _finite_mean(run, losses)
         optimiser = state.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         state.scaler.scale(losses["loss"]).backward()
@@ -189,6 +183,7 @@ def _step(run: _Run, batch: FaceBatch) -> dict[str, float]:
         state.scaler.step(optimiser)
         prefix = "" if name == "main" else f"{name}_"
         named |= {prefix + key: float(value.detach()) for key, value in losses.items()}
+        named[f"{prefix}loss"] = mean
     state.scaler.update()
     return named
 
@@ -200,15 +195,17 @@ def _precision(run: _Run) -> Iterator[None]:
         yield
 
 
-def _require_finite(run: _Run, losses: Losses) -> None:
-    value = float(losses["loss"].detach())
-    if run.world.any(not math.isfinite(value)):
+def _finite_mean(run: _Run, losses: Losses) -> float:
+    """Return the loss over all processes, or stop before it does harm."""
+    value = run.world.mean(float(losses["loss"].detach()))
+    if not math.isfinite(value):
         found = checkpoints(run.parts.folder)
         kept = f"the last good state is {found[-1]}" if found else "there is no checkpoint yet"
         raise MfrError(
             f"step {run.state.step + 1}: the loss is {value}; {kept}; "
             "try a lower --lr or full precision"
         )
+    return value
 
 
 def _check(run: _Run) -> None:

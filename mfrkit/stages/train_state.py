@@ -1,8 +1,8 @@
 """The whole state of a training run, on disk whenever it matters.
 
 A checkpoint holds everything the next step depends on: weights, optimisers, loss scaler, running
-average, random generators, and the step (which alone decides what data comes next). So a run that
-was cut short and continued ends with the weights of one that was not.
+average, and the step, which together with the run's seed decides the data and everything drawn. So
+a run that was cut short and continued ends with the weights of one that was not.
 """
 
 import os
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.files import replacing
 from mfrkit.methods.base import Task
+from mfrkit.stages.fit_options import FitOptions
 
 # What torch raises on a file that is cut short or is no checkpoint.
 _DAMAGE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
@@ -82,8 +83,6 @@ class TrainState:
             "average": None if self.average is None else self.average.weights,
             "step": self.step,
             "best": self.best,
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -101,12 +100,27 @@ class TrainState:
                 for name, tensor in state["average"].items():
                     self.average.weights[name].copy_(tensor)
             self.step, self.best = int(state["step"]), float(state["best"])
-            torch.set_rng_state(state["random"].cpu())
-            if len(state["random_cuda"]) == torch.cuda.device_count() > 0:
-                torch.cuda.set_rng_state_all([each.cpu() for each in state["random_cuda"]])
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             text = str(error).splitlines()[0]
             raise WeightsError(f"the checkpoint does not fit this run: {text}") from error
+
+
+def create_state(task: Task, options: FitOptions, device: torch.device) -> TrainState:
+    """Build optimisers, loss scaler and running average for a task on its device."""
+    optimisers = {
+        name: _optimiser(parameters, options) for name, parameters in task.groups().items()
+    }
+    scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
+    average = Average(task.student, options.ema) if options.ema else None
+    return TrainState(task, optimisers, scaler, average)
+
+
+def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.optim.Optimizer:
+    if options.optimiser == "sgd":
+        return torch.optim.SGD(
+            parameters, options.lr, options.momentum, weight_decay=options.weight_decay
+        )
+    return torch.optim.AdamW(parameters, options.lr, weight_decay=options.weight_decay)
 
 
 def save_checkpoint(folder: Path, state: TrainState, keep: int) -> Path:

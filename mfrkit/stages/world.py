@@ -43,15 +43,19 @@ class World:
         for owner, gradient, piece in zip(owners, gradients, pieces, strict=True):
             owner.grad = piece.view_as(gradient).clone()
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process."""
+    def mean(self, value: float) -> float:
+        """Return the mean of a number over the processes; NaN or infinite if one of them is."""
         if self.size == 1:
-            return flag
-        total = torch.tensor(int(flag))
+            return value
+        total = torch.tensor(value, dtype=torch.float64)
         if dist.get_backend() == "nccl":
             total = total.cuda()
         dist.all_reduce(total)
-        return bool(total > 0)
+        return float(total) / self.size
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
+        return self.mean(float(flag)) > 0
 
     def share(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the first one's values."""
