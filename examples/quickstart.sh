@@ -10,7 +10,7 @@ if [ $# -eq 2 ]; then
   photos=$(realpath "$1") pairs=$(realpath "$2")
 else
   mfrkit demo -o "$work/demo" --quiet > "$work/demo.txt"
-  photos=$work/demo/photos pairs=$work/demo/pairs.txt
+  photos=$work/demo/photos pairs=$work/demo/pairs.csv
 fi
 
 cd "$work"

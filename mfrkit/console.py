@@ -5,6 +5,7 @@ tab-separated rows and NDJSON, without colour or animation.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,11 @@ class _Silent:
 
     def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
         """Ignore the remark."""
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell reads as a figure, perhaps with a unit or a mark behind it."""
+    return cell.lstrip("-")[:1].isdigit() or cell in ("", "-", "nan", "n/a")
 
 
 def to_line(record: Mapping[str, object]) -> str:
@@ -85,7 +91,8 @@ class Console:
 
         table = Table(title=title, title_justify="left")
         for place, column in enumerate(columns):
-            table.add_column(column, justify="left" if place == 0 else "right", overflow="fold")
+            numeric = place > 0 and all(_is_number(row[place]) for row in rows)
+            table.add_column(column, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         RichConsole().print(table)
@@ -111,7 +118,7 @@ class Console:
     @contextmanager
     def progress(self, label: str, total: int | None) -> Iterator[Progress]:
         """Show a bar on standard error while the block runs, when a person watches."""
-        if self.verbosity < 0 or not sys.stderr.isatty():
+        if not self.shows_progress:
             yield _Silent()
             return
         from tqdm import tqdm
@@ -122,7 +129,8 @@ class Console:
     @property
     def shows_progress(self) -> bool:
         """Whether `progress` draws a bar, so that counting inputs beforehand is worth it."""
-        return self.verbosity >= 0 and sys.stderr.isatty()
+        animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        return self.verbosity >= 0 and animated
 
     @staticmethod
     def _say(text: str) -> None:

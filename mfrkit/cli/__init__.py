@@ -28,6 +28,9 @@ Each command reads files and writes files with a manifest; piped commands run si
 input, 3 too many inputs skipped, 130 interrupted.
 """
 GLOBAL_FLAGS = frozenset({"-q", "--quiet", "-v", "--verbose", "--debug"})
+# Usage errors have no public name in Typer, and which library defines them depends on its version.
+_USAGE_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+TYPERS_OWN: tuple[type[Exception], ...] = (typer.Exit, typer.Abort, _USAGE_ERROR)
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells report it
 
 
@@ -38,7 +41,7 @@ class Boundary(TyperGroup):
         """Run the chosen command and translate what it raises."""
         try:
             return super().invoke(ctx)
-        except typer.Exit:
+        except TYPERS_OWN:
             raise
         except MfrError as error:
             raise _stop(ctx, str(error), error.exit_code) from error

@@ -5,20 +5,12 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import (
-    BatchSize,
-    Device,
-    DryRun,
-    Force,
-    ImageFormat,
-    MaxSkipped,
-    Resume,
-    ShardOption,
-    Workers,
-    run_options,
-)
+from mfrkit.cli.options import ImageFormat
+from mfrkit.cli.run_options import takes_run_options
+from mfrkit.config import RunOptions
 
 
+@takes_run_options
 def align(
     ctx: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SRC", help="Folder, picture, manifest or -.")],
@@ -29,8 +21,8 @@ def align(
         str, typer.Option("--detector", help="mtcnn, face-alignment, or none: aligned already.")
     ] = "mtcnn",
     select: Annotated[
-        str, typer.Option("--select", help="Which faces of a photo: largest, center or all.")
-    ] = "largest",
+        str, typer.Option("--select", help="Which faces of a photo: center, largest or all.")
+    ] = "center",
     size: Annotated[int, typer.Option("--size", help="Side of a crop; a multiple of 112.")] = 112,
     margin: Annotated[
         float, typer.Option("--margin", help="Extra context on each side, in crop sides.")
@@ -39,17 +31,11 @@ def align(
         float, typer.Option("--min-score", help="Least detector score of a face, 0 to 1.")
     ] = 0.7,
     min_size: Annotated[
-        int, typer.Option("--min-size", help="Least side of a face in the photo, pixels.")
+        int, typer.Option("--min-size", help="Least height of a face in the photo, pixels.")
     ] = 40,
     image_format: ImageFormat = "png",
-    workers: Workers = None,
-    batch_size: BatchSize = 32,
-    device: Device = "auto",
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-    shard: ShardOption = "1/1",
-    max_skipped: MaxSkipped = None,
+    *,
+    run: RunOptions,
 ) -> None:
     """Find faces in photos and cut them out, eyes and mouth at the same place in every crop.
 
@@ -58,8 +44,8 @@ def align(
 
     Example: mfrkit align photos -o crops
     """
-    from mfrkit.stages.align import AlignOptions
-    from mfrkit.stages.align import align as run
+    from mfrkit.stages.align import align as run_stage
+    from mfrkit.stages.align_options import AlignOptions
 
     options = AlignOptions(
         source=source,
@@ -71,6 +57,6 @@ def align(
         min_score=min_score,
         min_size=min_size,
         image_format=image_format,
-        run=run_options(workers, batch_size, device, resume, force, dry_run, shard, max_skipped),
+        run=run,
     )
-    run(options, ctx.obj)
+    run_stage(options, ctx.obj)

@@ -5,20 +5,12 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import (
-    BatchSize,
-    Device,
-    DryRun,
-    Force,
-    MaxSkipped,
-    Resume,
-    ShardOption,
-    Workers,
-    default_input,
-    run_options,
-)
+from mfrkit.cli.options import default_input
+from mfrkit.cli.run_options import takes_run_options
+from mfrkit.config import RunOptions
 
 
+@takes_run_options
 def embed(
     ctx: typer.Context,
     source: Annotated[
@@ -33,14 +25,8 @@ def embed(
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Average each face with its mirror image.")
     ] = True,
-    workers: Workers = None,
-    batch_size: BatchSize = 32,
-    device: Device = "auto",
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-    shard: ShardOption = "1/1",
-    max_skipped: MaxSkipped = None,
+    *,
+    run: RunOptions,
 ) -> None:
     """Write one embedding per aligned face to HDF5, in input order.
 
@@ -51,13 +37,13 @@ def embed(
     """
     source = default_input(source, "crops", "mfrkit align PHOTOS")
     from mfrkit.stages.embed import EmbedOptions
-    from mfrkit.stages.embed import embed as run
+    from mfrkit.stages.embed import embed as run_stage
 
     options = EmbedOptions(
         source=source,
         output=output,
         model=model,
         flip=flip,
-        run=run_options(workers, batch_size, device, resume, force, dry_run, shard, max_skipped),
+        run=run,
     )
-    run(options, ctx.obj)
+    run_stage(options, ctx.obj)

@@ -5,22 +5,12 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import (
-    BatchSize,
-    Device,
-    DryRun,
-    Force,
-    ImageFormat,
-    MaxSkipped,
-    Resume,
-    Seed,
-    ShardOption,
-    Workers,
-    default_input,
-    run_options,
-)
+from mfrkit.cli.options import ImageFormat, Seed, default_input
+from mfrkit.cli.run_options import takes_run_options
+from mfrkit.config import RunOptions
 
 
+@takes_run_options
 def synth_mask(
     ctx: typer.Context,
     source: Annotated[
@@ -50,14 +40,8 @@ def synth_mask(
         Path | None, typer.Option("--preview", help="Write a contact sheet of the first faces.")
     ] = None,
     image_format: ImageFormat = "png",
-    workers: Workers = None,
-    batch_size: BatchSize = 32,
-    device: Device = "auto",
-    resume: Resume = False,
-    force: Force = False,
-    dry_run: DryRun = False,
-    shard: ShardOption = "1/1",
-    max_skipped: MaxSkipped = None,
+    *,
+    run: RunOptions,
 ) -> None:
     """Put a synthetic mask on every face and record exactly what was drawn.
 
@@ -68,7 +52,7 @@ def synth_mask(
     """
     source = default_input(source, "crops", "mfrkit align PHOTOS")
     from mfrkit.stages.synth_mask import SynthMaskOptions
-    from mfrkit.stages.synth_mask import synth_mask as run
+    from mfrkit.stages.synth_mask import synth_mask as run_stage
 
     options = SynthMaskOptions(
         source=source,
@@ -81,6 +65,6 @@ def synth_mask(
         region=region,
         preview=preview,
         image_format=image_format,
-        run=run_options(workers, batch_size, device, resume, force, dry_run, shard, max_skipped),
+        run=run,
     )
-    run(options, ctx.obj)
+    run_stage(options, ctx.obj)

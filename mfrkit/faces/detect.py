@@ -13,7 +13,7 @@ from torch import nn
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.faces.cascade import Candidates, finish, propose, refine
 from mfrkit.faces.integral import IntegralPhotos
-from mfrkit.faces.pyramid import WINDOW
+from mfrkit.faces.pyramid import STEP, WINDOW
 
 _BATCH_PIXELS = 1 << 24  # pixels worked on at once, at 12 bytes each; a larger photo goes alone
 _PHOTO_PIXELS = 1 << 26  # a photo beyond this is searched at reduced size: memory stays bounded
@@ -53,6 +53,8 @@ class MTCNNDetector:
     """Face and five-point detector; works on masked faces too.
 
     Photos of different sizes share a call, and the faces found in one do not depend on the others.
+    A photo in which nothing is found is searched once more, at sizes between those of the first
+    search: now and then a plain face falls between two of them.
     Coordinates are those of the reference code, which counts pixels from 1: compared with mirror
     images they lie one pixel too far right. Other tools align with the same ones, so they stay.
 
@@ -105,30 +107,26 @@ class MTCNNDetector:
             ShapeError: a photo is not (H, W, 3) uint8.
         """
         faces: list[list[Face]] = [[] for _ in photos]
-        for some in self._share(photos):
+        self._search(photos, range(len(photos)), self._min_size, faces)
+        # Half a step along the pyramid: sizes midway between those of the first search.
+        missed = [i for i in range(len(photos)) if not faces[i]]
+        self._search(photos, missed, round(self._min_size / math.sqrt(STEP)), faces)
+        return faces
+
+    def _search(
+        self,
+        photos: Sequence[np.ndarray],
+        places: Sequence[int],
+        min_size: int,
+        faces: list[list[Face]],
+    ) -> None:
+        """Add the faces of the photos at `places` to `faces`."""
+        for some in _share(photos, places, min_size):
             chosen, shrink = zip(*(_within_reach(photos[i]) for i in some), strict=True)
-            found = self._detect(chosen, max(WINDOW, round(self._min_size / max(shrink))))
+            found = self._detect(chosen, max(WINDOW, round(min_size / max(shrink))))
             for k in range(len(found)):
                 i = found.photo[k]
                 faces[some[i]].append(_face(found, k, shrink[i]))
-        return faces
-
-    def _share(self, photos: Sequence[np.ndarray]) -> Iterator[list[int]]:
-        """Split the photos into portions of bounded size; those too small for a face drop out."""
-        portion: list[int] = []
-        pixels = 0
-        for i, photo in enumerate(photos):
-            check_photo(photo)
-            height, width = photo.shape[:2]
-            if min(height, width) < self._min_size:
-                continue
-            if portion and pixels + height * width > _BATCH_PIXELS:
-                yield portion
-                portion, pixels = [], 0
-            portion.append(i)
-            pixels += height * width
-        if portion:
-            yield portion
 
     def _detect(self, photos: Sequence[np.ndarray], min_size: int) -> Candidates:
         first, second, third = self._thresholds
@@ -136,6 +134,26 @@ class MTCNNDetector:
         found = propose(self._networks.pnet, sums, min_size=min_size, threshold=first)
         found = refine(self._networks.rnet, sums, found, threshold=second)
         return finish(self._networks.onet, sums, found, threshold=third)
+
+
+def _share(
+    photos: Sequence[np.ndarray], places: Sequence[int], min_size: int
+) -> Iterator[list[int]]:
+    """Split the photos into portions of bounded size; those too small for a face drop out."""
+    portion: list[int] = []
+    pixels = 0
+    for i in places:
+        check_photo(photos[i])
+        height, width = photos[i].shape[:2]
+        if min(height, width) < min_size:
+            continue
+        if portion and pixels + height * width > _BATCH_PIXELS:
+            yield portion
+            portion, pixels = [], 0
+        portion.append(i)
+        pixels += height * width
+    if portion:
+        yield portion
 
 
 def check_photo(photo: np.ndarray) -> None:

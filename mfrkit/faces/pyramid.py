@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 WINDOW, STRIDE = 12, 2  # P-Net looks at 12x12 pixels, every second pixel
-_STEP = 0.709  # from one level to the next; half the area
+STEP = 0.709  # from one level to the next; half the area
 _SLACK = 1.25
 _BATCH_PIXELS = 1 << 18  # P-Net's activations for as many pixels take about 50 MB
 
@@ -63,8 +63,8 @@ def pyramid(height: int, width: int, min_size: int) -> Iterator[tuple[float, tup
     shorter = min(height, width) * scale
     while shorter >= WINDOW:
         yield scale, (int(height * scale + 1), int(width * scale + 1))
-        scale *= _STEP
-        shorter *= _STEP
+        scale *= STEP
+        shorter *= STEP
 
 
 def plan(sizes: np.ndarray, min_size: int) -> list[Strips]:

@@ -31,7 +31,7 @@ def select(
         policy: how to choose.
         photo_size: (height, width) of the photo, pixels.
         min_score: lowest score that counts.
-        min_size: smallest box that counts, by its shorter side, pixels.
+        min_size: smallest box that counts, by its longer side, pixels.
 
     Returns:
         The chosen faces, at most one unless `policy` is "all".
@@ -49,7 +49,7 @@ def select(
     """
     if policy not in ("largest", "center", "all"):
         raise InputError(f"unknown selection {policy!r}; use largest, center or all")
-    eligible = [f for f in faces if f.score >= min_score and _sides(f).min() >= min_size]
+    eligible = [f for f in faces if f.score >= min_score and _sides(f).max() >= min_size]
     if policy == "center":
         return sorted(eligible, key=lambda face: _centrality(face, photo_size), reverse=True)[:1]
     by_area = sorted(eligible, key=_area, reverse=True)

@@ -22,7 +22,7 @@ from mfrkit.io.fallible import FallibleFile
 from mfrkit.io.files import replacing
 
 SCHEMA = 1
-_CHUNK_ROWS = 1024
+_CHUNK_ROWS = 256  # a small file stays small: HDF5 stores whole chunks
 _TEXT = h5py.string_dtype("utf-8")
 
 

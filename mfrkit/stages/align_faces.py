@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,9 @@ from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.models.device import resolve_device
 from mfrkit.models.registry import load_network
+from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.flow import batched, ordered_map
 from mfrkit.stages.sink import source_name
-
-if TYPE_CHECKING:
-    from mfrkit.stages.align import AlignOptions
 
 BATCH_PIXELS = 1 << 25  # 100 MB of decoded photos; larger photos travel alone
 
@@ -44,7 +42,7 @@ class AlignWorker:
         InputError: the detector's weights or the device are not there.
     """
 
-    def __init__(self, options: "AlignOptions") -> None:
+    def __init__(self, options: AlignOptions) -> None:
         self._options = options
         self._target = template(options.size, options.margin)
         self._detector = _build_detector(options)
@@ -121,7 +119,7 @@ class AlignWorker:
         return replace(record, path=path, blocks={**record.blocks, "align": block})
 
 
-def _build_detector(options: "AlignOptions") -> Detector | None:
+def _build_detector(options: AlignOptions) -> Detector | None:
     if options.detector == "none":
         return None
     device = resolve_device(options.run.device)

@@ -1,7 +1,9 @@
 """The whole chain on the bundled portraits: what to run, and the picture at its end."""
 
+import itertools
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +14,13 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
+from mfrkit.io.manifest import identity_of
 from mfrkit.io.source import FolderSource, open_source
 from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
 
 PHOTOS = Path(__file__).parent.parent / "data" / "photos"
-_OURS = ("photos", "crops", "masked", "clean.h5", "masked.h5", "pairs.txt", "sheet.png",
+FOLDS = 3  # as many as there are pairs of one person
+_OURS = ("photos", "crops", "masked", "clean.h5", "masked.h5", "pairs.csv", "sheet.png",
          "report.html", "scores.tsv")  # fmt: skip
 
 
@@ -33,16 +37,18 @@ def prepare(folder: Path, *, force: bool) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(PHOTOS, folder / "photos", ignore=shutil.ignore_patterns("*.md"))
-    (folder / "pairs.txt").write_text("".join(_pairs()))
+    (folder / "pairs.csv").write_text("".join(_pairs()))
 
 
 def _pairs() -> Iterator[str]:
-    """Yield all pairs as lines of an LFW list: `name i j`, or `name i other j`."""
-    shots = [item.record.key.split("/")[1].rsplit("_", 1) for item in FolderSource(PHOTOS)]
-    for place, (name, number) in enumerate(shots):
-        for other, second in shots[place + 1 :]:
-            between = [] if other == name else [other]
-            yield "\t".join([name, str(int(number)), *between, str(int(second))]) + "\n"
+    """Yield all pairs as lines of CSV, dealt into folds that each hold both kinds of pair."""
+    yield "a,b,same,fold\n"
+    keys = [item.record.key for item in FolderSource(PHOTOS)]
+    seen = Counter[bool]()
+    for a, b in itertools.combinations(keys, 2):
+        same = identity_of(a) == identity_of(b)
+        yield f"{a},{b},{int(same)},{seen[same] % FOLDS}\n"
+        seen[same] += 1
 
 
 def commands(folder: Path) -> list[list[str]]:
@@ -57,7 +63,7 @@ def commands(folder: Path) -> list[list[str]]:
         ["embed", at["crops"], "-o", clean],
         ["embed", at["masked"], "-o", masked],
         [
-            "eval", at["pairs.txt"], *(first for first, _, _ in conditions),
+            "eval", at["pairs.csv"], *(first for first, _, _ in conditions),
             *(word for _, second, _ in conditions for word in ("--probes", second)),
             "--names", ",".join(name for _, _, name in conditions),
             "--scores", at["scores.tsv"], "--report", at["report.html"],

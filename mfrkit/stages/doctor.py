@@ -1,8 +1,10 @@
 """Look at the installation: versions, devices, weights, folders that must be writable."""
 
+import importlib
 import importlib.metadata
 import os
 import platform
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ REQUIRED = (
     "torch", "kornia", "face-alignment", "h5py", "safetensors", "numpy", "scipy",
     "opencv-python", "pillow", "matplotlib", "typer", "rich", "tqdm",
 )  # fmt: skip
+COMPILED = ("torch", "cv2", "h5py", "scipy", "matplotlib")
 OPTIONAL = ("onnx", "onnxruntime", "ray")
 
 
@@ -29,6 +32,7 @@ def doctor() -> dict[str, Any]:
     problems: list[str] = []
     packages = {name: _version(name) for name in (*REQUIRED, *OPTIONAL)}
     problems += [f"{name} is not installed" for name in REQUIRED if packages[name] is None]
+    problems += _unloadable()
     weights = {name: _weights(name, problems) for name in BUNDLED}
     folders = {
         str(folder): _writable(folder, problems)
@@ -42,7 +46,7 @@ def doctor() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": packages,
-        "devices": _devices(problems),
+        "devices": _devices(),
         "weights": weights,
         "writable": folders,
     }
@@ -53,6 +57,17 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _unloadable() -> list[str]:
+    """Say which compiled libraries do not load: what is missing is often a system library."""
+    problems = []
+    for module in COMPILED:
+        try:
+            importlib.import_module(module)
+        except (ImportError, OSError) as error:
+            problems.append(f"{module} cannot be loaded: {str(error).splitlines()[0]}")
+    return problems
 
 
 def _weights(name: str, problems: list[str]) -> str:
@@ -67,12 +82,11 @@ def _weights(name: str, problems: list[str]) -> str:
     return "ok" if intact else "changed"
 
 
-def _devices(problems: list[str]) -> dict[str, str]:
-    try:
-        import torch
-    except (ImportError, OSError) as error:  # a torch without its libraries raises OSError
-        problems.append(f"torch cannot be loaded: {error}")
+def _devices() -> dict[str, str]:
+    if "torch" not in sys.modules:
         return {}
+    import torch
+
     devices = {"cpu": f"{os.cpu_count()} processors, {torch.get_num_threads()} threads"}
     for index in range(torch.cuda.device_count()):
         devices[f"cuda:{index}"] = torch.cuda.get_device_name(index)

@@ -5,6 +5,7 @@ that a wrong argument is refused at once.
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +15,8 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console, Progress
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
-from mfrkit.io.item import Source, root_of
+from mfrkit.io.item import Item, Source, root_of
+from mfrkit.io.manifest import Record
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.registry import read_card
@@ -63,6 +65,8 @@ def embed(options: EmbedOptions, console: Console) -> Tally:
     first_or_fail(inputs, options.source)
     if run.resume and output.exists():
         console.info(f"{output}: complete already")
+        for item in own_share(inputs, run):
+            _pass_on(item, item.record, console)
         return Tally()
     card, _, _ = read_card(options.model)
     attributes = _attributes(options, card)
@@ -103,9 +107,10 @@ def _embed_pending(
 
     run, tally = options.run, store.tally()
     worker = EmbedWorker(options.model, flip=options.flip, run=run)
-    with worker, console.progress("embed", expected_total(inputs, run, console)) as bar:
+    with closing(worker), console.progress("embed", expected_total(inputs, run, console)) as bar:
         bar.update(tally.total)
-        results = worker(store.pending(own_share(inputs, run)))
+        mine = own_share(inputs, run)
+        results = worker(store.pending(mine, lambda i: _pass_on(i, i.record, console)))
         for piece in batched(_noted(results, tally, console, bar), PIECE_INPUTS):
             store.add(to_rows(piece, worker.dim))
     return tally
@@ -114,12 +119,18 @@ def _embed_pending(
 def _noted(
     results: "Iterable[Embedded]", tally: Tally, console: Console, bar: Progress
 ) -> "Iterator[Embedded]":
-    """Count each result and pass its input's record on, for the next command of a pipeline."""
+    """Count each result and pass its record on."""
     for result in results:
         record = result.item.record
-        gone = result.vector is None
-        tally.add(record.skipped(result.reason) if gone else record)
-        root = "" if result.item.path is None else str(root_of(result.item).resolve())
-        console.record({"root": root, **record.to_json()})
+        if result.vector is None:
+            record = record.skipped(result.reason)
+        tally.add(record)
+        _pass_on(result.item, record, console)
         bar.update()
         yield result
+
+
+def _pass_on(item: Item, record: Record, console: Console) -> None:
+    """Print an input's record for the next command of a pipeline, which reads the same crops."""
+    root = {} if item.path is None else {"root": str(root_of(item).resolve())}
+    console.record(root | record.to_json())

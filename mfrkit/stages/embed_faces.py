@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +45,7 @@ class Embedded(NamedTuple):
 
 
 class EmbedWorker:
-    """Turns inputs into vectors, in input order; use as a context manager.
+    """Turns inputs into vectors, in input order; to be closed after use.
 
     Args:
         model: bundled name or model file.
@@ -65,15 +64,8 @@ class EmbedWorker:
         self._engine = EmbedEngine(recogniser, flip=flip, workers=run.workers)
         self.dim = recogniser.card.embedding_dim or 0
 
-    def __enter__(self) -> "EmbedWorker":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the engine's threads."""
         self._engine.close()
 
     def __call__(self, items: Iterable[Item]) -> Iterator[Embedded]:

@@ -7,7 +7,7 @@ joins them at the end. A kill costs at most the piece in hand, and no row can be
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,15 @@ class PieceStore:
         write_whole(recipe, json.dumps(attributes).encode())
         self.paths = sorted(self.folder.glob("piece-*.h5"))
 
-    def pending(self, items: Iterable[Item]) -> Iterator[Item]:
+    def pending(self, items: Iterable[Item], done: Callable[[Item], None]) -> Iterator[Item]:
         """Yield the inputs behind the last piece.
 
+        Args:
+            items: all inputs.
+            done: called with each input before them.
+
         Raises:
-            InputError: the inputs before it are not those the pieces were made from.
+            InputError: those are not the inputs the pieces were made from.
         """
         inputs = iter(items)
         for place, key in self._done():
@@ -70,6 +74,7 @@ class PieceStore:
                     f"{self.folder}: cannot resume, the inputs changed: expected {key!r}, "
                     f"found {found!r}; --force starts again"
                 )
+            done(item)
         yield from inputs
 
     def tally(self) -> Tally:

@@ -6,7 +6,6 @@ While a run lasts its records go to a hidden part file, in input order; the rena
 continued run can refuse to mix two kinds of result in one folder.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mfrkit import __version__
 from mfrkit.config import RunOptions
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError
-from mfrkit.io.files import temporary_name, write_whole
+from mfrkit.io.files import temporary_name
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, manifest_path, parse_line
+from mfrkit.stages.recipe import check_options, refuse_other_commands, write_recipe
 
 
 @dataclass
@@ -89,7 +88,8 @@ class RecordSink:
         self.folder = folder
         self.manifest = manifest_path(folder, options.shard.suffix)
         self.tally = Tally()
-        self._recipe = {"command": command, "options": recipe}
+        self._command = command
+        self._recipe = recipe
         self._options = options
         self._console = console
         self._part = temporary_name(self.manifest)
@@ -99,12 +99,13 @@ class RecordSink:
         self._done: list[str] = []  # sources finished by the run that is continued
 
     def __enter__(self) -> "RecordSink":
-        if self._options.force:
-            self._clear()
+        refuse_other_commands(self.folder, self._command)
+        if self._options.force and any(self.folder.glob("run*.json")):
+            self._clear()  # only what this command made: a manifest alone may be the user's own
         self._check()
         self.folder.mkdir(parents=True, exist_ok=True)
         earlier = self._read_earlier()
-        self._write_recipe()
+        write_recipe(self._run_file, self._command, self._recipe)
         self._file = self._part.open("wb")
         for record in earlier:
             self._write(record)
@@ -162,8 +163,7 @@ class RecordSink:
         folder = self.folder
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; name a folder to write to")
-        for run in folder.glob("run*.json"):
-            _check_recipe(run, self._recipe)
+        check_options(folder, self._recipe)
         if self._options.resume or self._options.force:
             return
         if self.manifest.exists():
@@ -206,36 +206,10 @@ class RecordSink:
             self._console.info(f"resuming {self.folder}: {len(self._done)} inputs are done")
         return records
 
-    def _write_recipe(self) -> None:
-        content = {"mfrkit": __version__, **self._recipe}
-        write_whole(
-            self._run_file, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
-        )
-
 
 def source_name(item: Item) -> str:
     """Return what a stage records as the `source` of an input: the file it reads, by its name."""
     return item.record.path or item.record.source
-
-
-def _check_recipe(path: Path, wanted: dict[str, Any]) -> None:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return  # not ours, or cut short: the manifest decides
-    if not isinstance(found, dict) or "command" not in found:
-        return
-    if found["command"] != wanted["command"]:
-        raise InputError(
-            f"{path.parent}: holds results of mfrkit {found['command']}; name another folder"
-        )
-    old, new = found.get("options", {}), wanted["options"]
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            raise InputError(
-                f"{path.parent}: was made with {name}={old.get(name)!r}, not {new.get(name)!r}; "
-                "--force starts again"
-            )
 
 
 def _readable_records(path: Path) -> Iterator[Record]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 
@@ -188,6 +189,35 @@ def test_options_no_run_can_use(mfr, portrait, arguments, words):
     shutil.copy(portrait, mfr.folder / "a.jpg")
     one_line(mfr(*arguments, check=2), *words)
     assert [p.name for p in mfr.folder.iterdir()] == ["a.jpg"]
+
+
+def test_a_detector_whose_weights_are_not_here(mfr, portrait):
+    """Nothing is downloaded unasked: the message says which files belong where."""
+    mfr.environment["TORCH_HOME"] = str(mfr.folder / "torch")
+    (mfr.folder / "photos").mkdir()
+    shutil.copy(portrait, mfr.folder / "photos")
+    run = mfr("align", "photos", "--detector", "face-alignment", check=2)
+    one_line(run, "2DFAN4", str(mfr.folder / "torch"), "--detector mtcnn")
+    assert not (mfr.folder / "crops").exists()
+
+
+@pytest.mark.parametrize("command", [["models", "show"], ["embed", "crops", "--model"]])
+def test_damaged_model_files(mfr, worked, command):
+    import mfrkit
+
+    whole = (Path(mfrkit.__file__).parent / "data/weights/arcface.safetensors").read_bytes()
+    shutil.copytree(worked.folder / "crops", mfr.folder / "crops")
+    files = {
+        "cut.safetensors": whole[: len(whole) // 2],
+        "text.safetensors": b"hello, world",
+        "empty.safetensors": b"",
+    }
+    for name, content in files.items():
+        (mfr.folder / name).write_bytes(content)
+        one_line(mfr(*command, name, check=2), name)
+    (mfr.folder / "flipped.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    if command[0] == "models":
+        assert b"verified" in mfr("models", "show", "flipped.safetensors", check=0).stdout
 
 
 def test_unknown_options_and_commands_are_usage_errors(mfr):

@@ -70,7 +70,7 @@ def test_a_terminal_gets_no_records_and_a_pipe_no_colour(mfr, worked):
 def test_demo_runs_the_commands_it_prints(mfr):
     run = mfr("demo", check=0)
     demo = mfr.folder / "demo"
-    for name in ("sheet.png", "report.html", "pairs.txt", "scores.tsv", "clean.h5"):
+    for name in ("sheet.png", "report.html", "pairs.csv", "scores.tsv", "clean.h5"):
         assert (demo / name).stat().st_size > 0
     printed = [
         line.split("$ ", 1)[1] for line in run.stderr.decode().splitlines() if "$ mfrkit" in line

@@ -74,7 +74,10 @@ def test_embed_killed_again_and_again_never_repeats_a_row(mfr, many):
         process.kill()
         process.communicate()
         assert not (mfr.folder / "embeddings.h5").exists()
-    mfr(*arguments, "--resume", check=0)
+    resumed_run = mfr(*arguments, "--resume", check=0)
+    assert len(resumed_run.stdout.splitlines()) == 600, "a pipeline downstream needs them all"
+    again = mfr(*arguments, "--resume", check=0)
+    assert again.stdout == resumed_run.stdout
     mfr(*arguments, "-o", "whole.h5", check=0)
     assert not pieces.exists()
     with (

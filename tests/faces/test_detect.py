@@ -158,3 +158,20 @@ def test_smallest_face_has_a_limit():
 def test_high_threshold_finds_nothing(portraits):
     assert make_detector(thresholds=(0.6, 0.7, 1.0))(portraits[:1]) == [[]]
     assert make_detector(thresholds=(1.1, 0.7, 0.7))(portraits[:1]) == [[]]
+
+
+def test_a_photo_without_a_face_is_searched_again_between_the_sizes(portrait, monkeypatch):
+    """The first search is made to find nothing; the second one must, at other sizes."""
+    detector = make_detector(min_size=40)
+    photo = read_image(portrait)
+    search, sizes = detector._detect, []
+
+    def unlucky_first(photos, min_size):
+        sizes.append(min_size)
+        blank = [np.zeros_like(p) for p in photos]
+        return search(blank if len(sizes) == 1 else photos, min_size)
+
+    monkeypatch.setattr(detector, "_detect", unlucky_first)
+    (faces,) = detector([photo])
+    assert len(faces) == 1
+    assert sizes == [40, 48]

@@ -45,8 +45,8 @@ def test_center_uses_height_and_width_of_the_photo():
 
 @pytest.mark.parametrize("policy", ["largest", "center", "all"])
 def test_limits_come_first(policy):
-    poor, thin = face(300, 200, 200, score=0.5), face(300, 200, 300, 20)
-    assert select([poor, thin, MIDDLE], policy, PHOTO, min_score=0.6, min_size=30) == [MIDDLE]
+    poor, small = face(300, 200, 200, score=0.5), face(300, 200, 29, 20)
+    assert select([poor, small, MIDDLE], policy, PHOTO, min_score=0.6, min_size=30) == [MIDDLE]
     assert select([poor], policy, PHOTO, min_score=0.5, min_size=200) == [poor]  # inclusive
     assert select([poor], policy, PHOTO, min_score=0.6) == []
     assert select([], policy, PHOTO) == []

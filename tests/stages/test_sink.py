@@ -134,6 +134,25 @@ def test_a_users_folder_is_not_written_into(photos, tmp_path):
     assert (mine / "thesis.tex").read_text() == "x"
 
 
+def test_force_never_deletes_what_a_users_own_manifest_lists(photos, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "holiday.jpg").write_bytes(b"precious")
+    record = {"path": "holiday.jpg", "source": "x", "status": "ok"}
+    (mine / "manifest.jsonl").write_text(json.dumps(record) + "\n")
+    run(photos, mine, run_options=RunOptions(force=True))
+    assert (mine / "holiday.jpg").read_bytes() == b"precious"
+
+
+def test_force_does_not_turn_one_commands_folder_into_anothers(photos, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out)
+    sink = RecordSink(out, "align", {}, RunOptions(force=True), Console(-1))
+    with pytest.raises(InputError, match="results of mfrkit copy"), sink:
+        pass
+    assert (out / "a.png").exists()
+
+
 def test_results_of_another_command_are_refused(photos, tmp_path):
     out = tmp_path / "out"
     run(photos, out)

@@ -1,0 +1,79 @@
+"""The options every per-image command shares, written once."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from mfrkit.cli.options import Force
+from mfrkit.config import RunOptions, Shard, default_workers
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", "-j", help="Threads that read and write pictures.", show_default="processors"
+    ),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", "-b", help="Pictures per network call.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done.")]
+ShardOption = Annotated[
+    str, typer.Option("--shard", metavar="I/N", help="Take part I of N of the inputs.")
+]
+MaxSkipped = Annotated[
+    float | None,
+    typer.Option(
+        "--max-skipped",
+        help="Exit with 3 if a larger share of the inputs is skipped.",
+        show_default="any but all",
+    ),
+]
+
+
+def run_options(
+    workers: Workers = None,
+    batch_size: BatchSize = 32,
+    device: Device = "auto",
+    resume: Resume = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+    shard: ShardOption = "1/1",
+    max_skipped: MaxSkipped = None,
+) -> RunOptions:
+    """Collect the shared options.
+
+    Raises:
+        InputError: a value no run can use.
+    """
+    return RunOptions(
+        workers=default_workers() if workers is None else workers,
+        batch_size=batch_size,
+        device=device,
+        resume=resume,
+        force=force,
+        dry_run=dry_run,
+        shard=Shard.parse(shard),
+        max_skipped=max_skipped,
+    )
+
+
+def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a per-image command the shared options; it receives them as its argument `run`.
+
+    Written once here, they cannot come to mean different things in different commands.
+    """
+    own, shared = inspect.signature(command), inspect.signature(run_options)
+    kept = [parameter for parameter in own.parameters.values() if parameter.name != "run"]
+
+    @functools.wraps(command)
+    def with_run(**values: Any) -> None:
+        run = run_options(**{name: values.pop(name) for name in shared.parameters})
+        command(run=run, **values)
+
+    merged = own.replace(parameters=[*kept, *shared.parameters.values()])
+    with_run.__signature__ = merged  # type: ignore[attr-defined]
+    with_run.__annotations__ = {p.name: p.annotation for p in merged.parameters.values()}
+    return with_run

@@ -1,0 +1,51 @@
+"""The recipe beside a result: the command and every option that shaped it (`run.json`)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mfrkit import __version__
+from mfrkit.errors import InputError
+from mfrkit.io.files import write_whole
+
+
+def write_recipe(path: Path, command: str, options: dict[str, Any]) -> None:
+    """Write a recipe; `options` holds JSON types only."""
+    content = {"mfrkit": __version__, "command": command, "options": options}
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def refuse_other_commands(folder: Path, command: str) -> None:
+    """Keep the results of different commands in different folders.
+
+    Raises:
+        InputError: the folder holds results of another command.
+    """
+    for path in folder.glob("run*.json"):
+        found = _read(path).get("command", command)
+        if found != command:
+            raise InputError(f"{folder}: holds results of mfrkit {found}; name another folder")
+
+
+def check_options(folder: Path, options: dict[str, Any]) -> None:
+    """Refuse to mix results made with different options.
+
+    Raises:
+        InputError: a recipe in the folder has another value for some option.
+    """
+    for path in folder.glob("run*.json"):
+        found = _read(path).get("options", options)
+        for name in sorted(found.keys() | options.keys()):
+            if found.get(name) != options.get(name):
+                raise InputError(
+                    f"{folder}: was made with {name}={found.get(name)!r}, "
+                    f"not {options.get(name)!r}; --force starts again"
+                )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}  # not ours, or cut short: the manifest decides
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,58 @@
+import io
+import json
+import sys
+
+from mfrkit.console import Console
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_pipe_gets_tab_separated_rows(capsys):
+    Console().table("title", ["name", "EER %"], [["arcface", "1.5"], ["maskinv", "0.9"]])
+    assert capsys.readouterr().out == "name\tEER %\narcface\t1.5\nmaskinv\t0.9\n"
+
+
+def test_a_terminal_gets_a_table_with_figures_to_the_right(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("NO_COLOR", "1")
+    Console().table("title", ["name", "EER %", "note"], [["a", "1.5", "x"], ["b", "10.9", "yy"]])
+    shown = sys.stdout.getvalue()
+    assert "title" in shown
+    assert "│   1.5 │ x    │" in shown
+    assert "\x1b[3" not in shown.replace("\x1b[3m", "")  # no colours; the title may be italic
+
+
+def test_records_go_to_pipes_only(capsys, monkeypatch):
+    Console().record({"key": "Zoë"})
+    assert json.loads(capsys.readouterr().out) == {"key": "Zoë"}
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    Console().record({"key": "a"})
+    assert sys.stdout.getvalue() == ""
+
+
+def test_verbosity(capsys):
+    for verbosity, wanted in ((-1, "e"), (0, "ie"), (1, "ide")):
+        console = Console(verbosity)
+        console.info("i")
+        console.detail("d")
+        console.error("e")
+        said = [line.removeprefix("mfrkit: ") for line in capsys.readouterr().err.splitlines()]
+        assert "".join(said) == wanted
+
+
+def test_progress_shows_on_a_terminal_only(capsys, monkeypatch):
+    with Console().progress("align", 10) as bar:
+        bar.update(3)
+        bar.set_postfix_str("x")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Console().progress("align", 10) as bar:
+        bar.update(3)
+        bar.set_postfix_str("late")
+    assert "align" in sys.stderr.getvalue()
+    with Console(-1).progress("quiet", 10) as bar:
+        bar.update(1)
+    assert "quiet" not in sys.stderr.getvalue()
