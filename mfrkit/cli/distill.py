@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli import options as shared
-from mfrkit.cli.options import Device, DryRun, Force, Resume, Seed, Workers
+from mfrkit.cli.options import Force, Seed, default_input
+from mfrkit.cli.run_options import Device, DryRun, Resume, Workers, run_options
 
 Data = Annotated[
     list[str] | None,
@@ -71,7 +71,7 @@ def distill(
 
     fit = {"steps": steps, "batch_size": batch_size, "lr": lr}
     request = DistillRequest(
-        data=tuple(data or [shared.default_input(None, "crops", "mfrkit align PHOTOS")]),
+        data=tuple(data or [default_input(None, "crops", "mfrkit align PHOTOS")]),
         output=output,
         teachers=tuple(teacher or ["arcface"]),
         method=method,
@@ -84,6 +84,6 @@ def distill(
         pairs=pairs,
         pair_crops=pair_crops,
         command=shlex.join(["mfrkit", *sys.argv[1:]]),
-        run=shared.run_options(workers, 1, device, resume, force, dry_run, "1/1", None),
+        run=run_options(workers, 1, device, resume, force, dry_run),
     )
     run(request, ctx.obj)

@@ -17,7 +17,9 @@ from torch import Tensor
 from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.io.checkpoints import save_model
 from mfrkit.io.files import refuse_existing, write_whole
+from mfrkit.models.cards import ModelCard
 from mfrkit.models.device import resolve_device
 from mfrkit.models.registry import load_network, save_network
 from mfrkit.stages.distill_options import DistillRequest, Settings, resolve
@@ -27,7 +29,7 @@ from mfrkit.stages.train_state import TrainState
 from mfrkit.stages.world import World, join_world
 
 _SETTINGS = "settings.json"
-BEST = "best.safetensors"
+_BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _train(
 
     def keep(weights: Mapping[str, Tensor], figures: Mapping[str, float]) -> None:
         rounded = {name: round(value, 6) for name, value in figures.items()}
-        _export(built, weights, replace(card, metrics=rounded), folder / BEST)
+        _export(built, weights, replace(card, metrics=rounded), folder / _BEST)
 
     parts = fit_parts(request, settings, built, world, keep, folder)
     started = perf_counter()
@@ -154,10 +156,10 @@ def _train(
 
 
 def _finish(
-    request: DistillRequest, built: Built, state: TrainState, card: Any
+    request: DistillRequest, built: Built, state: TrainState, card: ModelCard
 ) -> Mapping[str, float]:
     """Write the best weights if checks found some, else the last ones."""
-    best = run_folder(request.output) / BEST
+    best = run_folder(request.output) / _BEST
     if not best.exists():
         _export(built, state.exported(), card, request.output)
         return {}
@@ -166,18 +168,16 @@ def _finish(
     return dict(best_card.metrics)
 
 
-def _export(built: Built, weights: Mapping[str, Tensor], card: Any, path: Path) -> None:
+def _export(built: Built, weights: Mapping[str, Tensor], card: ModelCard, path: Path) -> None:
     """Write weights of the student as a model file of the bare network."""
-    from mfrkit.io.checkpoints import save_model
-
     prefix = "network."
     bare = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
     save_model(path, bare, card.to_json())
 
 
-def _card(request: DistillRequest, settings: Settings, built: Built) -> Any:
+def _card(request: DistillRequest, settings: Settings, built: Built) -> ModelCard:
     said = settings.card
-    names = ", ".join(f"{Path(source).name}" for source in request.data)
+    names = ", ".join(Path(source).name for source in request.data)
     return replace(
         built.student.card,
         name=said.name or request.output.stem,
