@@ -56,6 +56,8 @@ def distill(request: DistillRequest, console: Console) -> Distilled:
         MfrError: a loss was not finite.
     """
     settings, run = resolve(request), request.run
+    if request.pair_crops is not None and request.pairs is None:
+        raise InputError("--pair-crops needs --pairs, the list to check on")
     folder = run_folder(request.output)
     if request.output.exists() and run.resume:
         console.info(f"{request.output}: complete already")

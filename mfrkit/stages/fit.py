@@ -210,8 +210,8 @@ def _finite_mean(run: _Run, losses: Losses) -> float:
 
 def _check(run: _Run) -> None:
     """Measure the student when it is time, and keep its weights if they are the best so far."""
-    state, every = run.state, run.options.check_every
-    if run.parts.check is None or not every:
+    state, every = run.state, run.options.check_every or run.total
+    if run.parts.check is None:
         return
     if state.step % every and state.step != run.total:
         return

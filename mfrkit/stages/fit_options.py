@@ -32,7 +32,7 @@ class FitOptions:
         precision: of the networks' arithmetic: `fp32`, or `fp16` or `bf16` mixed with it.
         ema: decay of the running average of the weights that is exported, 0 for none.
         log_every: steps between lines of the history.
-        check_every: steps between validations, 0 for none.
+        check_every: steps between checks on a pair list; there is one at the end in any case.
         save_every: steps between checkpoints.
         keep: checkpoints kept.
 

@@ -159,6 +159,7 @@ def test_checks_choose_the_exported_weights(here):
             ["--student", "iresnet18", "--init", "arcface"],
             b"is mobilefacenet, the student iresnet18",
         ),
+        (["--pair-crops", "crops"], b"--pair-crops needs --pairs"),
         (["--set", "fit.lr=-1"], b"fit.lr must be positive"),
         (["nowhere"], b"no such file or folder"),
         (["--pairs", "none.txt"], b"no such pair list"),
