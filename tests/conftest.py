@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import mfrkit
 
@@ -86,3 +88,15 @@ def worked(tmp_path_factory) -> Shell:
 def mfr(tmp_path: Path) -> Shell:
     """The console script, run in a temporary working folder."""
     return Shell(tmp_path)
+
+
+@pytest.fixture
+def noise_crops(tmp_path: Path) -> Path:
+    """A folder of 12 aligned crops of smooth noise, three people with four each."""
+    generator = np.random.default_rng(0)
+    for index in range(12):
+        coarse = generator.integers(20, 235, (7, 7, 3), dtype=np.uint8)
+        path = tmp_path / "crops" / f"p{index // 4}" / f"p{index // 4}_{index % 4}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coarse).resize((112, 112), Image.Resampling.BICUBIC).save(path)
+    return tmp_path / "crops"

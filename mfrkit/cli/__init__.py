@@ -105,6 +105,7 @@ def root(
 def _register() -> None:
     from mfrkit.cli.align import align
     from mfrkit.cli.demo import demo
+    from mfrkit.cli.distill import distill
     from mfrkit.cli.doctor import doctor
     from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
@@ -114,6 +115,7 @@ def _register() -> None:
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
+    app.command("distill")(distill)
     app.command("embed")(embed)
     app.command("merge")(merge)
     app.command("eval")(evaluate)

@@ -1,0 +1,47 @@
+"""What a training step sees: two views of the same faces."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FaceBatch:
+    """B faces, as the student and as the teacher see them.
+
+    Attributes:
+        masked: (B, 3, H, W) float32 RGB in [0, 1], the student's view; not every face wears a mask.
+        clean: (B, 3, H, W) float32 RGB in [0, 1], the teacher's view: no mask, the same mirroring
+            and the same light.
+        region: (B, 1, H, W) float32 in [0, 1], how much of each pixel of `masked` the mask covers.
+        label: (B,) int64 identity, -1 where unknown.
+        index: (B,) int64, place of the face in the data set.
+        template: (B, D) float32, the teacher's embedding where it is known already.
+    """
+
+    masked: Tensor
+    clean: Tensor
+    region: Tensor
+    label: Tensor
+    index: Tensor
+    template: Tensor | None = None
+
+    @property
+    def worn(self) -> Tensor:
+        """Return (B,) bool: whether the face wears a mask."""
+        return self.region.flatten(1).amax(1) > 0
+
+    def __len__(self) -> int:
+        return len(self.masked)
+
+    def with_template(self, template: Tensor) -> "FaceBatch":
+        """Return the same faces with their teacher's embeddings."""
+        return replace(self, template=template)
+
+    @classmethod
+    def of(cls, masked: Tensor, clean: Tensor) -> "FaceBatch":
+        """Return a batch of unknown people with no mask drawn, for tests and examples."""
+        unknown = torch.full((len(masked),), -1, dtype=torch.int64)
+        region = torch.zeros_like(masked[:, :1])
+        return cls(masked, clean, region, unknown, torch.arange(len(masked)))

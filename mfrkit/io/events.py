@@ -1,0 +1,112 @@
+"""TensorBoard's event files, written without TensorBoard.
+
+Layout: a sequence of records, each framed as little-endian length (8 bytes), masked CRC-32C of the
+length, content, masked CRC-32C of the content. The content is a protocol buffer `Event`:
+`wall_time` = 1 (double), `step` = 2 (varint), `file_version` = 3 (text), `summary` = 5, which holds
+values = 1 of `tag` = 1 (text) and `simple_value` = 2 (float).
+"""
+
+import struct
+import time
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+_POLYNOMIAL = 0x82F63B78  # CRC-32C, reflected
+_VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5  # wire types
+
+
+class EventWriter:
+    """Append scalars to an event file; use as a context manager.
+
+    Every run of a process begins a file of its own, as TensorBoard expects of a continued run.
+
+    Args:
+        folder: where the file goes.
+        name: what tells it from those of earlier runs.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"events.out.tfevents.{name}"
+        self._file = self.path.open("wb")
+        self._write(_double(1, time.time()) + _bytes(3, b"brain.Event:2"))
+
+    def __enter__(self) -> "EventWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def add(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Write the scalars of one step and hand them to the system at once."""
+        summary = b"".join(
+            _bytes(1, _bytes(1, tag.encode()) + _float(2, value)) for tag, value in scalars.items()
+        )
+        self._write(_double(1, time.time()) + _integer(2, step) + _bytes(5, summary))
+
+    def _write(self, event: bytes) -> None:
+        length = struct.pack("<Q", len(event))
+        self._file.write(length + _checksum(length) + event + _checksum(event))
+        self._file.flush()
+
+
+def crc32c(content: bytes) -> int:
+    """Return the CRC-32C (Castagnoli) of some bytes.
+
+    Example:
+        >>> hex(crc32c(b"123456789"))
+        '0xe3069283'
+    """
+    table, value = _table(), 0xFFFFFFFF
+    for byte in content:
+        value = table[(value ^ byte) & 0xFF] ^ (value >> 8)
+    return value ^ 0xFFFFFFFF
+
+
+@cache
+def _table() -> tuple[int, ...]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (_POLYNOMIAL if value & 1 else 0)
+        table.append(value)
+    return tuple(table)
+
+
+def _checksum(content: bytes) -> bytes:
+    """Return the checksum as the format stores it: rotated and shifted."""
+    value = crc32c(content)
+    rotated = ((value >> 15) | (value << 17)) & 0xFFFFFFFF
+    return struct.pack("<I", (rotated + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _varint(value: int) -> bytes:
+    content = bytearray()
+    while value > 0x7F:
+        content.append(value & 0x7F | 0x80)
+        value >>= 7
+    content.append(value)
+    return bytes(content)
+
+
+def _integer(field: int, value: int) -> bytes:
+    return _varint(field << 3 | _VARINT) + _varint(value)
+
+
+def _double(field: int, value: float) -> bytes:
+    return _varint(field << 3 | _DOUBLE) + struct.pack("<d", value)
+
+
+def _float(field: int, value: float) -> bytes:
+    return _varint(field << 3 | _FLOAT) + struct.pack("<f", value)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | _BYTES) + _varint(len(value)) + value

@@ -1,0 +1,1 @@
+"""Training losses: functions of tensors, and the classifier heads that hold weights."""

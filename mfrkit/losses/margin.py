@@ -1,0 +1,192 @@
+"""Margins: ArcFace, CosFace, ElasticFace, AdaFace, MagFace, and none.
+
+All of them classify by the cosine between a face and one weight vector per identity, and differ
+only in how much harder they make the true identity's cosine. So each is a small object that maps
+the true cosine (and the feature's length) to the penalised one; `head.MarginHead` does the rest.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mfrkit.errors import InputError
+
+_SAFE = 1e-3  # AdaFace keeps the shifted angle this far from 0 and pi
+
+
+def add_angle(cosine: Tensor, margin: Tensor | float) -> Tensor:
+    """Widen angles: cos(theta + m), continued downwards where theta + m would pass pi.
+
+    Args:
+        cosine: (B,) float in [-1, 1].
+        margin: (B,) float or a number, radians; may be negative.
+
+    Returns:
+        (B,) float; falls steadily with theta for positive margins.
+
+    Example:
+        >>> add_angle(torch.tensor([0.5]), math.pi / 6).round(decimals=4).tolist()
+        [0.0]
+    """
+    m = torch.as_tensor(margin, dtype=cosine.dtype, device=cosine.device)
+    # The sine's slope is infinite where the cosine is 1; stay a rounding error away from there.
+    sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
+    shifted = cosine * m.cos() - sine * m.sin()
+    return torch.where(cosine > -m.cos(), shifted, cosine - m * m.sin())
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The same margin for every face: ArcFace by angle, CosFace by cosine, softmax by neither.
+
+    Paper:
+        Deng et al., CVPR 2019, arXiv:1801.07698, eq. 3 (angle); Wang et al., CVPR 2018,
+        arXiv:1801.09414, eq. 4 (cosine).
+
+    Attributes:
+        angle: added to the angle, radians.
+        cosine: taken from the cosine.
+    """
+
+    angle: float = 0.0
+    cosine: float = 0.0
+
+    def __call__(self, target: Tensor, norms: Tensor) -> Tensor:
+        """Penalise (B,) true cosines."""
+        return (add_angle(target, self.angle) if self.angle else target) - self.cosine
+
+
+@dataclass(frozen=True)
+class Elastic:
+    """A margin drawn anew for every face and step.
+
+    Paper:
+        Boutros et al., "ElasticFace", CVPRW 2022, arXiv:2109.09416, eq. 5 to 8.
+
+    Attributes:
+        mean: of the normal distribution margins come from.
+        std: of it.
+        angular: ElasticFace-Arc (margin on the angle) or -Cos (on the cosine).
+        sorted: the "+" form: the largest margins go to the faces with the smallest true cosine.
+    """
+
+    mean: float
+    std: float
+    angular: bool = True
+    sorted: bool = False
+
+    def __call__(self, target: Tensor, norms: Tensor) -> Tensor:
+        """Penalise (B,) true cosines; draws from torch's default generator of their device."""
+        margin = torch.empty_like(target).normal_(self.mean, self.std)
+        if self.sorted:
+            order = target.detach().argsort()
+            margin = torch.empty_like(margin).index_copy_(
+                0, order, margin.sort(descending=True).values
+            )
+        return add_angle(target, margin) if self.angular else target - margin
+
+
+class Adaptive(nn.Module):
+    """AdaFace: the feature's length, taken as picture quality, moves the margin.
+
+    Paper:
+        Kim, Jain, Liu, "AdaFace", CVPR 2022, arXiv:2204.00964, eq. 13 to 16.
+
+    Args:
+        margin: m.
+        concentration: h, how much of a standard deviation of length uses the full range.
+        momentum: share of a batch in the running mean and deviation of lengths.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, margin: float = 0.4, concentration: float = 0.333, momentum: float = 0.01
+    ) -> None:
+        super().__init__()
+        self.margin, self.concentration, self.momentum = margin, concentration, momentum
+        self.register_buffer("mean", torch.tensor(20.0))
+        self.register_buffer("std", torch.tensor(100.0))
+
+    def forward(self, target: Tensor, norms: Tensor) -> Tensor:
+        """Penalise (B,) true cosines by the (B,) lengths of their features."""
+        lengths = norms.detach().clamp(1e-3, 100)
+        if self.training and len(lengths) > 1:
+            self.mean.lerp_(lengths.mean(), self.momentum)
+            self.std.lerp_(lengths.std(), self.momentum)
+        quality = ((lengths - self.mean) / (self.std + 1e-3) * self.concentration).clamp(-1, 1)
+        limit = 1 - 1e-6  # acos has no slope at its ends
+        angle = target.clamp(-limit, limit).acos() - self.margin * quality
+        return angle.clamp(_SAFE, math.pi - _SAFE).cos() - self.margin * (1 + quality)
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """MagFace: longer features carry wider margins, and a regulariser makes faces grow long.
+
+    Paper:
+        Meng et al., "MagFace", CVPR 2021, arXiv:2103.06627, eq. 4 and section 3.2.
+
+    Attributes:
+        shortest: lower end of the lengths that count.
+        longest: upper end.
+        narrowest: margin at the lower end, radians.
+        widest: margin at the upper end.
+        weight: of the regulariser.
+    """
+
+    shortest: float = 10.0
+    longest: float = 110.0
+    narrowest: float = 0.45
+    widest: float = 0.8
+    weight: float = 35.0
+
+    def __call__(self, target: Tensor, norms: Tensor) -> Tensor:
+        """Penalise (B,) true cosines by the (B,) lengths of their features."""
+        slope = (self.widest - self.narrowest) / (self.longest - self.shortest)
+        return add_angle(target, self.narrowest + slope * (self._clamp(norms) - self.shortest))
+
+    def regulariser(self, norms: Tensor) -> Tensor:
+        """Return the mean of a / longest^2 + 1 / a, times the weight: least for long features."""
+        a = self._clamp(norms)
+        return self.weight * (a / self.longest**2 + 1 / a).mean()
+
+    def _clamp(self, norms: Tensor) -> Tensor:
+        return norms.clamp(self.shortest, self.longest)
+
+
+Margin = Fixed | Elastic | Adaptive | Magnitude
+
+MARGINS: Mapping[str, Callable[[], Margin]] = {
+    "softmax": Fixed,
+    "arcface": lambda: Fixed(angle=0.5),
+    "cosface": lambda: Fixed(cosine=0.35),
+    "elastic-arc": lambda: Elastic(0.5, 0.05),
+    "elastic-arc+": lambda: Elastic(0.5, 0.0175, sorted=True),
+    "elastic-cos": lambda: Elastic(0.35, 0.05, angular=False),
+    "elastic-cos+": lambda: Elastic(0.35, 0.02, angular=False, sorted=True),
+    "adaface": Adaptive,
+    "magface": Magnitude,
+}
+
+
+def create_margin(name: str) -> Margin:
+    """Build a margin with its paper's numbers.
+
+    Raises:
+        InputError: no such margin.
+
+    Example:
+        >>> create_margin("arcface")
+        Fixed(angle=0.5, cosine=0.0)
+    """
+    if name not in MARGINS:
+        near = difflib.get_close_matches(name, MARGINS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ";"
+        raise InputError(f"unknown margin head {name!r}{hint} Known: {', '.join(MARGINS)}")
+    return MARGINS[name]()

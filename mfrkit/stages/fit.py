@@ -1,0 +1,235 @@
+"""The one training loop: batches in, named losses, optimiser steps, checkpoints."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mfrkit.console import Console
+from mfrkit.errors import MfrError
+from mfrkit.faces.batch import FaceBatch
+from mfrkit.methods.base import Losses, Task
+from mfrkit.stages.fit_options import FitOptions, lr_factor
+from mfrkit.stages.stop import StopRequest
+from mfrkit.stages.train_data import Batches, RawBatch
+from mfrkit.stages.train_log import TrainLog
+from mfrkit.stages.train_state import (
+    TrainState,
+    checkpoints,
+    create_state,
+    load_checkpoint,
+    save_checkpoint,
+)
+from mfrkit.stages.world import World
+
+Show = Callable[[RawBatch], FaceBatch]
+Check = Callable[[Mapping[str, Tensor]], dict[str, float]]
+Keep = Callable[[Mapping[str, Tensor], Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class FitParts:
+    """What the loop works with.
+
+    Attributes:
+        task: the method.
+        batches: where faces come from.
+        show: turns what comes from disk into the two views, on the device.
+        check: measures weights of the student; the entry `check_error` decides which are best.
+        keep: receives the best weights whenever a check finds better ones, and their figures.
+        folder: of the run's own files.
+        device: everything computes on.
+        workers: threads that read.
+    """
+
+    task: Task
+    batches: Batches
+    show: Show
+    check: Check | None
+    keep: Keep
+    folder: Path
+    device: torch.device
+    workers: int
+
+
+def fit(
+    parts: FitParts, options: FitOptions, console: Console, world: World, *, resume: bool
+) -> TrainState:
+    """Train to the end, from the beginning or from the newest checkpoint.
+
+    Ctrl-C and SIGTERM let the step under way finish and leave a checkpoint behind.
+
+    Args:
+        parts: networks, data and the rest.
+        options: of the loop.
+        console: narration and progress.
+        world: the processes of the run.
+        resume: continue from the newest checkpoint of the folder, if there is one.
+
+    Returns:
+        The final state.
+
+    Raises:
+        MfrError: a loss is not finite; the last checkpoint stays.
+    """
+    state = create_state(parts.task, options, parts.device)
+    found = checkpoints(parts.folder) if resume else []
+    if found:
+        load_checkpoint(found[-1], state)
+        console.info(f"continuing {found[-1]}: {state.step} steps are done")
+    world.share([*parts.task.state_dict().values()])
+    total = options.total_steps(parts.batches.steps_per_epoch)
+    size = parts.batches.batch_size
+    with console.progress("train", total * size) as bar, StopRequest() as stop:
+        bar.update(state.step * size)
+        folder = parts.folder if world.writes else None
+        with TrainLog(folder, console, bar, state.step, total) as log:
+            _run(_Run(parts, options, console, world, state, log, total), stop)
+    return state
+
+
+@dataclass(frozen=True)
+class _Run:
+    parts: FitParts
+    options: FitOptions
+    console: Console
+    world: World
+    state: TrainState
+    log: TrainLog
+    total: int
+
+
+def _run(run: _Run, stop: StopRequest) -> None:
+    state, options, parts, world = run.state, run.options, run.parts, run.world
+    parts.task.train()
+    for raw, waited in _timed(parts, state.step, run.total):
+        for line in raw.broken:
+            run.console.warn(f"left out {line}")
+        lr = _set_rate(run)
+        batch = parts.show(raw)
+        torch.manual_seed(_seed(parts.batches.seed, state.step, world.rank))
+        losses = _step(run, batch)
+        state.step += 1
+        if state.average is not None:
+            state.average.update(parts.task.student)
+        run.log.add(losses, len(raw.label) * world.size, waited)
+        if state.step % options.log_every == 0 or state.step == run.total:
+            run.log.flush(state.step, lr)
+        _check(run)
+        stopping = world.any(stop.asked is not None)
+        if stopping or state.step % options.save_every == 0 or state.step == run.total:
+            _save(run)
+        if stopping:
+            raise stop.asked or KeyboardInterrupt
+
+
+def _timed(parts: FitParts, first: int, total: int) -> Iterator[tuple[RawBatch, float]]:
+    """Yield the batches of the remaining steps and how long each was waited for."""
+    if first >= total:
+        return
+    stream = parts.batches.stream(first, total, parts.workers)
+    while True:
+        started = perf_counter()
+        raw = next(stream, None)
+        if raw is None:
+            return
+        yield raw, perf_counter() - started
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    """Return what a step's own chance (drawn margins, dropout) starts from.
+
+    Seeding every step, instead of saving generators, makes a continued run draw what a whole one
+    does, whichever process it was cut off in.
+    """
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _set_rate(run: _Run) -> float:
+    options = run.options
+    factor = lr_factor(run.state.step, run.total, run.parts.batches.steps_per_epoch, options)
+    for optimiser in run.state.optimisers.values():
+        for group in optimiser.param_groups:
+            group["lr"] = options.lr * factor
+    return options.lr * factor
+
+
+def _step(run: _Run, batch: FaceBatch) -> dict[str, float]:
+    """Take the optimiser steps of one batch and return the losses as numbers."""
+    state, task = run.state, run.parts.task
+    groups = task.groups()
+    named: dict[str, float] = {}
+    steps = task.steps(batch)
+    while True:
+        with _precision(run):
+            name, losses = next(steps, ("", {}))
+        if not losses:
+            break
+        mean = _finite_mean(run, losses)
+        optimiser = state.optimisers[name]
+        optimiser.zero_grad(set_to_none=True)
+        state.scaler.scale(losses["loss"]).backward()
+        run.world.average(groups[name])  # before unscaling: all processes skip an overflow alike
+        state.scaler.unscale_(optimiser)
+        if run.options.clip:
+            limited = set(task.clipped())
+            nn.utils.clip_grad_norm_([p for p in groups[name] if p in limited], run.options.clip)
+        state.scaler.step(optimiser)
+        prefix = "" if name == "main" else f"{name}_"
+        named |= {prefix + key: float(value.detach()) for key, value in losses.items()}
+        named[f"{prefix}loss"] = mean
+    state.scaler.update()
+    return named
+
+
+@contextmanager
+def _precision(run: _Run) -> Iterator[None]:
+    half = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(run.options.precision)
+    with torch.autocast(run.parts.device.type, half, enabled=half is not None):
+        yield
+
+
+def _finite_mean(run: _Run, losses: Losses) -> float:
+    """Return the loss over all processes, or stop before it does harm."""
+    value = run.world.mean(float(losses["loss"].detach()))
+    if not math.isfinite(value):
+        found = checkpoints(run.parts.folder)
+        kept = f"the last good state is {found[-1]}" if found else "there is no checkpoint yet"
+        raise MfrError(
+            f"step {run.state.step + 1}: the loss is {value}; {kept}; "
+            "try a lower --lr or full precision"
+        )
+    return value
+
+
+def _check(run: _Run) -> None:
+    """Measure the student when it is time, and keep its weights if they are the best so far."""
+    state, every = run.state, run.options.check_every or run.total
+    if run.parts.check is None:
+        return
+    if state.step % every and state.step != run.total:
+        return
+    if run.world.writes:
+        figures = run.parts.check(state.exported())
+        run.log.write(state.step, figures)
+        error = figures["check_error"]
+        better = error < state.best
+        run.console.info(
+            f"step {state.step}: mean EER {error:.2%}{', the best so far' if better else ''}"
+        )
+        if better:
+            state.best = error
+            run.parts.keep(state.exported(), figures)
+    run.world.wait()
+
+
+def _save(run: _Run) -> None:
+    if run.world.writes:
+        save_checkpoint(run.parts.folder, run.state, run.options.keep)
+    run.world.wait()

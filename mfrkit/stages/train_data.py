@@ -1,0 +1,227 @@
+"""Training data: crops from any number of folders and manifests, in batches without chance.
+
+Which faces a step sees, and how, follows from the run's seed and the step's number alone. A resumed
+run therefore needs to remember nothing but its step.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mfrkit.errors import ImageError, InputError
+from mfrkit.faces.mask_options import MaskOptions
+from mfrkit.faces.view_draw import ViewDraw, ViewOptions, draw_view
+from mfrkit.io.images import read_image
+from mfrkit.io.manifest import Record
+from mfrkit.io.source import open_source
+from mfrkit.stages.draw_masks import face_points
+from mfrkit.stages.flow import ordered_map
+
+
+class TrainFace(NamedTuple):
+    """One crop to train on.
+
+    Attributes:
+        path: the picture.
+        record: what is known of it.
+        label: identity from 0, -1 where unknown.
+    """
+
+    path: Path
+    record: Record
+    label: int
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """All crops of a run, in the order of their sources.
+
+    Attributes:
+        faces: the crops.
+        identities: names behind the labels.
+        skipped: inputs that an earlier stage gave up.
+    """
+
+    faces: Sequence[TrainFace]
+    identities: Sequence[str]
+    skipped: int
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+def open_train_set(sources: Iterable[str]) -> TrainSet:
+    """List the crops of several sources.
+
+    People are told apart by the records' identities, which is the first folder where there is no
+    manifest; the same name in two sources is one person. Files that lie flat have no identity.
+
+    Args:
+        sources: folders, manifests or pictures; one named twice counts twice.
+
+    Raises:
+        InputError: a source that is not there, or no crops at all.
+    """
+    sources = list(sources)
+    faces: list[TrainFace] = []
+    labels: dict[str, int] = {}
+    skipped = 0
+    for source in sources:
+        for item in open_source(source):
+            if item.path is None:
+                skipped += 1
+                continue
+            name = item.record.identity
+            label = -1 if name is None else labels.setdefault(name, len(labels))
+            faces.append(TrainFace(item.path, item.record, label))
+    if not faces:
+        raise InputError(f"{', '.join(sources)}: no crops found; mfrkit align makes them")
+    return TrainSet(faces, list(labels), skipped)
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """The faces of one step as they come from disk.
+
+    Attributes:
+        crops: (B, 3, H, W) uint8 RGB.
+        points: (B, 5, 2) float32, crop pixels.
+        label: (B,) int64.
+        index: (B,) int64, places in the data set.
+        draws: B views.
+        broken: what could not be read, as `path: reason`.
+    """
+
+    crops: Tensor
+    points: Tensor
+    label: Tensor
+    index: Tensor
+    draws: list[ViewDraw]
+    broken: list[str]
+
+
+class Batches:
+    """Deal a data set out to steps.
+
+    Every epoch is a new order of all faces; the last, smaller batch is left out. Of a step's faces
+    each of several processes takes every n-th.
+
+    Args:
+        data: the crops.
+        size: (height, width) they must have.
+        views: how far views may vary.
+        masks: what is drawn, on which share of the faces.
+        seed: of order and views.
+        batch_size: faces per step, over all processes.
+        rank: of this process.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        data: TrainSet,
+        *,
+        size: tuple[int, int],
+        views: ViewOptions,
+        masks: MaskOptions,
+        seed: int,
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.data, self.size, self.seed = data, size, seed
+        self.views, self.masks = views, masks
+        self.batch_size = min(batch_size, len(data))
+        self.steps_per_epoch = len(data) // self.batch_size
+        self._rank, self._world = rank, world
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+        if self.batch_size < world:
+            raise InputError(f"{len(data)} crops cannot be dealt out to {world} processes")
+
+    def indices(self, step: int) -> NDArray[np.int64]:
+        """Return the places of this process's faces at a step, from 0."""
+        epoch, turn = divmod(step, self.steps_per_epoch)
+        start = turn * self.batch_size
+        return self._shuffled(epoch)[start : start + self.batch_size][self._rank :: self._world]
+
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        """Return the epoch's order; threads that ask for two epochs at once only work twice."""
+        held, order = self._order
+        if held != epoch:
+            # 2**32 keeps these numbers apart from those of the views.
+            generator = np.random.Generator(np.random.PCG64([self.seed, epoch, 2**32]))
+            order = generator.permutation(len(self.data))
+            self._order = (epoch, order)
+        return order
+
+    def load(self, step: int) -> RawBatch:
+        """Read the faces of a step; unreadable ones are left out and named.
+
+        Raises:
+            InputError: not one face of the step could be read.
+        """
+        epoch = step // self.steps_per_epoch
+        kept: list[int] = []
+        crops: list[NDArray[np.uint8]] = []
+        points: list[NDArray[np.float32]] = []
+        broken: list[str] = []
+        for index in self.indices(step).tolist():
+            face = self.data.faces[index]
+            try:
+                crop = read_crop(face.path, self.size)
+                points.append(crop_points(face.record, crop.shape))
+            except ImageError as error:
+                broken.append(f"{face.path}: {error}")
+                continue
+            crops.append(crop)
+            kept.append(index)
+        if not kept:
+            raise InputError(f"none of the {len(broken)} crops of a step is usable: {broken[0]}")
+        return RawBatch(
+            crops=torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),
+            points=torch.from_numpy(np.stack(points)),
+            label=torch.tensor([self.data.faces[index].label for index in kept]),
+            index=torch.tensor(kept),
+            draws=[draw_view(self.seed, epoch, i, self.views, self.masks) for i in kept],
+            broken=broken,
+        )
+
+    def stream(self, first: int, stop: int, workers: int) -> Iterator[RawBatch]:
+        """Yield the batches of steps `first` to `stop` - 1, read ahead in threads."""
+        return ordered_map(self.load, range(first, stop), workers=workers)
+
+
+def read_crop(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read a crop of a given (height, width) as (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: unreadable, or of another size.
+    """
+    crop = read_image(path)
+    height, width = crop.shape[:2]
+    if (height, width) != size:
+        raise ImageError(f"{width}x{height} is no crop of {size[1]}x{size[0]}, run mfrkit align")
+    return crop
+
+
+def crop_points(record: Record, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the five points of a face in its crop, (5, 2) float32 pixels.
+
+    Points without the matrix of the alignment are taken to be crop pixels already.
+
+    Raises:
+        ImageError: points that are none, or no points and no aligned crop.
+    """
+    align = record.blocks.get("align")
+    if not isinstance(align, dict) or "points" not in align or "matrix" in align:
+        return face_points(record, shape)
+    try:
+        return np.array(align["points"], np.float32).reshape(5, 2)
+    except (TypeError, ValueError) as error:
+        raise ImageError("malformed align block: points") from error

@@ -1,0 +1,169 @@
+"""The whole state of a training run, on disk whenever it matters.
+
+A checkpoint holds everything the next step depends on: weights, optimisers, loss scaler, running
+average, and the step, which together with the run's seed decides the data and everything drawn. So
+a run that was cut short and continued ends with the weights of one that was not.
+"""
+
+import os
+import pickle
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mfrkit.errors import InputError, WeightsError
+from mfrkit.io.files import replacing
+from mfrkit.methods.base import Task
+from mfrkit.stages.fit_options import FitOptions
+
+# What torch raises on a file that is cut short or is no checkpoint.
+_DAMAGE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
+_NAME = re.compile(r"checkpoint-(\d+)\.pt")
+
+
+class Average:
+    """The exponential running average of a network's weights.
+
+    Args:
+        network: whose weights are averaged.
+        decay: share of the average kept at each step.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take a step towards the network's present weights; whole numbers are copied."""
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point():
+                self.weights[name].lerp_(tensor, 1 - self.decay)
+            else:
+                self.weights[name].copy_(tensor)
+
+
+class TrainState:
+    """All that changes while training.
+
+    Attributes:
+        task: the networks.
+        optimisers: by the names of the task's steps.
+        scaler: of the loss, for half precision.
+        average: running average of the student, or None.
+        step: steps done.
+        best: lowest validation error so far.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimisers: dict[str, torch.optim.Optimizer],
+        scaler: torch.amp.GradScaler,
+        average: Average | None,
+    ) -> None:
+        self.task, self.optimisers, self.scaler, self.average = task, optimisers, scaler, average
+        self.step = 0
+        self.best = float("inf")
+
+    def exported(self) -> dict[str, Tensor]:
+        """Return the student's weights as they are to be used: averaged if there is an average."""
+        return self.task.student.state_dict() if self.average is None else self.average.weights
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything, in types that can be loaded without running code."""
+        return {
+            "task": self.task.state_dict(),
+            "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+            "scaler": self.scaler.state_dict(),
+            "average": None if self.average is None else self.average.weights,
+            "step": self.step,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state.
+
+        Raises:
+            WeightsError: the state is another run's.
+        """
+        try:
+            self.task.load_state_dict(state["task"])
+            for name, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(state["optimisers"][name])
+            self.scaler.load_state_dict(state["scaler"])
+            if self.average is not None:
+                for name, tensor in state["average"].items():
+                    self.average.weights[name].copy_(tensor)
+            self.step, self.best = int(state["step"]), float(state["best"])
+        except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            text = str(error).splitlines()[0]
+            raise WeightsError(f"the checkpoint does not fit this run: {text}") from error
+
+
+def create_state(task: Task, options: FitOptions, device: torch.device) -> TrainState:
+    """Build optimisers, loss scaler and running average for a task on its device."""
+    optimisers = {
+        name: _optimiser(parameters, options) for name, parameters in task.groups().items()
+    }
+    scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
+    average = Average(task.student, options.ema) if options.ema else None
+    return TrainState(task, optimisers, scaler, average)
+
+
+def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.optim.Optimizer:
+    if options.optimiser == "sgd":
+        return torch.optim.SGD(
+            parameters, options.lr, options.momentum, weight_decay=options.weight_decay
+        )
+    return torch.optim.AdamW(parameters, options.lr, weight_decay=options.weight_decay)
+
+
+def save_checkpoint(folder: Path, state: TrainState, keep: int) -> Path:
+    """Write a checkpoint whole, then remove all but the newest.
+
+    Args:
+        folder: of the run.
+        state: what to keep.
+        keep: number of checkpoints that stay.
+
+    Returns:
+        The file.
+    """
+    path = folder / f"checkpoint-{state.step:08d}.pt"
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(state.state_dict(), file)
+        file.flush()
+        os.fsync(file.fileno())
+    for old in checkpoints(folder)[:-keep]:
+        with suppress(OSError):
+            old.unlink()
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the finished checkpoints of a run, oldest first."""
+    return sorted(path for path in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name))
+
+
+def load_checkpoint(path: Path, state: TrainState) -> None:
+    """Go back to a checkpoint.
+
+    Raises:
+        InputError: there is no such file.
+        WeightsError: damaged, or another run's.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such checkpoint") from error
+    except _DAMAGE as error:
+        raise WeightsError(f"{path}: damaged; remove it to continue from an older one") from error
+    try:
+        state.load_state_dict(saved)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error

@@ -1,0 +1,145 @@
+"""Each margin against its paper's formula, written out here a second time in plain numbers."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mfrkit.errors import InputError, ShapeError
+from mfrkit.losses.head import MarginHead, cosine_logits
+from mfrkit.losses.margin import (
+    MARGINS,
+    Adaptive,
+    Elastic,
+    Fixed,
+    Magnitude,
+    add_angle,
+    create_margin,
+)
+
+NORMS = torch.tensor([10.0, 20.0, 30.0])
+
+
+def angles(*degrees):
+    return torch.tensor([math.cos(math.radians(d)) for d in degrees])
+
+
+def test_add_angle_is_a_cosine_of_the_sum():
+    got = add_angle(angles(0.5, 30, 90, 120), 0.5)
+    wanted = [math.cos(math.radians(d) + 0.5) for d in (0.5, 30, 90, 120)]
+    assert got.tolist() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_add_angle_keeps_falling_where_the_sum_passes_pi():
+    theta = torch.linspace(0.01, math.pi - 0.01, 500)
+    got = add_angle(theta.cos(), 0.5)
+    assert (got.diff() < 0).all()
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_gradients_are_finite_where_angles_end(name):
+    margin = create_margin(name)
+    target = torch.tensor([1.0, -1.0, 0.3], requires_grad=True)
+    margin(target, NORMS).sum().backward()
+    assert target.grad.isfinite().all()
+
+
+def test_arcface_and_cosface_by_hand():
+    target = angles(60, 60, 60)
+    assert create_margin("arcface")(target, NORMS)[0].item() == pytest.approx(
+        math.cos(math.pi / 3 + 0.5)
+    )
+    assert create_margin("cosface")(target, NORMS)[0].item() == pytest.approx(0.15)
+    assert create_margin("softmax")(target, NORMS).tolist() == pytest.approx([0.5] * 3)
+
+
+def test_elastic_margins_have_their_mean_and_spread():
+    torch.manual_seed(0)
+    target = torch.zeros(20000)  # at a right angle cos(theta + m) is -sin(m)
+    drawn = -torch.asin(Elastic(0.5, 0.05)(target, target))
+    assert drawn.mean().item() == pytest.approx(0.5, abs=2e-3)
+    assert drawn.std().item() == pytest.approx(0.05, rel=0.05)
+    flat = -Elastic(0.35, 0.02, angular=False)(target, target)
+    assert flat.mean().item() == pytest.approx(0.35, abs=1e-3)
+
+
+def test_elastic_plus_gives_the_hardest_faces_the_largest_margins():
+    torch.manual_seed(0)
+    target = torch.tensor([0.9, -0.2, 0.5, 0.1])
+    margin = target - Elastic(0.35, 0.05, angular=False, sorted=True)(target, target)
+    by_target = margin[target.argsort()]
+    assert (by_target.diff() < 0).all()
+
+
+def test_adaface_by_its_formula():
+    margin = Adaptive().eval()
+    margin.mean.fill_(20.0)
+    margin.std.fill_(10.0)
+    got = margin(angles(60, 60, 60), NORMS).tolist()
+    for value, norm in zip(got, NORMS.tolist(), strict=True):
+        quality = max(-1.0, min(1.0, (norm - 20) / (10 + 1e-3) * 0.333))
+        wanted = math.cos(math.pi / 3 - 0.4 * quality) - (0.4 + 0.4 * quality)
+        assert value == pytest.approx(wanted, abs=1e-5)
+
+
+def test_adaface_follows_the_lengths_of_features_while_training_only():
+    margin = Adaptive(momentum=0.5)
+    margin(angles(60, 60, 60), NORMS)
+    assert margin.mean.item() == pytest.approx(20.0)
+    assert margin.std.item() == pytest.approx((100 + 10) / 2)
+    margin.eval()(angles(60, 60, 60), NORMS * 3)
+    assert margin.mean.item() == pytest.approx(20.0)
+
+
+def test_magface_by_its_formula():
+    magnitude = Magnitude()
+    got = magnitude(angles(60, 60, 60), torch.tensor([5.0, 60.0, 200.0])).tolist()
+    for value, margin in zip(got, (0.45, 0.625, 0.8), strict=True):
+        assert value == pytest.approx(math.cos(math.pi / 3 + margin), abs=1e-6)
+    term = magnitude.regulariser(torch.tensor([60.0]))
+    assert term.item() == pytest.approx(35 * (60 / 110**2 + 1 / 60))
+
+
+def test_head_is_cross_entropy_of_scaled_penalised_cosines():
+    torch.manual_seed(1)
+    head = MarginHead(8, 5, Fixed(angle=0.3, cosine=0.1), scale=10.0)
+    features, label = torch.randn(4, 8), torch.tensor([0, 4, 2, 2])
+    cosines = F.normalize(features) @ F.normalize(head.weight).T
+    for row, identity in enumerate(label.tolist()):
+        angle = math.acos(cosines[row, identity].item())
+        cosines[row, identity] = math.cos(angle + 0.3) - 0.1
+    wanted = F.cross_entropy(10 * cosines, label)
+    assert head(features, label).item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_magface_head_adds_the_regulariser():
+    torch.manual_seed(1)
+    features, label = 20 * torch.randn(4, 8), torch.tensor([0, 1, 1, 0])
+    head = MarginHead(8, 2, Magnitude())
+    plain = F.cross_entropy(head.logits(features, label), label)
+    norms = features.norm(dim=1)
+    assert (head(features, label) - plain).item() == pytest.approx(
+        Magnitude().regulariser(norms).item(), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_every_head_learns_to_tell_two_people_apart(name):
+    torch.manual_seed(0)
+    head = MarginHead(4, 2, create_margin(name), scale=16.0)
+    features = torch.nn.Parameter(torch.randn(8, 4) * 10)
+    label = torch.tensor([0, 1] * 4)
+    optimiser = torch.optim.Adam([features, *head.parameters()], 0.1)
+    for _ in range(60):
+        optimiser.zero_grad()
+        head(features, label).backward()
+        optimiser.step()
+    assert (cosine_logits(features, head.weight).argmax(1) == label).all()
+
+
+def test_mistakes_are_named():
+    with pytest.raises(InputError, match="did you mean arcface"):
+        create_margin("arcfac")
+    with pytest.raises(ShapeError, match=r"\(2, 3\) and \(4, 5\)"):
+        cosine_logits(torch.zeros(2, 3), torch.zeros(4, 5))

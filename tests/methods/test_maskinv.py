@@ -1,0 +1,146 @@
+"""MaskInv's losses by hand, its frozen teacher, and that it learns."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mfrkit.errors import InputError, WeightsError
+from mfrkit.faces.batch import FaceBatch
+from mfrkit.losses.head import MarginHead
+from mfrkit.losses.margin import create_margin
+from mfrkit.methods.base import Frozen
+from mfrkit.methods.maskinv import MaskInv, MaskInvOptions
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.recogniser import Recogniser
+
+
+def tiny(dim=6, seed=0):
+    """A recogniser of 8x8 faces with a batch norm, so that modes matter."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.PReLU(8), nn.Flatten(), nn.Linear(128, dim)
+    )
+    card = ModelCard(
+        name="tiny", task="recognition", architecture="", input_size=(8, 8), embedding_dim=dim
+    )
+    return Recogniser(network, card)
+
+
+def method(*, dim=6, head=None, projection=None, teacher=None, **options):
+    return MaskInv(
+        student=tiny(dim),
+        teacher=teacher or tiny(6, seed=1),
+        head=head,
+        projection=projection,
+        options=MaskInvOptions(**options),
+    ).train()
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(5)
+    clean = torch.rand(8, 3, 8, 8)
+    masked, region = clean.clone(), torch.zeros(8, 1, 8, 8)
+    masked[:5, :, 4:] = 0.5
+    region[:5, :, 4:] = 1.0
+    label = torch.tensor([0, 1, 2, 0, 1, -1, -1, 2])
+    return FaceBatch(masked, clean, region, label, torch.arange(8))
+
+
+def test_template_loss_is_the_papers(batch):
+    task = method(distance="mse", template=100.0)
+    losses = task(batch)
+    task.student.train()
+    student = F.normalize(task.student.features(batch.masked))
+    teacher = F.normalize(task.teacher(batch.clean))
+    wanted = 100 * (student - teacher).square().sum() / (6 * 8)
+    assert losses["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_weight_of_unmasked_faces(batch):
+    plain, weighted = method()(batch), method(unmasked=3.0)(batch)
+    wanted = (5 * plain["masked"] + 3 * 3 * plain["unmasked"]) / (5 + 9)
+    assert weighted["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_faces_without_label_sit_out_the_classifier(batch):
+    head = MarginHead(6, 3, create_margin("arcface"))
+    task = method(head=head, identity=1.0, template=0.0)
+    loss = task(batch)["identity"]
+    known = batch.label >= 0
+    features = task.embed(batch.masked)
+    wanted = head(features[known], batch.label[known])
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-4)
+    unknown = FaceBatch.of(batch.masked, batch.clean)
+    loss = task(unknown)["loss"]
+    loss.backward()
+    assert loss.item() == 0
+
+
+def test_known_templates_stand_in_for_the_teacher(batch):
+    task = method()
+    template = torch.randn(8, 6)
+    losses = task(batch.with_template(template))
+    wanted = (1 - F.cosine_similarity(task.embed(batch.masked), template)).mean()
+    assert losses["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"distance": "mse", "template": 100.0, "pairs": 1.0}])
+def test_it_overfits_eight_faces_and_leaves_its_teacher_alone(batch, options):
+    task = method(**options)
+    before = {k: v.clone() for k, v in task.teacher.state_dict().items()}
+    optimiser = torch.optim.Adam(task.groups()["main"], 0.02)
+    first = None
+    for _ in range(150):
+        for name, losses in task.steps(batch):
+            assert name == "main"
+            optimiser.zero_grad()
+            losses["loss"].backward()
+            optimiser.step()
+            first = first or losses["loss"].item()
+    assert losses["loss"].item() < 0.02 * first
+    after = task.teacher.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert not any(p in set(task.groups()["main"]) for p in task.teacher.parameters())
+
+
+def test_a_narrower_student_learns_through_a_projection(batch):
+    task = method(dim=4, projection=nn.Linear(4, 6, bias=False), triplets=1.0)
+    losses = task(batch)
+    losses["loss"].backward()
+    assert task.projection.weight.grad.abs().sum() > 0
+    assert not any("projection" in name for name in task.student.state_dict())
+
+
+def test_frozen_stays_frozen_and_lets_gradients_through():
+    frozen = Frozen(tiny()).train()
+    assert not frozen.network.training
+    faces = torch.rand(2, 3, 8, 8, requires_grad=True)
+    frozen(faces).sum().backward()
+    assert faces.grad.abs().sum() > 0
+    assert all(p.grad is None for p in frozen.parameters())
+
+
+def test_nonsense_from_the_teacher_stops(batch):
+    teacher = tiny(seed=1)
+    with torch.no_grad():
+        teacher.network[-1].weight.fill_(float("nan"))
+    with pytest.raises(WeightsError, match="not finite"):
+        method(teacher=teacher)(batch)
+
+
+def test_half_precision_keeps_losses_full(batch):
+    task = method(pairs=1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = task(batch)
+    assert losses["loss"].dtype == torch.float32
+    assert losses["loss"].item() == pytest.approx(task(batch)["loss"].item(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"distance": "l1"}, {"template": -1.0}, {"template": 0.0}, {"unmasked": -1.0}]
+)
+def test_impossible_options_are_refused(wrong):
+    with pytest.raises(InputError, match="method"):
+        MaskInvOptions(**wrong)

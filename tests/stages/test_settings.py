@@ -1,0 +1,92 @@
+"""Settings: their layers, their types, and messages that name the place."""
+
+from pathlib import Path
+
+import pytest
+
+from mfrkit.errors import InputError
+from mfrkit.stages.distill_options import DistillRequest, resolve
+from mfrkit.stages.presets import PRESETS
+
+
+def request(**changes):
+    return DistillRequest(data=("crops",), output=Path("student.safetensors"), **changes)
+
+
+def test_each_layer_lies_over_the_one_before(tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text("[fit]\nlr = 1\nclip = 2.5\nbatch_size = 7\n[masks]\ntypes = 'n95'\n")
+    settings = resolve(
+        request(
+            config=config,
+            assignments=("fit.batch_size=8", "fit.milestones=[1, 2.5]", "card.note=a b"),
+            flags={"fit": {"batch_size": None, "lr": 0.5}, "model": {"student": "iresnet18"}},
+        )
+    )
+    assert settings.fit.lr == 0.5
+    assert settings.fit.clip == 2.5
+    assert settings.fit.batch_size == 8
+    assert settings.fit.milestones == (1.0, 2.5)
+    assert settings.fit.warmup == 30  # the preset's
+    assert settings.model.student == "iresnet18"
+    assert settings.card.note == "a b"
+    assert dict(settings.masks.parsed().types) == {"n95": 1.0}
+
+
+def test_settings_read_what_they_write(tmp_path):
+    """What `settings.json` holds is a configuration that gives the same settings again."""
+    settings = resolve(request(preset="paper-hg", assignments=("fit.ema=0.9",)))
+    config = tmp_path / "again.toml"
+    lines = []
+    for table, values in settings.to_json().items():
+        lines.append(f"[{table}]")
+        lines += [f"{name} = {value!r}" for name, value in values.items()]
+    config.write_text("\n".join(lines))
+    assert resolve(request(config=config)) == settings
+
+
+@pytest.mark.parametrize(("method", "preset"), [(m, p) for m in PRESETS for p in PRESETS[m]])
+def test_every_preset_resolves(method, preset):
+    resolve(request(method=method, preset=preset))
+
+
+def test_the_papers_numbers():
+    low, high = (resolve(request(preset=name)) for name in ("paper", "paper-hg"))
+    assert (low.method.template, high.method.template) == (100, 3000)
+    assert low.fit.milestones == (7, 13, 19, 24)
+    assert (low.fit.lr, low.fit.weight_decay, low.fit.clip) == (0.1, 5e-4, 5)
+    assert low.fit.total_steps(5822653 // 512) == 295672
+    assert low.model.student == "iresnet100"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fit.learning=1", "no setting fit.learning"),
+        ("fit.stepz=1", "did you mean steps"),
+        ("fit.lr=fast", "fit.lr is 'fast', expected float"),
+        ("fit.steps=1.5", "fit.steps is 1.5, expected int"),
+        ("fit.steps=true", "fit.steps is True, expected int"),
+        ("masks.types=3", "masks.types is 3, expected text"),
+        ("masks.types=surgcal", "Did you mean surgical"),
+        ("optim.lr=1", "no table 'optim'"),
+        ("lr=1", "expected TABLE.NAME=VALUE"),
+        ("method.margin=3", "method.margin is 3, expected text"),
+    ],
+)
+def test_mistakes_are_named(text, message):
+    with pytest.raises(InputError, match=message):
+        resolve(request(assignments=(text,)))
+
+
+def test_unknown_names_and_broken_files(tmp_path):
+    with pytest.raises(InputError, match="unknown method 'maskin'; did you mean maskinv"):
+        resolve(request(method="maskin"))
+    with pytest.raises(InputError, match="unknown preset"):
+        resolve(request(preset="huge"))
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[fit\nlr=")
+    with pytest.raises(InputError, match="not TOML"):
+        resolve(request(config=broken))
+    with pytest.raises(InputError, match="unreadable"):
+        resolve(request(config=tmp_path / "none.toml"))
