@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from mfrkit.faces.geometry import similarity_from_points, template, transform_points
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.mask_sampling import sample_spec
-from mfrkit.faces.masks import MaskRenderer, to_uint8
 from mfrkit.io.images import decode_image, encode_image
 from mfrkit.io.source import open_source
+from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.sampling import sample_spec
 from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
 
 BATCH = 64

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import torch
 
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.mask_pose import fit_pose
-from mfrkit.faces.mask_sampling import sample_spec
-from mfrkit.faces.mask_surface import pixel_axes, pixels_to_sheet, pose_columns, sheet_to_pixels
-from mfrkit.faces.masks import MaskRenderer, to_uint8
+from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.pose import fit_pose
+from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.surface import pixel_axes, pixels_to_sheet, pose_columns, sheet_to_pixels
 from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
 from mfrkit.stages.mask_sheets import load_portraits
 

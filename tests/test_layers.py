@@ -13,8 +13,9 @@ import mfrkit
 PACKAGE = Path(mfrkit.__file__).parent
 MAY_IMPORT = {
     "cli": {"stages"},
-    "stages": {"methods", "models", "losses", "metrics", "faces", "io"},
-    "methods": {"models", "losses", "faces"},
+    "stages": {"methods", "models", "losses", "metrics", "masks", "faces", "io"},
+    "methods": {"models", "losses", "masks", "faces"},
+    "masks": {"faces", "io"},
     "models": {"io"},
     "faces": {"io"},
     "losses": set(),

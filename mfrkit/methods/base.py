@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor, nn
 
 from mfrkit.errors import WeightsError
-from mfrkit.faces.batch import FaceBatch
+from mfrkit.methods.batch import FaceBatch
 
 Losses = dict[str, Tensor]
 

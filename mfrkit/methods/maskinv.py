@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError
-from mfrkit.faces.batch import FaceBatch
 from mfrkit.losses.head import MarginHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import Frozen, Losses, Task, check_finite
+from mfrkit.methods.batch import FaceBatch
 from mfrkit.models.recogniser import Recogniser
 
 Distance = Literal["cosine", "mse"]

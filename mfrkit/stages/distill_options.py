@@ -7,9 +7,9 @@ from typing import Any
 
 from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.view_draw import ViewOptions
+from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.maskinv import MaskInvOptions
+from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.presets import find_preset
 from mfrkit.stages.settings import make, merge, parse_set, read_toml

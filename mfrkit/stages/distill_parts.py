@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.faces.batch import FaceBatch
-from mfrkit.faces.views import PairedViews
 from mfrkit.losses.head import MarginHead
 from mfrkit.losses.margin import create_margin
 from mfrkit.methods.base import Task
+from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.maskinv import MaskInv
+from mfrkit.methods.views import PairedViews
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.teachers import Teachers, load_teacher

@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 
 from mfrkit.faces.detect import Detector, Face
-from mfrkit.faces.mask_catalog import TEMPLATE
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.mask_sampling import sample_spec
-from mfrkit.faces.mask_spec import MaskSpec
-from mfrkit.faces.mask_template import TemplateFile
-from mfrkit.faces.masks import MaskRenderer, outline_polygon, to_uint8
 from mfrkit.faces.select import select
 from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
+from mfrkit.masks.catalog import TEMPLATE
+from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.renderer import MaskRenderer, outline_polygon, to_uint8
+from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import MaskSpec
+from mfrkit.masks.template import TemplateFile
 from mfrkit.models.device import resolve_device
 from mfrkit.stages.align_faces import load_detector
 from mfrkit.stages.contact_sheet import Cell

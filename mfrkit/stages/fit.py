@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mfrkit.console import Console
 from mfrkit.errors import MfrError
-from mfrkit.faces.batch import FaceBatch
 from mfrkit.methods.base import Losses, Task
+from mfrkit.methods.batch import FaceBatch
 from mfrkit.stages.fit_options import FitOptions, lr_factor
 from mfrkit.stages.stop import StopRequest
 from mfrkit.stages.train_data import Batches, RawBatch

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mfrkit.errors import InputError
-from mfrkit.faces.mask_spec import MaskSpec
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import MANIFEST, Record, parse_line
+from mfrkit.masks.spec import MaskSpec
 
 
 class MaskBook:

@@ -74,6 +74,25 @@ def load_subjects(items: Sequence[Item], detector: str, find: Find) -> list[Subj
     return subjects
 
 
+def points_in_crop(record: Record, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the five points of an aligned crop's face.
+
+    Args:
+        record: of the crop; its `align` block places the points.
+        shape: of the crop: (H, W, 3).
+
+    Returns:
+        (5, 2) float32, pixels of the crop; the template's own where the record has none.
+
+    Raises:
+        ImageError: a malformed `align` block, or no points and no aligned crop either.
+    """
+    places, is_photo = _known_places(record)
+    if is_photo:
+        raise ImageError("a whole photo: run mfrkit align first")
+    return (places or _of_aligned_crop(shape, required=True))[0].points
+
+
 def _load(item: Item, detector: str) -> Subject:
     if item.path is None:
         return Subject(item, reason=item.record.reason or "skipped earlier")
@@ -81,7 +100,7 @@ def _load(item: Item, detector: str) -> Subject:
         picture = read_image(item.path)
         places, is_photo = _known_places(item.record)
         if not places and detector in ("auto", "none"):
-            places = _of_aligned_crop(picture, required=detector == "none")
+            places = _of_aligned_crop(picture.shape, required=detector == "none")
         return Subject(item, None, picture, places, is_photo)
     except ImageError as error:
         return Subject(item, reason=str(error))
@@ -123,8 +142,8 @@ def _place(block: Any, matrix: Any) -> Place:
         raise ImageError("malformed align block: points, landmarks or matrix") from error
 
 
-def _of_aligned_crop(picture: NDArray[np.uint8], *, required: bool) -> list[Place]:
-    height, width = picture.shape[:2]
+def _of_aligned_crop(shape: tuple[int, ...], *, required: bool) -> list[Place]:
+    height, width = shape[:2]
     if height == width and width % ARCFACE_SIZE == 0:
         return [Place(template(width).astype(np.float32))]
     if required:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfrkit.faces.mask_spec import MaskSpec
-from mfrkit.faces.masks import MaskRenderer, to_uint8
+from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.spec import MaskSpec
 from mfrkit.stages.mask_inputs import Place
 
 _REACH = 3.4  # half side of a window in distances between eyes or from eyes to mouth

@@ -11,14 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.faces.geometry import similarity_from_points, template, transform_points, warp
-from mfrkit.faces.mask_catalog import TEMPLATE
-from mfrkit.faces.mask_kinds import KINDS
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.mask_sampling import sample_spec
-from mfrkit.faces.mask_template import ANCHORS, TemplateFile, find_problems
-from mfrkit.faces.masks import MaskRenderer, to_uint8
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.images import read_image
+from mfrkit.masks.catalog import TEMPLATE
+from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.template import ANCHORS, TemplateFile, find_problems
 from mfrkit.models.device import resolve_device
 from mfrkit.stages.align_faces import load_detector
 from mfrkit.stages.contact_sheet import Cell, fit, write_contact_sheet

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.faces.mask_catalog import TEMPLATE
-from mfrkit.faces.mask_options import MaskOptions
 from mfrkit.io.files import refuse_existing
+from mfrkit.masks.catalog import TEMPLATE
+from mfrkit.masks.options import MaskOptions
 from mfrkit.stages.run import Process, run_stage
 from mfrkit.stages.sink import Tally
 

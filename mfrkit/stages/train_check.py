@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.errors import InputError
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.mask_sampling import sample_spec
-from mfrkit.faces.masks import MaskRenderer, to_uint8
 from mfrkit.io.pairs import read_pairs
 from mfrkit.io.source import open_source
+from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.sampling import sample_spec
 from mfrkit.metrics.verification import Verification, verify
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser

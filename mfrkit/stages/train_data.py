@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.errors import ImageError, InputError
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.view_draw import ViewDraw, ViewOptions, draw_view
 from mfrkit.io.images import read_image
 from mfrkit.io.manifest import Record
 from mfrkit.io.source import open_source
-from mfrkit.stages.draw_masks import face_points
+from mfrkit.masks.options import MaskOptions
+from mfrkit.methods.view_draw import ViewDraw, ViewOptions, draw_view
 from mfrkit.stages.flow import ordered_map
+from mfrkit.stages.mask_inputs import points_in_crop
 
 
 class TrainFace(NamedTuple):
@@ -220,7 +220,7 @@ def crop_points(record: Record, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """
     align = record.blocks.get("align")
     if not isinstance(align, dict) or "points" not in align or "matrix" in align:
-        return face_points(record, shape)
+        return points_in_crop(record, shape)
     try:
         return np.array(align["points"], np.float32).reshape(5, 2)
     except (TypeError, ValueError) as error:

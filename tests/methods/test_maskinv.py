@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
-from mfrkit.faces.batch import FaceBatch
 from mfrkit.losses.head import MarginHead
 from mfrkit.losses.margin import create_margin
 from mfrkit.methods.base import Frozen
+from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.maskinv import MaskInv, MaskInvOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recogniser import Recogniser

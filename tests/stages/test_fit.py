@@ -14,11 +14,11 @@ from torch import nn
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError, MfrError, Terminated, WeightsError
-from mfrkit.faces.batch import FaceBatch
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.view_draw import ViewOptions
-from mfrkit.faces.views import PairedViews
+from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.base import Task
+from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.view_draw import ViewOptions
+from mfrkit.methods.views import PairedViews
 from mfrkit.stages.fit import FitParts, fit
 from mfrkit.stages.fit_options import FitOptions, lr_factor
 from mfrkit.stages.train_data import Batches, open_train_set

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mfrkit.errors import InputError
-from mfrkit.faces.mask_options import MaskOptions
+from mfrkit.masks.options import MaskOptions
 from mfrkit.models.registry import build_network
 from mfrkit.models.teachers import load_teacher
 from mfrkit.stages.train_check import PairCheck

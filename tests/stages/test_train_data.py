@@ -9,8 +9,8 @@ from PIL import Image
 
 from mfrkit.errors import InputError
 from mfrkit.faces.geometry import template
-from mfrkit.faces.mask_options import MaskOptions
-from mfrkit.faces.view_draw import ViewOptions
+from mfrkit.masks.options import MaskOptions
+from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.train_data import Batches, open_train_set
 
 

@@ -1,0 +1,71 @@
+"""The head's own width and chin from 68 landmarks, so that a mask follows this jaw, not the mean.
+
+The five points say where a face is and how it is turned, but not how broad or long its jaw is. The
+jaw line of the 68 landmarks does: its span at the height of the mouth is compared with the mean
+head's under the same turn, its lowest point with the mean chin.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.errors import ShapeError
+from mfrkit.masks.pose import Array, Pose, project
+from mfrkit.masks.surface import half_width, silhouette
+
+# iBUG points on the jaw line, image-left and image-right, from the height of the nose to the mouth.
+_LEFT, _RIGHT, _CHIN = [2, 3, 4], [14, 13, 12], 8
+_MEAN_CHIN = np.array([[0.0, 1.75, 0.15]])
+_GIRTHS, _CHINS = (0.82, 1.22), (-0.25, 0.35)  # beyond these a landmark has gone astray
+
+
+def follow_jaw(pose: Pose, landmarks: NDArray[np.floating]) -> Pose:
+    """Return the placements with each head's width and chin taken from its jaw line.
+
+    Convention:
+        (x, y) in pixels, x right, y down, pixel centres at integers; iBUG order.
+
+    Args:
+        pose: B placements.
+        landmarks: (B, 68, 2); a face that has none holds NaN and keeps the mean head.
+
+    Returns:
+        B placements; girth within 0.82 and 1.22, chin within -0.25 and 0.35 face units.
+
+    Raises:
+        ShapeError: `landmarks` is not (B, 68, 2).
+
+    Example:
+        >>> from mfrkit.masks.pose import fit_pose
+        >>> points = np.array([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]])
+        >>> follow_jaw(fit_pose(points), np.full((1, 68, 2), np.nan)).girth.tolist()
+        [1.0]
+    """
+    pixels = np.asarray(landmarks, dtype=np.float64)
+    if pixels.shape != (len(pose.yaw), 68, 2):
+        raise ShapeError(f"landmarks must be ({len(pose.yaw)}, 68, 2), got {pixels.shape}.")
+    known = np.asarray(np.isfinite(pixels[:, [*_LEFT, *_RIGHT, _CHIN]]).all(axis=(1, 2)))
+    pixels = np.where(known[:, None, None], pixels, 0.0)
+    stretched = pose.length * np.cos(pose.pitch)
+    across, down = _upright(pose, pixels)
+    _, expected = _upright(pose, project(pose, _MEAN_CHIN))
+    chin = np.clip((down[:, _CHIN] - expected[:, 0]) / stretched, *_CHINS)
+
+    height = (down[:, _LEFT] + down[:, _RIGHT]) / 2 / stretched[:, None]
+    span = across[:, _RIGHT] - across[:, _LEFT]
+    # The far side of a turned jaw is the silhouette, the near side the jaw line itself.
+    shown = silhouette(pose) + np.abs(np.cos(pose.yaw))
+    girth = np.median(span / (half_width(height, chin[:, None]) * shown[:, None]), axis=1)
+    return replace(
+        pose,
+        girth=np.where(known, np.clip(girth, *_GIRTHS), pose.girth),
+        chin=np.where(known, chin, pose.chin),
+    )
+
+
+def _upright(pose: Pose, pixels: Array) -> tuple[Array, Array]:
+    """Undo shift, roll and scale: (B, N) each, face units as the camera sees them."""
+    right, down = pixels[..., 0] - pose.tx[:, None], pixels[..., 1] - pose.ty[:, None]
+    cos, sin = (pose.cos / pose.scale**2)[:, None], (pose.sin / pose.scale**2)[:, None]
+    return cos * right + sin * down, cos * down - sin * right

@@ -1,0 +1,94 @@
+"""Fixed noise to draw wrinkles, prints and camera grain from.
+
+One set of tiles, made once from a constant seed; a face differs by where in them it lies. Looking
+noise up needs no random state on the device and gives the same values everywhere.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mfrkit.masks.pose import Array
+
+GRAIN_SIZE = 256
+_SOFT_SIZE = 128
+
+
+class NoiseTiles(nn.Module):
+    """Periodic noise tiles as buffers, so that they follow the renderer to its device."""
+
+    grain: Tensor
+    soft: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = np.random.Generator(np.random.PCG64(20240229))
+        # Sums of uniforms: bell-shaped, and made of exactly rounded operations only.
+        grain = generator.random((12, GRAIN_SIZE, GRAIN_SIZE)).sum(0) - 6
+        grain = (grain + _blur(grain, 1)) / 1.35  # demosaicing and JPEG leave it slightly soft
+        soft = _blur(generator.random((_SOFT_SIZE, _SOFT_SIZE)) - 0.5, 6)
+        soft = soft / np.sqrt((soft**2).mean())
+        twice = torch.tensor(grain, dtype=torch.float32).repeat(2, 2)  # any start, one slice
+        self.register_buffer("grain", twice, persistent=False)
+        smooth = torch.tensor(soft, dtype=torch.float32)[None, None]
+        self.register_buffer("soft", smooth, persistent=False)
+
+    def camera(self, starts: Sequence[tuple[int, int]], rows: slice, columns: slice) -> Tensor:
+        """Return unit-variance grain of the pixels of a box.
+
+        Args:
+            starts: Row and column, from 0 to 255, at which each of B pictures lies in the tile.
+            rows: Pixel rows of the box.
+            columns: Pixel columns.
+
+        Returns:
+            (B, H, W) float32.
+        """
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        tile = self.grain
+        if max(height, width) > GRAIN_SIZE:
+            tile = tile[:GRAIN_SIZE, :GRAIN_SIZE].repeat(
+                height // GRAIN_SIZE + 2, width // GRAIN_SIZE + 2
+            )
+        views = []
+        for row, column in starts:
+            top, left = (row + rows.start) % GRAIN_SIZE, (column + columns.start) % GRAIN_SIZE
+            views.append(tile[top : top + height, left : left + width])
+        return torch.stack(views)
+
+    def wrinkles(self, u: Tensor, v: Tensor, start_u: Tensor, start_v: Tensor) -> Tensor:
+        """Return unit-variance waves, longer across the face than down it.
+
+        Args:
+            u: (B, H, W) face units across.
+            v: Likewise, down.
+            start_u: (B, 1, 1) in [0, 1), where in the tile the face lies.
+            start_v: Likewise.
+
+        Returns:
+            (B, H, W) float32.
+        """
+        # Small factors keep the face within the tile wherever it starts: nothing to wrap.
+        return self._look_up(u * 0.16 + (start_u * 0.8 - 0.4), v * 0.30 + (start_v * 0.8 - 0.7))
+
+    def blotches(self, u: Tensor, v: Tensor) -> Tensor:
+        """Return unit-variance blobs about one unit of u and v apart, (B, H, W)."""
+        u, v = u * 0.035, v * 0.035
+        return self._look_up((u - u.floor()) * 2 - 1, (v - v.floor()) * 2 - 1)
+
+    def _look_up(self, x: Tensor, y: Tensor) -> Tensor:
+        """Read the soft tile, whose ends are at -1 and 1; beyond them its border is repeated."""
+        grid = torch.stack([x, y], dim=-1)
+        tile = self.soft.expand(len(x), -1, -1, -1)
+        return F.grid_sample(tile, grid, padding_mode="border", align_corners=False)[:, 0]
+
+
+def _blur(field: Array, times: int) -> Array:
+    """Smooth a periodic field by a 1-2-1 kernel both ways, `times` over."""
+    for _ in range(times):
+        for axis in (0, 1):
+            field = (np.roll(field, 1, axis) + 2 * field + np.roll(field, -1, axis)) / 4
+    return field

@@ -1,0 +1,189 @@
+"""The curved sheet masks are drawn on, and the map between it and the picture.
+
+A turned face shows its far cheek foreshortened and loses it past the silhouette; a flat homography
+shows neither. The sheet is an elliptic cylinder whose radius shrinks towards the chin and whose
+front follows the profile from nose to chin, so that every pixel has a closed-form place on it.
+Only arithmetic and square roots are used on pixels: these are exactly rounded, so a pixel's
+value cannot depend on which vector lane, thread or batch computed it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mfrkit.masks.pose import Array, Pose, project
+
+# Face units (distance between the eyes). The widest point of the head and its half width there,
+# the half height of the ellipse that narrows it to the chin, and the least share that is left.
+_WIDEST, _HALF_WIDTH, _HALF_HEIGHT, _LEAST = 0.35, 1.13, 1.56, 0.1
+# Depth of the front line: most at _FRONT_AT, falling off with the square of the distance from it.
+_FRONT, _FRONT_AT, _FRONT_FALL = 0.44, 0.72, 0.26
+# Depth of the cylinder per half width: below one, because the mask spans from nose to cheek.
+_ROUND = 0.92
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Where each pixel lies on the sheet; every field (B, H, W) float32.
+
+    Convention:
+        Face units; x to the picture's right and y down, as the frontal face would show them.
+
+    Attributes:
+        x: Sideways position seen from the front.
+        y: Height, 0 at the eyes, about 1 at the mouth, 1.8 at the chin.
+        sine: Sine of the angle round the cylinder: 0 at the mid-line, +-1 at the ears, up to +-2
+            behind them.
+        limb: Distance inside the silhouette; negative where the line of sight misses the head.
+    """
+
+    x: Tensor
+    y: Tensor
+    sine: Tensor
+    limb: Tensor
+
+    def crop(self, box: tuple[slice, slice, slice]) -> "Sheet":
+        """Return the pixels of a box of faces, rows and columns."""
+        planes = (self.x, self.y, self.sine, self.limb)
+        return Sheet(*(plane[box] for plane in planes))
+
+
+def half_width(y: Array, chin: Array | float = 0.0) -> Array:
+    """Return the mean head's half width at height `y`, any shape, face units.
+
+    Args:
+        y: Height.
+        chin: How far the chin lies below the mean one; broadcast against `y`.
+
+    Returns:
+        What the two broadcast to.
+    """
+    drop = (y - _WIDEST) / (_HALF_HEIGHT + chin)
+    return _HALF_WIDTH * np.sqrt(np.maximum(1 - drop**2, _LEAST))
+
+
+def sheet_to_pixels(pose: Pose, y: Array, angle: Array) -> Array:
+    """Take sheet points to pixels.
+
+    Args:
+        pose: B placements.
+        y: (N,) float64, height in face units.
+        angle: (N,) float64, radians round the cylinder, 0 at the mid-line.
+
+    Returns:
+        (B, N, 2) float64, (x, y) in pixels.
+    """
+    width = pose.girth[:, None] * half_width(y, pose.chin[:, None])  # (B, N)
+    depth = _FRONT - _FRONT_FALL * (y - _FRONT_AT) ** 2 - _ROUND * width * (1 - np.cos(angle))
+    heights = np.broadcast_to(y, width.shape)
+    return project(pose, np.stack([width * np.sin(angle), heights, depth], axis=-1))
+
+
+def silhouette(pose: Pose) -> Array:
+    """Return (B,) half the width a head shows over its half width, at most 1."""
+    return np.sqrt(np.cos(pose.yaw) ** 2 + (_ROUND * np.sin(pose.yaw)) ** 2)
+
+
+def pose_columns(pose: Pose) -> dict[str, Array]:
+    """Return the per-face constants that `pixels_to_sheet` reads, each (B,) float64."""
+    cos_yaw, sin_yaw = np.cos(pose.yaw), np.sin(pose.yaw)
+    # Seen from the side an ellipse is again a sinusoid: stretch and phase of x over the angle.
+    stretch = silhouette(pose)
+    cos_phase, sin_phase = cos_yaw / stretch, _ROUND * sin_yaw / stretch
+    cos, sin = pose.cos / pose.scale**2, pose.sin / pose.scale**2
+    tip = np.tan(pose.pitch) / pose.length
+    rise = 1 / (np.cos(pose.pitch) * pose.length)
+    # The guessed height allows for the front line's depth at the mouth; see `pixels_to_sheet`.
+    front = _FRONT * cos_yaw
+    return {
+        "cos": cos,
+        "sin": sin,
+        "down_cos": cos * rise,
+        "right_sin": sin * rise,
+        "tx": pose.tx + pose.sin * tip * front / rise,
+        "ty": pose.ty - pose.cos * tip * front / rise,
+        "guess_x": _FRONT * sin_yaw,
+        "guess_front": front,
+        "guess_fall": 0.45 * tip,
+        "tip": tip,
+        "cos_yaw": cos_yaw,
+        "sin_yaw": sin_yaw,
+        "stretch": stretch,
+        "cos_phase": cos_phase,
+        "sin_phase": sin_phase,
+        "depth_even": _ROUND * cos_phase * cos_yaw + sin_phase * sin_yaw,
+        "depth_odd": _ROUND * sin_phase * cos_yaw - cos_phase * sin_yaw,
+        "unit": 1 / pose.scale,
+        "half_width": _HALF_WIDTH * pose.girth,
+        "per_height": 1 / (_HALF_HEIGHT + pose.chin),
+    }
+
+
+def pixels_to_sheet(place: dict[str, Tensor], rows: Tensor, columns: Tensor) -> Sheet:
+    """Find where each pixel's line of sight meets the sheet.
+
+    Args:
+        place: The columns of `pose_columns`, each (B, 1, 1) float32.
+        rows: (H,) float32, pixel rows, centres at integers.
+        columns: (W,) float32, pixel columns.
+
+    Returns:
+        The sheet coordinates of the (B, H, W) pixels.
+    """
+    right = columns - place["tx"]  # (B, 1, W)
+    down = rows[:, None] - place["ty"]  # (B, H, 1)
+    across = right * place["cos"] + down * place["sin"]  # (B, H, W) from here on
+    along = down * place["down_cos"] - right * place["right_sin"]
+    # The height decides the radius and, through pitch, the radius the height: guess the height
+    # from a flatter sheet, then correct it once.
+    lean = across - place["guess_x"]
+    y = along - lean.mul_(lean).mul_(place["guess_fall"])
+    drop = (y - _WIDEST).mul_(place["per_height"])
+    width = drop.mul_(drop).neg_().add_(1).clamp_(min=_LEAST).sqrt_().mul_(place["half_width"])
+    lower = y.sub_(_FRONT_AT)
+    axis = lower.mul_(lower).mul_(-_FRONT_FALL).add_(_FRONT).sub_(width * _ROUND)
+    reach = width * place["stretch"]
+    seen = across.sub_(axis * place["sin_yaw"]).div_(reach)
+    inside = seen.clamp(-1, 1)
+    front = (inside * inside).neg_().add_(1).sqrt_()
+    depth = (front * place["depth_even"]).add_(inside * place["depth_odd"]).mul_(width)
+    lift = axis.mul_(place["cos_yaw"]).add_(depth).sub_(place["guess_front"]).mul_(place["tip"])
+    y = along.add_(lift)
+    sine = (inside * place["cos_phase"]).sub_(front * place["sin_phase"])
+    cosine = front.mul_(place["cos_phase"]).add_(inside * place["sin_phase"])
+    # Behind the ear the sine comes back; mirror it so that x keeps growing with the angle.
+    sine = torch.where(cosine < 0, sine.sign() * 2 - sine, sine)
+    # Past the silhouette x goes on outwards, so that fields of x stay monotone there.
+    x = (seen - inside).add_(sine).mul_(width)
+    return Sheet(x=x, y=y, sine=sine, limb=seen.abs_().neg_().add_(1).mul_(reach))
+
+
+def bounding_box(pose: Pose, top: float, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Return rows and columns that hold all of the heads' sheets below a height.
+
+    Args:
+        pose: B placements.
+        top: That height, face units.
+        size: (H, W) of the picture.
+
+    Returns:
+        Row and column slices within the picture; empty if no face is in it.
+    """
+    y, angle = np.meshgrid(np.linspace(top, 2.8, 10), np.linspace(-2.6, 2.6, 13), indexing="ij")
+    corners = sheet_to_pixels(pose, y.ravel(), angle.ravel())  # (B, 130, 2)
+    margin = 0.12 * pose.scale[:, None, None]
+    low = np.floor((corners - margin).min(axis=(0, 1)))
+    high = np.ceil((corners + margin).max(axis=(0, 1))) + 1
+    limit = np.array([size[1], size[0]])
+    x0, y0 = np.clip(low, 0, limit).astype(int)
+    x1, y1 = np.clip(high, 0, limit).astype(int)
+    return slice(y0, max(y0, y1)), slice(x0, max(x0, x1))
+
+
+def pixel_axes(rows: slice, columns: slice, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the row and column numbers of a box as float32 vectors on `device`."""
+    row = torch.arange(rows.start, rows.stop, dtype=torch.float32, device=device)
+    column = torch.arange(columns.start, columns.stop, dtype=torch.float32, device=device)
+    return row, column
