@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from kornia.geometry.transform import invert_affine_transform, warp_affine
 from torch import Tensor, nn
 
 from mfrkit.errors import ShapeError
@@ -99,12 +100,21 @@ def _misalign(faces: Tensor, region: Tensor, draws: Sequence[ViewDraw]) -> tuple
     still = np.eye(2, dtype=np.float32)
     if all((draw.turn == still).all() and not draw.shift.any() for draw in draws):
         return faces, region
-    # grid_sample asks where each output pixel comes from, so these matrices run backwards, and
-    # measures in half sides of the crop.
-    theta = np.stack([np.column_stack([draw.turn, 2 * draw.shift]) for draw in draws])
-    both = torch.cat([faces, region], 1)
-    grid = F.affine_grid(torch.from_numpy(theta).to(faces.device), list(both.shape), False)
-    moved = F.grid_sample(both, grid, "bilinear", "reflection", False)
+    height, width = faces.shape[2:]
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    # Where each pixel of the view comes from, in pixels of the crop; kornia wants the way there.
+    origins = [
+        np.column_stack([d.turn, middle - d.turn @ middle + d.shift * (width, height)])
+        for d in draws
+    ]
+    back = torch.from_numpy(np.stack(origins).astype(np.float32)).to(faces.device)
+    moved = warp_affine(
+        torch.cat([faces, region], 1),
+        invert_affine_transform(back),
+        (height, width),
+        padding_mode="reflection",
+        align_corners=True,
+    )
     return moved[:, :3].clamp(0, 1), moved[:, 3:].clamp(0, 1)
 
 
