@@ -59,7 +59,7 @@ def commands(folder: Path) -> list[list[str]]:
                   (masked, masked, "both masked")]  # fmt: skip
     return [
         ["align", at["photos"], "-o", at["crops"]],
-        ["synth-mask", at["crops"], "-o", at["masked"], "--seed", "7"],
+        ["synth-mask", at["crops"], "-o", at["masked"], "--seed", "2"],
         ["embed", at["crops"], "-o", clean],
         ["embed", at["masked"], "-o", masked],
         [
