@@ -50,8 +50,8 @@ def synth_mask(
         _show_sheet(None if list_kinds else template, preview, list_kinds, seed, run, ctx.obj)
         return
     source = default_input(source, "crops", "mfrkit align PHOTOS")
-    from mfrkit.stages.synth_mask import SynthMaskOptions
     from mfrkit.stages.synth_mask import synth_mask as run_stage
+    from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
     options = SynthMaskOptions(
         source=source,

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,9 +28,7 @@ from mfrkit.stages.mask_book import MaskBook, variant_key
 from mfrkit.stages.mask_inputs import Subject, load_subjects
 from mfrkit.stages.mask_photos import mask_photo
 from mfrkit.stages.sink import source_name
-
-if TYPE_CHECKING:
-    from mfrkit.stages.synth_mask import SynthMaskOptions
+from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
 REGION_FOLDER, EXACT_FOLDER = "_regions", "_regions_exact"
 PREVIEW_FACES = 24
@@ -64,7 +62,7 @@ class MaskWorker:
 
     def __init__(
         self,
-        options: "SynthMaskOptions",
+        options: SynthMaskOptions,
         wanted: MaskOptions,
         preview: dict[int, tuple[Cell, Cell]],
     ) -> None:
