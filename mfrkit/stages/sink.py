@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from mfrkit.config import RunOptions
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError
-from mfrkit.io.files import temporary_name
+from mfrkit.io.files import naming, temporary_name
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, manifest_path, parse_line
 from mfrkit.stages.recipe import check_options, refuse_other_commands, write_recipe
@@ -109,7 +109,6 @@ class RecordSink:
         self._file = self._part.open("wb")
         for record in earlier:
             self._write(record)
-        self._file.flush()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,8 +141,6 @@ class RecordSink:
         """Append what one input gave: to the manifest, the tally and standard output."""
         for record in records:
             self._write(record)
-        if self._file is not None:
-            self._file.flush()
 
     def finish(self) -> None:
         """Give the manifest its final name; the run is complete from here on."""
@@ -155,7 +152,9 @@ class RecordSink:
 
     def _write(self, record: Record) -> None:
         if self._file is not None:
-            self._file.write(to_line(record.to_json()).encode() + b"\n")
+            with naming(self._part):
+                self._file.write(to_line(record.to_json()).encode() + b"\n")
+                self._file.flush()
         self.tally.add(record)
         self._console.record({"root": self._root, **record.to_json()})
 

@@ -116,6 +116,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(mfr, many, photos, comm
     text = limited.stderr.decode()
     assert text.count("\n") == 1, text
     assert "File too large" in text
+    assert out in text, "the line must say which file"
     assert not (mfr.folder / "out/manifest.jsonl").exists()
     assert not (mfr.folder / "e.h5").exists()
     mfr(command, source, "-o", out, "--resume", check=0)
