@@ -1,6 +1,7 @@
 """What tests share: the bundled portraits, and the console script in a real process."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,8 @@ class Shell:
             [self.program, *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
+            # A test run in the background inherits an ignored Ctrl-C; the program must not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
             | options,
         )
