@@ -124,6 +124,7 @@ def _noted(
         record = result.item.record
         if result.vector is None:
             record = record.skipped(result.reason)
+            console.detail(f"skipped {record.source!r}: {record.reason}")
         tally.add(record)
         _pass_on(result.item, record, console)
         bar.update()

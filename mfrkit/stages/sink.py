@@ -156,6 +156,8 @@ class RecordSink:
                 self._file.write(to_line(record.to_json()).encode() + b"\n")
                 self._file.flush()
         self.tally.add(record)
+        if record.status == "skipped":
+            self._console.detail(f"skipped {record.source!r}: {record.reason}")
         self._console.record({"root": self._root, **record.to_json()})
 
     def _check(self) -> None:

@@ -166,6 +166,15 @@ def test_source_and_output_must_differ(photos):
         run(photos, photos)
 
 
+def test_verbose_names_every_skipped_input(photos, tmp_path, capsys):
+    for verbosity, wanted in ((0, False), (1, True)):
+        out = tmp_path / str(verbosity)
+        console = Console(verbosity)
+        prepare = copier(out, skip=("c",))
+        run_stage("copy", str(photos), out, RECIPE, RunOptions(), console, prepare)
+        assert ("skipped 'c.jpg': not wanted: this one" in capsys.readouterr().err) is wanted
+
+
 def test_an_empty_folder_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no pictures found"):
