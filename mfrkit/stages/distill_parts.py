@@ -16,6 +16,7 @@ from mfrkit.methods.base import Task
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.maskinv import MaskInv
 from mfrkit.methods.views import PairedViews
+from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.teachers import Teachers, load_teacher
@@ -168,6 +169,8 @@ def _task(
         head = MarginHead(dim, identities, create_margin(options.margin), options.scale)
     projection = None if dim == teachers.dim else nn.Linear(dim, teachers.dim, bias=False)
     student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.fit.compile:
+        compile_in_place(student.network)
     return MaskInv(
         student=student, teacher=teachers, head=head, projection=projection, options=options
     )

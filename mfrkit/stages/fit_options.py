@@ -30,6 +30,8 @@ class FitOptions:
         decay: factor of each milestone.
         clip: largest norm of the student's gradient, 0 for no limit.
         precision: of the networks' arithmetic: `fp32`, or `fp16` or `bf16` mixed with it.
+        compile: fuse the student's arithmetic into compiled kernels; needs a C++ compiler, pays
+            in runs of more than some minutes.
         ema: decay of the running average of the weights that is exported, 0 for none.
         log_every: steps between lines of the history.
         check_every: steps between checks on a pair list; there is one at the end in any case.
@@ -54,6 +56,7 @@ class FitOptions:
     decay: float = 0.1
     clip: float = 5.0
     precision: Precision = "fp32"
+    compile: bool = False
     ema: float = 0.0
     log_every: int = 20
     check_every: int = 0
