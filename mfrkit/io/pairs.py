@@ -41,6 +41,10 @@ class PairList:
     def __len__(self) -> int:
         return len(self.a)
 
+    def keys(self) -> frozenset[str]:
+        """Return the keys of all images the list names."""
+        return frozenset(self.a + self.b)
+
 
 def read_pairs(path: Path) -> PairList:
     """Read a pair list of any supported format.

@@ -6,7 +6,7 @@ grow with their number and every rerun sees the same positions.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,6 +57,29 @@ class PictureSource:
     def count(self) -> int:
         """Return 1."""
         return 1
+
+
+class NamedSource:
+    """The inputs of another source whose keys are on a list, numbered anew.
+
+    Example:
+        >>> portraits = PictureSource(Path("ada.jpg"))
+        >>> [item.record.key for item in NamedSource(portraits, {"ada", "bob"})]
+        ['ada']
+    """
+
+    def __init__(self, source: Source, keys: Set[str]) -> None:
+        self._source = source
+        self._keys = keys
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the inputs in the order of the source."""
+        chosen = (item for item in self._source if item.record.key in self._keys)
+        return (replace(item, position=position) for position, item in enumerate(chosen))
+
+    def count(self) -> int | None:
+        """Return the length of the list, which the source may not quite reach."""
+        return len(self._keys)
 
 
 class FolderSource:
