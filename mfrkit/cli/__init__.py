@@ -106,6 +106,7 @@ def root(
 
 def _register() -> None:
     from mfrkit.cli.align import align
+    from mfrkit.cli.benchmark import benchmark
     from mfrkit.cli.demo import demo
     from mfrkit.cli.distill import distill
     from mfrkit.cli.doctor import doctor
@@ -121,6 +122,7 @@ def _register() -> None:
     app.command("embed")(embed)
     app.command("merge")(merge)
     app.command("eval")(evaluate)
+    app.command("benchmark")(benchmark)
     app.add_typer(models, name="models")
     app.command("demo")(demo)
     app.command("doctor")(doctor)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from mfrkit.errors import InputError
 
@@ -61,6 +62,46 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         ),
     }
 )
+
+
+class Place(NamedTuple):
+    """Where a benchmark's input is, and what it is.
+
+    Attributes:
+        pairs: the pair list.
+        images: SRC of the pictures.
+        detector: how faces are found in them.
+        masks: whether masks are drawn.
+    """
+
+    pairs: Path
+    images: str
+    detector: str
+    masks: bool
+
+
+def place(layout: str | None, pairs: Path, images: str | None, detector: str, masks: bool) -> Place:
+    """Find a benchmark's input from what the command line says.
+
+    Args:
+        layout: of `pairs`, which is a folder then; None if both are named.
+        pairs: the pair list, or the data set's folder.
+        images: SRC of the pictures; None with a layout.
+        detector: used without a layout, or with one whose pictures are photos.
+        masks: whether masks are wanted.
+
+    Raises:
+        InputError: too little or too much named, or a data set that is not there.
+    """
+    if layout is None:
+        if images is None:
+            raise InputError(f"{pairs}: which pictures? name their folder, or the --layout of both")
+        return Place(pairs, images, detector, masks)
+    if images is not None:
+        raise InputError(f"{images}: --layout finds the pictures itself; name the folder alone")
+    known, found_pairs, found_images = find_layout(layout, pairs)
+    detector = "none" if known.detector == "none" else detector
+    return Place(found_pairs, str(found_images), detector, masks and known.masks)
 
 
 def find_layout(name: str, folder: Path) -> tuple[Layout, Path, Path]:
