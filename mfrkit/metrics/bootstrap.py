@@ -90,10 +90,20 @@ def figures_of(result: Verification) -> dict[str, float]:
         "eer": result.eer.rate,
         "fmr100": result.fmr100.fnmr,
         "fmr1000": result.fmr1000.fnmr,
-        **{f"tar@{point.target:g}": point.tar for point in result.tar},
+        **{tar_name(point.target): point.tar for point in result.tar},
         "auc": result.auc,
         "fdr": result.fdr,
     }
+
+
+def tar_name(far: float) -> str:
+    """Return what the TAR at a FAR is called among the figures.
+
+    Example:
+        >>> tar_name(1e-3)
+        'tar@0.001'
+    """
+    return f"tar@{far:g}"
 
 
 def bootstrap(
@@ -167,7 +177,7 @@ def _measure(
         "eer": meeting(fmr, fnmr)[0],
         "fmr100": fnmr_at(0.01),
         "fmr1000": fnmr_at(0.001),
-        **{f"tar@{target:g}": 1.0 - fnmr_at(target) for target in far},
+        **{tar_name(target): 1.0 - fnmr_at(target) for target in far},
         "auc": area(fmr, tar),
         "fdr": _fisher_ratios(genuine, impostor, scores),
     }
