@@ -27,6 +27,15 @@ class EvalOptions:
         report: file for a self-contained HTML page.
         pictures: PNG files that the HTML page shows as well.
         force: replace earlier results.
+        ci: confidence of intervals in per cent; None for no intervals and no paired tests.
+        seed: of the resampling behind them.
+        fix_threshold: `unmasked` to set thresholds on `embeddings` alone before `probes` are
+            looked at; empty to set them on the pairs that are evaluated.
+        fmr: FMRs in (0, 1] at which thresholds are set.
+        threshold_out: file for the thresholds.
+        threshold: file of thresholds set earlier, used instead of setting any.
+        by: traits of images by which error rates are broken down.
+        covariates: table or manifest with further traits.
     """
 
     pairs: Path
@@ -41,21 +50,50 @@ class EvalOptions:
     report: Path | None = None
     pictures: tuple[Path, ...] = ()
     force: bool = False
+    ci: float | None = None
+    seed: int = 0
+    fix_threshold: str = ""
+    fmr: tuple[float, ...] = ()
+    threshold_out: Path | None = None
+    threshold: Path | None = None
+    by: tuple[str, ...] = ()
+    covariates: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse values no run can use."""
         if self.missing not in ("error", "reject", "drop"):
             raise InputError(f"--missing {self.missing!r}: expected error, reject or drop")
-        for far in self.far:
-            if not 0 < far <= 1:
-                raise InputError(f"--far {far:g}: expected a share above 0 and at most 1")
+        for option, rates in (("--far", self.far), ("--fmr", self.fmr)):
+            for rate in rates:
+                if not 0 < rate <= 1:
+                    raise InputError(f"{option} {rate:g}: expected a share above 0 and at most 1")
+        if self.ci is not None and not 0 < self.ci < 100:
+            raise InputError(f"--ci {self.ci:g}: expected per cent between 0 and 100, such as 95")
+        self._check_thresholds()
+        self._check_files()
+
+    def _check_thresholds(self) -> None:
+        if self.fix_threshold not in ("", "unmasked"):
+            raise InputError(f"--fix-threshold {self.fix_threshold!r}: expected unmasked")
+        if self.fix_threshold and not self.probes:
+            raise InputError("--fix-threshold unmasked needs the masked images: --probes FILE")
+        if self.threshold and (self.fix_threshold or self.fmr or self.threshold_out):
+            raise InputError(
+                "--threshold brings thresholds along; it excludes --fix-threshold, --fmr and "
+                "--threshold-out, which set new ones"
+            )
+        if self.covariates and not self.by:
+            raise InputError("--covariates needs --by COLUMN")
+
+    def _check_files(self) -> None:
         if not self.embeddings:
             raise InputError("no embedding file given; mfrkit embed writes one")
         for plot in self.plots:
             if plot.suffix.lower() not in PLOT_SUFFIXES:
                 raise InputError(f"{plot}: expected a name ending in {', '.join(PLOT_SUFFIXES)}")
         outputs = [path.absolute() for path in self.outputs]
-        inputs = {path.absolute() for path in (self.pairs, *self.embeddings, *self.probes)}
+        given = (self.pairs, *self.embeddings, *self.probes, self.threshold, self.covariates)
+        inputs = {path.absolute() for path in given if path is not None}
         for path in outputs:
             if path in inputs or outputs.count(path) > 1:
                 raise InputError(f"{path}: would be written over; give each output its own name")
@@ -63,11 +101,22 @@ class EvalOptions:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """All files the run writes."""
-        return tuple(path for path in (self.scores, *self.plots, self.report) if path is not None)
+        outputs = (self.scores, *self.plots, self.report, self.threshold_out)
+        return tuple(path for path in outputs if path is not None)
+
+    @property
+    def wants_thresholds(self) -> bool:
+        """Whether error rates at fixed thresholds are asked for."""
+        files = self.threshold or self.threshold_out
+        return bool(self.fix_threshold or self.fmr or files or self.by)
 
 
-def parse_rates(text: str) -> tuple[float, ...]:
+def parse_rates(text: str, option: str = "--far") -> tuple[float, ...]:
     """Read a comma-separated list of error rates.
+
+    Args:
+        text: the list, may be empty.
+        option: where it was given, for the message.
 
     Raises:
         InputError: not numbers.
@@ -79,4 +128,4 @@ def parse_rates(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(rate) for rate in text.split(",") if rate.strip())
     except ValueError as error:
-        raise InputError(f"--far {text!r}: expected numbers such as 1e-2,1e-3") from error
+        raise InputError(f"{option} {text!r}: expected numbers such as 1e-2,1e-3") from error

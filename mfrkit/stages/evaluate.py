@@ -7,28 +7,31 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.covariates import read_covariates
 from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.io.pairs import PairList, read_pairs
 from mfrkit.metrics.verification import verify
 from mfrkit.stages.eval_options import EvalOptions
+from mfrkit.stages.eval_tables import Table, further_tables
+from mfrkit.stages.fix_thresholds import fix_thresholds
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
-from mfrkit.stages.scoring import ScoredPairs, score_pairs
-from mfrkit.stages.systems import distinct_labels, pair_up_probes
+from mfrkit.stages.scoring import ScoredPairs
+from mfrkit.stages.subjects import Confidence, find_people
+from mfrkit.stages.systems import ScoredSystem, distinct_labels, pair_up_probes, score_system
+from mfrkit.stages.threshold_file import write_thresholds
+from mfrkit.stages.uncertainty import comparison_record, confidence_record, quantify
 
 SCHEMA = 1
 
 
 def evaluate(options: EvalOptions, console: Console) -> list[dict[str, Any]]:
-    """Evaluate every system on the pair list; print the table or JSON and write the files.
+    """Evaluate every system on the pair list; print the tables or JSON and write the files.
 
     Returns:
         One plain object per system, as `--json` prints them.
@@ -40,51 +43,50 @@ def evaluate(options: EvalOptions, console: Console) -> list[dict[str, Any]]:
     for path in options.outputs:
         refuse_existing(path, force=options.force)
     pairs = read_pairs(options.pairs)
-    results = _evaluate_systems(pairs, options, console)
+    systems = _score_systems(pairs, options, console)
+    confidence = _confidence(pairs, systems[0], options)
+    results = _measure(pairs, systems, options)
+    results = fix_thresholds(pairs, systems, results, options, confidence, console)
+    results, comparisons = quantify(pairs, results, confidence)
     _warn(pairs, results, console)
     records = [to_json(result) for result in results]
     _write_files(pairs, results, options)
     if options.json:
-        console.data(json.dumps(_envelope(pairs, records, options), ensure_ascii=False))
+        envelope = _envelope(pairs, records, options)
+        if confidence is not None:
+            envelope["bootstrap"] = confidence_record(confidence)
+            envelope["comparisons"] = [comparison_record(each) for each in comparisons]
+        console.data(json.dumps(envelope, ensure_ascii=False))
     else:
         _show(pairs, results, options, console)
+        for table in further_tables(results, comparisons, confidence, console.is_terminal_out):
+            _show_below(table, console)
     for path in options.outputs:
         console.info(f"wrote {path}")
     return records
 
 
-def _evaluate_systems(
-    pairs: PairList, options: EvalOptions, console: Console
-) -> list[SystemResult]:
+def _score_systems(pairs: PairList, options: EvalOptions, console: Console) -> list[ScoredSystem]:
+    table = read_covariates(options.covariates) if options.covariates else None
     probes = pair_up_probes(options.embeddings, options.probes)
-    opened, scored = [], []
-    for path, probe in zip(options.embeddings, probes, strict=True):
-        with ExitStack() as files:
-            first = files.enter_context(EmbeddingReader(path))
-            second = files.enter_context(EmbeddingReader(probe)) if probe else first
-            _compare_origins(first, second, console)
-            opened.append((path, probe, first.attributes))
-            scored.append(score_pairs(pairs, first, second))
-        _report_absences(scored[-1], options, console)
-    labels = distinct_labels(opened, options.names)
-    return [
-        _figures(label, *system, pairs=pairs, scored=one, options=options)
-        for label, system, one in zip(labels, opened, scored, strict=True)
-    ]
+    systems = []
+    for files in zip(options.embeddings, probes, strict=True):
+        system = score_system(pairs, files, options, table, console)
+        for scored in (system.scored, system.unmasked):
+            if scored is not None and scored.absences:
+                _report_absences(scored, options, console)
+        systems.append(system)
+    return systems
 
 
-def _compare_origins(first: EmbeddingReader, second: EmbeddingReader, console: Console) -> None:
-    for name in ("weights_sha256", "model", "flip"):
-        a, b = first.attributes.get(name), second.attributes.get(name)
-        if a is not None and b is not None and a != b:
-            # A student may share its teacher's space, so this is worth a word, not a refusal.
-            console.warn(f"{first.path} and {second.path} differ in {name}: {a} and {b}")
-            return
+def _confidence(pairs: PairList, system: ScoredSystem, options: EvalOptions) -> Confidence | None:
+    if options.ci is None:
+        return None
+    people, told_by = find_people(pairs, system.identities)
+    return Confidence(options.ci / 100, options.seed, people, told_by)
 
 
 def _report_absences(scored: ScoredPairs, options: EvalOptions, console: Console) -> None:
-    if not scored.absences:
-        return
     text = "; ".join(str(absence) for absence in scored.absences)
     if options.missing == "error":
         raise InputError(
@@ -95,16 +97,20 @@ def _report_absences(scored: ScoredPairs, options: EvalOptions, console: Console
     console.warn(f"{text}; their {np.count_nonzero(np.isneginf(scored.scores))} pairs {done}")
 
 
+def _measure(
+    pairs: PairList, systems: Sequence[ScoredSystem], options: EvalOptions
+) -> list[SystemResult]:
+    labels = distinct_labels([system.files for system in systems], options.names)
+    return [
+        _figures(label, pairs, system, options)
+        for label, system in zip(labels, systems, strict=True)
+    ]
+
+
 def _figures(
-    label: str,
-    embeddings: Path,
-    probes: Path | None,
-    attributes: dict[str, Any],
-    *,
-    pairs: PairList,
-    scored: ScoredPairs,
-    options: EvalOptions,
+    label: str, pairs: PairList, system: ScoredSystem, options: EvalOptions
 ) -> SystemResult:
+    (embeddings, probes, attributes), scored = system.files, system.scored
     compared = np.isfinite(scored.scores)
     counted = compared if options.missing == "drop" else np.ones(len(pairs), dtype=bool)
     if not compared.any():
@@ -121,6 +127,7 @@ def _figures(
         figures=verify(
             scored.scores[counted], pairs.same[counted], pairs.fold[counted], options.far
         ),
+        enrolment=scored.enrolment,
     )
 
 
@@ -142,6 +149,9 @@ def _warn(pairs: PairList, results: Sequence[SystemResult], console: Console) ->
 
 
 def _write_files(pairs: PairList, results: Sequence[SystemResult], options: EvalOptions) -> None:
+    if options.threshold_out is not None:
+        settings = [(r.attributes, [fixed.setting for fixed in r.fixed]) for r in results]
+        write_thresholds(options.threshold_out, options.pairs, settings)
     if options.scores is not None:
         write_whole(options.scores, scores_table(pairs, results).encode())
     if not options.plots and options.report is None:
@@ -210,3 +220,12 @@ def _show(
     impostors = min(result.figures.impostor.count for result in results)
     if any(not p.enough_impostors for r in results for p in (r.figures.fmr1000, *r.figures.tar)):
         console.info(f"* rests on too few impostor pairs ({impostors}); 1/FAR are needed")
+
+
+def _show_below(table: Table, console: Console) -> None:
+    """Print a further table; in a pipe, an empty line parts it from the one before."""
+    if not console.is_terminal_out:
+        console.data("")
+    console.table(table.title, table.columns, table.rows)
+    for note in table.notes:
+        console.info(note)

@@ -40,6 +40,33 @@ class Absence:
         )
 
 
+@dataclass(frozen=True)
+class Enrolment:
+    """How many different images of a pair list gave no embedding, by the part they play.
+
+    Attributes:
+        failed_references: first images without embedding: failures to enrol.
+        references: different first images.
+        failed_probes: second images without embedding: failures to acquire.
+        probes: different second images.
+    """
+
+    failed_references: int
+    references: int
+    failed_probes: int
+    probes: int
+
+    @property
+    def fte(self) -> float:
+        """Failure-to-enrol rate."""
+        return self.failed_references / self.references
+
+    @property
+    def fta(self) -> float:
+        """Failure-to-acquire rate."""
+        return self.failed_probes / self.probes
+
+
 @dataclass(frozen=True, eq=False)
 class ScoredPairs:
     """The comparisons of one pair list with one system.
@@ -47,10 +74,12 @@ class ScoredPairs:
     Attributes:
         scores: (P,) float64, cosine similarity in [-1, 1]; -inf where an image has no embedding.
         absences: one entry for each file that lacks an image of the list.
+        enrolment: the images without embedding as references and as probes.
     """
 
     scores: NDArray[np.float64]
     absences: tuple[Absence, ...]
+    enrolment: Enrolment
 
 
 def score_pairs(pairs: PairList, first: EmbeddingReader, second: EmbeddingReader) -> ScoredPairs:
@@ -80,7 +109,14 @@ def score_pairs(pairs: PairList, first: EmbeddingReader, second: EmbeddingReader
     else:
         lookups = [(first, pairs.a, rows_a, broken), (second, pairs.b, rows_b, broken)]
     absences = [_absence(*lookup) for lookup in lookups]
-    return ScoredPairs(scores, tuple(absence for absence in absences if absence.images))
+    references, probes = set(pairs.a), set(pairs.b)
+    enrolment = Enrolment(
+        failed_references=len(references & absences[0].images.keys()),
+        references=len(references),
+        failed_probes=len(probes & absences[-1].images.keys()),
+        probes=len(probes),
+    )
+    return ScoredPairs(scores, tuple(absence for absence in absences if absence.images), enrolment)
 
 
 def _find(keys: Sequence[str], reader: EmbeddingReader) -> NDArray[np.int64]:
