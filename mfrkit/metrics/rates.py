@@ -182,4 +182,4 @@ def supports(impostors: int, target: float) -> bool:
         >>> supports(999, 1e-3), supports(1000, 1e-3)
         (False, True)
     """
-    return round(impostors * target, 9) >= 1  # 29 * 0.01 is not quite 0.29 in binary
+    return bool(round(impostors * target, 9) >= 1)  # 29 * 0.01 is not quite 0.29 in binary
