@@ -1,5 +1,6 @@
 """One threshold for use: set where so many false matches are seen, applied anywhere."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,7 +89,7 @@ class Calibration:
     @property
     def is_supported(self) -> bool:
         """Whether there were the 1/target impostors without which the threshold is a guess."""
-        return supports(self.decisions.impostor, self.target) and np.isfinite(self.threshold)
+        return supports(self.decisions.impostor, self.target) and math.isfinite(self.threshold)
 
     @property
     def has_thirty_errors(self) -> bool:
