@@ -103,6 +103,6 @@ def probability(p: float) -> str:
         >>> probability(0.034), probability(0.00002), probability(1.0)
         ('0.034', '2.0e-05', '1.00')
     """
-    if p >= 0.1:
-        return f"{p:.2f}"
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}"
+    if p < 0.001:
+        return f"{p:.1e}"
+    return decimal(p, 2 if p >= 0.1 else 3)

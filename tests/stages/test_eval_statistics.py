@@ -159,6 +159,9 @@ def test_threshold_files_that_would_mislead_are_not_written(folder, capsys):
     with pytest.raises(InputError, match="two systems are the same model"):
         run(folder, capsys, "clean.h5", "masked.h5", fmr=(1e-2,), threshold_out=out)
     assert not out.exists()
+    twice = {"fix_threshold": "unmasked", "fmr": (1e-2,), "threshold_out": out}
+    run(folder, capsys, "clean.h5", "clean.h5", probes=("masked.h5", "other.h5"), **twice)
+    assert len(json.loads(out.read_text())["thresholds"]) == 1  # the same one for both
 
 
 def test_groups_add_up_and_have_their_own_rates(folder, capsys):
