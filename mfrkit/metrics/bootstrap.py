@@ -22,7 +22,7 @@ from mfrkit.metrics.roc import Floats, check_scores, descending
 from mfrkit.metrics.verification import Verification
 
 RESAMPLES = 1000
-_BLOCK_VALUES = 2**18  # weights held at a time; small enough to stay in the processor's cache
+_BLOCK_VALUES = 2**17  # weights held at a time; small enough to stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)

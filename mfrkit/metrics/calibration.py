@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.metrics.rates import operating_point, supports
+from mfrkit.metrics.rates import place_of, supports
 from mfrkit.metrics.roc import check_scores, roc
 
 ENOUGH_ERRORS = 30
@@ -104,6 +104,8 @@ class Calibration:
 def calibrate(scores: NDArray[np.floating], same: NDArray[np.bool_], target: float) -> Calibration:
     """Find the most lenient threshold that keeps the FMR in bounds, and count what it does.
 
+    Impostors alone are enough for that.
+
     Args:
         scores: (P,) float, similarities; -inf marks a failed comparison.
         same: (P,) bool, whether the two images show one person.
@@ -119,6 +121,6 @@ def calibrate(scores: NDArray[np.floating], same: NDArray[np.bool_], target: flo
         >>> found.threshold, found.decisions.fmr, found.decisions.fnmr
         (0.3, 0.5, 0.0)
     """
-    point = operating_point(roc(scores, same), target)
-    threshold = float("inf") if np.isnan(point.threshold) else point.threshold
+    curve = roc(scores, same)
+    threshold = float(curve.thresholds[place_of(curve, target)])
     return Calibration(target, threshold, decide(scores, same, threshold))

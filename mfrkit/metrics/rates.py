@@ -157,11 +157,9 @@ def operating_point(curve: Roc, target: float) -> OperatingPoint:
         >>> operating_point(curve, 0.5)
         OperatingPoint(target=0.5, threshold=0.3, far=0.5, tar=1.0, enough_impostors=True)
     """
-    if not 0 < target <= 1:
-        raise InputError(f"FAR {target:g}: expected a share above 0 and at most 1")
+    place = place_of(curve, target)
     if not curve.is_defined:
         return OperatingPoint(target, float("nan"), float("nan"), float("nan"), False)
-    place = int(most_lenient(curve.fmr, target))
     return OperatingPoint(
         target=target,
         threshold=float(curve.thresholds[place]),
@@ -169,6 +167,20 @@ def operating_point(curve: Roc, target: float) -> OperatingPoint:
         tar=float(curve.tar[place]),
         enough_impostors=supports(curve.impostor, target),
     )
+
+
+def place_of(curve: Roc, target: float) -> int:
+    """Return the point of a curve with the most lenient threshold that keeps the FMR in bounds.
+
+    Returns:
+        Its index; 0, where everything is rejected, without impostors.
+
+    Raises:
+        InputError: a target outside (0, 1].
+    """
+    if not 0 < target <= 1:
+        raise InputError(f"FAR {target:g}: expected a share above 0 and at most 1")
+    return int(most_lenient(curve.fmr, target)) if curve.impostor else 0
 
 
 def supports(impostors: int, target: float) -> bool:

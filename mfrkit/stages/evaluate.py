@@ -18,12 +18,13 @@ from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.io.pairs import PairList, read_pairs
 from mfrkit.metrics.verification import verify
 from mfrkit.stages.eval_options import EvalOptions
-from mfrkit.stages.eval_tables import Table, further_tables
+from mfrkit.stages.eval_tables import further_tables
 from mfrkit.stages.fix_thresholds import fix_thresholds
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
 from mfrkit.stages.scoring import ScoredPairs
 from mfrkit.stages.subjects import Confidence, find_people
 from mfrkit.stages.systems import ScoredSystem, distinct_labels, pair_up_probes, score_system
+from mfrkit.stages.table import Table
 from mfrkit.stages.threshold_file import write_thresholds
 from mfrkit.stages.uncertainty import comparison_record, confidence_record, quantify
 
@@ -226,6 +227,9 @@ def _show_below(table: Table, console: Console) -> None:
     """Print a further table; in a pipe, an empty line parts it from the one before."""
     if not console.is_terminal_out:
         console.data("")
-    console.table(table.title, table.columns, table.rows)
+    if table.rows:
+        console.table(table.title, table.columns, table.rows)
+    else:
+        console.info(table.title)
     for note in table.notes:
         console.info(note)

@@ -90,9 +90,9 @@ def to_json(result: SystemResult) -> dict[str, Any]:
         "system": result.label,
         "embeddings": str(result.embeddings),
         "probes": None if result.probes is None else str(result.probes),
-        "model": _plain(result.attributes.get("model")),
-        "weights_sha256": _plain(result.attributes.get("weights_sha256")),
-        "flip": _plain(result.attributes.get("flip")),
+        "model": plain(result.attributes.get("model")),
+        "weights_sha256": plain(result.attributes.get("weights_sha256")),
+        "flip": plain(result.attributes.get("flip")),
         "pairs": figures.genuine.count + figures.impostor.count,
         "missing": {"images": result.missing_images, "pairs": result.missing_pairs},
         "enrolment": _enrolment(result.enrolment),
@@ -151,7 +151,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Keep an attribute of a foreign file only if JSON can hold it."""
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 

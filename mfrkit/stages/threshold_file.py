@@ -16,6 +16,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.files import write_whole
 from mfrkit.metrics.calibration import Calibration, Decisions
 from mfrkit.stages.fixed_points import Setting, setting_record
+from mfrkit.stages.results import plain
 
 SCHEMA = 1
 _MADE_BY = ("weights_sha256", "model", "flip")
@@ -35,7 +36,7 @@ def write_thresholds(
         InputError: no threshold rests on enough impostors, or two systems are one model.
     """
     records = [
-        {name: attributes.get(name) for name in _MADE_BY}
+        {name: plain(attributes.get(name)) for name in _MADE_BY}
         | {"pairs": pairs.name}
         | setting_record(setting)
         for attributes, settings in systems
@@ -47,15 +48,14 @@ def write_thresholds(
             f"{path}: not written: {pairs} has too few impostor pairs for any FMR asked for; "
             "at least 1/FMR are needed"
         )
-    named = [
-        (record["weights_sha256"], record["model"], record["target_fmr"]) for record in records
-    ]
-    if len(set(named)) < len(named):
+    different = {json.dumps(record): record for record in records}.values()
+    named = {(each["weights_sha256"], each["model"], each["target_fmr"]) for each in different}
+    if len(named) < len(different):
         raise InputError(
             f"{path}: not written: two systems are the same model and would leave two thresholds "
             "for it; write them in a run with one of the two"
         )
-    document = {"schema": SCHEMA, "mfrkit": __version__, "thresholds": records}
+    document = {"schema": SCHEMA, "mfrkit": __version__, "thresholds": list(different)}
     write_whole(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
 
 

@@ -58,7 +58,14 @@ def test_a_threshold_that_rejects_all_is_not_supported():
     assert not found.is_supported
 
 
-def test_impostors_alone_cannot_set_a_threshold():
-    assert not calibrate(np.linspace(-1, 1, 100), np.zeros(100, bool), 0.1).is_supported
+def test_impostors_alone_set_a_threshold_but_genuine_pairs_alone_do_not():
+    levels = np.arange(100) / 100
+    found = calibrate(levels, np.zeros(100, bool), 0.1)
+    assert found.is_supported
+    assert (found.threshold, found.decisions.false_matches) == (0.9, 10)
+    assert not calibrate(levels, np.ones(100, bool), 0.1).is_supported
+
+
+def test_impossible_rates_are_refused():
     with pytest.raises(InputError, match="FAR 0"):
         calibrate(np.zeros(2), np.array([True, False]), 0.0)
