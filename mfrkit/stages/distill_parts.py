@@ -89,7 +89,7 @@ def build(
     """
     data = open_train_set(request.data)
     if data.skipped:
-        console.info(f"{data.skipped} inputs were skipped by an earlier stage")
+        console.info(f"data: {len(data)} crops, {data.tally.losses}")
     recognisers = [load_teacher(name) for name in request.teachers]
     student = build_student(settings.model, recognisers[0])
     size = _common_size([student, *recognisers])

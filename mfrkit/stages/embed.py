@@ -17,6 +17,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.item import Item, Source, root_of
 from mfrkit.io.manifest import Record
+from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.registry import read_card
@@ -132,6 +133,11 @@ def _noted(
 
 
 def _pass_on(item: Item, record: Record, console: Console) -> None:
-    """Print an input's record for the next command of a pipeline, which reads the same crops."""
+    """Print an input's record for the next command of a pipeline, which reads the same crops.
+
+    A picture inside a larger file has no path of its own to read it by.
+    """
+    if isinstance(item.path, Packed):
+        return
     root = {} if item.path is None else {"root": str(root_of(item).resolve())}
     console.record(root | record.to_json())
