@@ -14,6 +14,7 @@ from mfrkit.io.archive import ArchiveSource
 from mfrkit.io.manifest import Record
 from mfrkit.io.packed import Packed
 from mfrkit.io.recordio import (
+    HEAD_BYTES,
     LENGTH_BITS,
     MAGIC,
     WHOLE,
@@ -66,11 +67,10 @@ class RecSource(ArchiveSource):
     def __init__(self, path: Path) -> None:
         self.path = path
         numbers, offsets = _read_index(index_path(path))
-        heads = _gather_heads(path, offsets)
         kept = _pictures(path, numbers, offsets)
-        self._numbers, self._offsets, heads = numbers[kept], offsets[kept], heads[kept]
-        self._sizes, faults = _sizes(path, self._offsets, heads)
-        values = np.where(heads["labels"] > 0, heads["first"], heads["label"])
+        self._numbers, self._offsets = numbers[kept], offsets[kept]
+        self._sizes, values = _scan(path, self._offsets)
+        faults = _mend(path, self._offsets, self._sizes)
         known = np.isfinite(values) & (values >= 0)
         known[list(faults)] = False
         self._people, places = np.unique(values[known].astype(np.int64), return_inverse=True)
@@ -111,18 +111,20 @@ def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return numbers, offsets
 
 
-def _gather_heads(path: Path, offsets: NDArray[np.int64]) -> NDArray[np.void]:
-    """Read what stands at the offsets; zeros where that is not in the file."""
-    heads = np.zeros(len(offsets), _HEAD)
-    size = path.stat().st_size
-    inside = np.flatnonzero(offsets <= size - _HEAD.itemsize)
+def _scan(path: Path, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the size of each record, 0 where no whole one begins, and its first label."""
+    sizes = np.zeros(len(offsets), np.int32)
+    values = np.full(len(offsets), np.nan, np.float32)
+    inside = np.flatnonzero(offsets <= path.stat().st_size - _HEAD.itemsize)
     for start in range(0, len(inside), _BLOCK):
         block = inside[start : start + _BLOCK]
         # Mapped anew for each block, so that pages read before do not count as our memory.
         content = np.memmap(path, np.uint8, "r")
-        places = offsets[block, None] + np.arange(_HEAD.itemsize)
-        heads[block] = content[places].view(_HEAD)[:, 0]
-    return heads
+        heads = content[offsets[block, None] + np.arange(_HEAD.itemsize)].view(_HEAD)[:, 0]
+        whole = (heads["magic"] == MAGIC) & (heads["word"] >> LENGTH_BITS == WHOLE)
+        sizes[block] = np.where(whole, heads["word"] + HEAD_BYTES, 0)
+        values[block] = np.where(heads["labels"] > 0, heads["first"], heads["label"])
+    return sizes, values
 
 
 def _pictures(
@@ -144,19 +146,15 @@ def _pictures(
     return (numbers > 0) & (numbers < labels[0])
 
 
-def _sizes(
-    path: Path, offsets: NDArray[np.int64], heads: NDArray[np.void]
-) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """Return how many bytes each record takes, and what is wrong with which."""
-    flags = heads["word"] >> LENGTH_BITS
-    sizes = (heads["word"] & ((1 << LENGTH_BITS) - 1)).astype(np.int64) + 8
+def _mend(path: Path, offsets: NDArray[np.int64], sizes: NDArray[np.int32]) -> dict[int, str]:
+    """Fill in the sizes of records in several parts, and return what is wrong with which."""
     faults: dict[int, str] = {}
     with path.open("rb") as file:
-        for position in np.flatnonzero((heads["magic"] != MAGIC) | (flags != WHOLE)).tolist():
+        for position in np.flatnonzero(sizes == 0).tolist():
             try:
                 sizes[position] = record_size(file, int(offsets[position]))
             except ImageError as error:
                 faults[position] = str(error)
     for position in np.flatnonzero(offsets + sizes > path.stat().st_size).tolist():
         faults.setdefault(position, "damaged record: it is cut short")
-    return sizes, faults
+    return faults

@@ -23,6 +23,7 @@ WHOLE, FIRST, MIDDLE, LAST = range(4)
 LENGTH_BITS = 29
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _HEAD = struct.Struct("<II")
+HEAD_BYTES = _HEAD.size
 _ENTRY = struct.Struct("<IfQQ")  # number of labels (0: one, in the next field), label, id, id2
 
 
@@ -55,15 +56,15 @@ def unpack_record(content: bytes) -> bytes:
     payload = b""
     at, expected = 0, (WHOLE, FIRST)
     while True:
-        flag, length = _head(content[at : at + _HEAD.size], expected)
-        part = content[at + _HEAD.size : at + _HEAD.size + length]
+        flag, length = _head(content[at : at + HEAD_BYTES], expected)
+        part = content[at + HEAD_BYTES : at + HEAD_BYTES + length]
         if len(part) < length:
             raise ImageError("damaged record: it is cut short")
         payload += part
         if flag in (WHOLE, LAST):
             return payload
         payload += _MAGIC_BYTES
-        at, expected = at + _HEAD.size + length, (MIDDLE, LAST)
+        at, expected = at + HEAD_BYTES + length, (MIDDLE, LAST)
 
 
 def record_size(file: BinaryIO, offset: int) -> int:
@@ -75,15 +76,15 @@ def record_size(file: BinaryIO, offset: int) -> int:
     at, expected = offset, (WHOLE, FIRST)
     while True:
         file.seek(at)
-        flag, length = _head(file.read(_HEAD.size), expected)
-        at, expected = at + _HEAD.size + length, (MIDDLE, LAST)
+        flag, length = _head(file.read(HEAD_BYTES), expected)
+        at, expected = at + HEAD_BYTES + length, (MIDDLE, LAST)
         if flag in (WHOLE, LAST):
             return at - offset
 
 
 def _head(content: bytes, expected: tuple[int, int]) -> tuple[int, int]:
     """Read flag and length of a part."""
-    if len(content) < _HEAD.size:
+    if len(content) < HEAD_BYTES:
         raise ImageError("damaged record: it is cut short")
     magic, word = _HEAD.unpack(content)
     flag = word >> LENGTH_BITS
