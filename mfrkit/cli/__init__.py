@@ -114,10 +114,12 @@ def _register() -> None:
     from mfrkit.cli.evaluate import evaluate
     from mfrkit.cli.merge import merge
     from mfrkit.cli.models import app as models
+    from mfrkit.cli.pack import pack
     from mfrkit.cli.synth_mask import synth_mask
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
+    app.command("pack")(pack)
     app.command("distill")(distill)
     app.command("embed")(embed)
     app.command("merge")(merge)

@@ -19,7 +19,8 @@ from mfrkit.methods.views import PairedViews
 from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.teachers import Teachers, load_teacher
+from mfrkit.models.registry import load_recogniser
+from mfrkit.models.teachers import Teachers
 from mfrkit.stages.distill_options import DistillRequest, Settings
 from mfrkit.stages.fit import FitParts
 from mfrkit.stages.students import build_student
@@ -89,8 +90,8 @@ def build(
     """
     data = open_train_set(request.data)
     if data.skipped:
-        console.info(f"{data.skipped} inputs were skipped by an earlier stage")
-    recognisers = [load_teacher(name) for name in request.teachers]
+        console.info(f"data: {len(data)} crops, {data.tally.losses}")
+    recognisers = [load_recogniser(name) for name in request.teachers]
     student = build_student(settings.model, recognisers[0])
     size = _common_size([student, *recognisers])
     batches = Batches(

@@ -14,6 +14,7 @@ from mfrkit.faces.select import select
 from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
+from mfrkit.io.packed import Packed
 from mfrkit.masks.catalog import TEMPLATE
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, outline_polygon, to_uint8
@@ -216,6 +217,8 @@ class MaskWorker:
 
 def _file_size(item: Item) -> int:
     """Return the size of an input's file; what cannot be read costs nothing."""
+    if isinstance(item.path, Packed):
+        return item.path.size
     try:
         return 0 if item.path is None else item.path.stat().st_size
     except OSError:

@@ -16,6 +16,7 @@ from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
+from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.registry import load_recogniser
 from mfrkit.stages.flow import batched, ordered_map
 
@@ -44,21 +45,26 @@ class Embedded(NamedTuple):
     reason: str
 
 
-class EmbedWorker:
-    """Turns inputs into vectors, in input order; to be closed after use.
-
-    Args:
-        model: bundled name or model file.
-        flip: average each face with its mirror image.
-        run: how the run is sized.
+def load_model(model: str, device: str) -> Recogniser:
+    """Load a recogniser to a device named as on the command line.
 
     Raises:
         InputError: no such model or device.
         WeightsError: the model file is damaged.
     """
+    return load_recogniser(model, resolve_device(device))
 
-    def __init__(self, model: str, *, flip: bool, run: RunOptions) -> None:
-        recogniser = load_recogniser(model, resolve_device(run.device))
+
+class EmbedWorker:
+    """Turns inputs into vectors, in input order; to be closed after use.
+
+    Args:
+        recogniser: on the device it runs on.
+        flip: average each face with its mirror image.
+        run: how the run is sized.
+    """
+
+    def __init__(self, recogniser: Recogniser, *, flip: bool, run: RunOptions) -> None:
         self._run = run
         self._size = recogniser.card.input_size
         self._engine = EmbedEngine(recogniser, flip=flip, workers=run.workers)
