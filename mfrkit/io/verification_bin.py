@@ -189,7 +189,7 @@ def _truths_of(label: Any) -> list[bool]:
         raise pickle.UnpicklingError(f"a label is {type(label).__name__}")
     whole = len(label.raw) // label.width * label.width
     rows = np.frombuffer(label.raw[:whole], np.uint8).reshape(-1, label.width)
-    return [bool(truth) for truth in rows.any(axis=1)]
+    return np.any(rows, axis=1).tolist()
 
 
 def _width_of(kind: Any) -> int:

@@ -11,6 +11,7 @@ from mfrkit.metrics.roc import Floats, check_scores
 # Squared distances of unit vectors lie in [0, 4].
 DISTANCES = np.arange(0.0, 4.0, 0.01)
 DISTANCES.flags.writeable = False
+_SLACK = 1e-5  # of cosines in single precision
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class FoldAccuracy:
     """Share of pairs decided rightly, each fold with the threshold of the others.
 
     Attributes:
-        mean: mean over the folds in [0, 1]; NaN with fewer than two folds.
+        mean: mean over the folds in [0, 1]; NaN with fewer than two folds, or scores that
+            are no cosines.
         std: population standard deviation over the folds; NaN likewise.
         folds: number of each fold, as the pair list numbers them, rising.
         accuracies: accuracy of each fold.
@@ -52,7 +54,8 @@ def fold_accuracy(
         fold: (P,) int, the fold of each pair.
 
     Returns:
-        Mean, spread, and each fold's accuracy and threshold.
+        Mean, spread, and each fold's accuracy and threshold; NaN and nothing where there is one
+        fold, or a score of another system's that is no cosine.
 
     Raises:
         ShapeError: arrays of different lengths, or labels that are not bool.
@@ -67,7 +70,8 @@ def fold_accuracy(
     if distances.shape != fold.shape:
         raise ShapeError(f"scores and folds differ in length: {distances.size} vs {fold.size}")
     names, place = np.unique(fold, return_inverse=True)
-    if names.size < 2:
+    no_cosines = np.isfinite(distances) & ((distances < -_SLACK) | (distances > 4 + _SLACK))
+    if names.size < 2 or no_cosines.any():
         return FoldAccuracy(float("nan"), float("nan"), (), (), ())
     right = _right_decisions(distances, same, place, names.size)  # (F, T)
     sizes = np.bincount(place)  # (F,)

@@ -13,8 +13,9 @@ class EvalOptions:
     """What to evaluate and what to write.
 
     Attributes:
-        pairs: the pair list, see `mfrkit.io.pairs`.
+        pairs: the pair list, see `mfrkit.io.pairs`; None takes the pairs of the first score file.
         embeddings: one HDF5 file per system.
+        scores_in: score files of other systems, see `mfrkit.io.score_files`.
         probes: where each pair's second image is looked up instead: none, one file for all
             systems, or one for each.
         missing: what an image without embedding means: an error, a failed comparison that is
@@ -29,8 +30,9 @@ class EvalOptions:
         force: replace earlier results.
     """
 
-    pairs: Path
+    pairs: Path | None
     embeddings: tuple[Path, ...] = (Path("embeddings.h5"),)
+    scores_in: tuple[Path, ...] = ()
     probes: tuple[Path, ...] = ()
     missing: str = "error"
     far: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
@@ -49,13 +51,14 @@ class EvalOptions:
         for far in self.far:
             if not 0 < far <= 1:
                 raise InputError(f"--far {far:g}: expected a share above 0 and at most 1")
-        if not self.embeddings:
+        if not self.embeddings and not self.scores_in:
             raise InputError("no embedding file given; mfrkit embed writes one")
         for plot in self.plots:
             if plot.suffix.lower() not in PLOT_SUFFIXES:
                 raise InputError(f"{plot}: expected a name ending in {', '.join(PLOT_SUFFIXES)}")
         outputs = [path.absolute() for path in self.outputs]
-        inputs = {path.absolute() for path in (self.pairs, *self.embeddings, *self.probes)}
+        given = (self.pairs, *self.embeddings, *self.probes, *self.scores_in)
+        inputs = {path.absolute() for path in given if path is not None}
         for path in outputs:
             if path in inputs or outputs.count(path) > 1:
                 raise InputError(f"{path}: would be written over; give each output its own name")

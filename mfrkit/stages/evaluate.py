@@ -17,9 +17,10 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import refuse_existing, write_whole
-from mfrkit.io.pairs import PairList, read_pairs
+from mfrkit.io.pairs import PairList
 from mfrkit.metrics.verification import verify
 from mfrkit.stages.eval_options import EvalOptions
+from mfrkit.stages.given_scores import given_systems, pairs_to_evaluate
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
 from mfrkit.stages.scoring import ScoredPairs, score_pairs
 from mfrkit.stages.systems import distinct_labels, pair_up_probes
@@ -39,7 +40,7 @@ def evaluate(options: EvalOptions, console: Console) -> list[dict[str, Any]]:
     """
     for path in options.outputs:
         refuse_existing(path, force=options.force)
-    pairs = read_pairs(options.pairs)
+    pairs = pairs_to_evaluate(options.pairs, options.scores_in)
     results = _evaluate_systems(pairs, options, console)
     _warn(pairs, results, console)
     records = [to_json(result) for result in results]
@@ -66,6 +67,10 @@ def _evaluate_systems(
             opened.append((path, probe, first.attributes))
             scored.append(score_pairs(pairs, first, second))
         _report_absences(scored[-1], options, console)
+    for system, given in given_systems(pairs, options.scores_in, console):
+        opened.append(system)
+        scored.append(given)
+        _report_absences(given, options, console)
     labels = distinct_labels(opened, options.names)
     return [
         _figures(label, *system, pairs=pairs, scored=one, options=options)
@@ -108,7 +113,7 @@ def _figures(
     compared = np.isfinite(scored.scores)
     counted = compared if options.missing == "drop" else np.ones(len(pairs), dtype=bool)
     if not compared.any():
-        raise InputError(f"{embeddings}: no pair of {pairs.path} has both its images embedded")
+        raise InputError(f"{embeddings}: it gives no score to any pair of {pairs.path}")
     return SystemResult(
         label=label,
         embeddings=embeddings,
