@@ -24,18 +24,29 @@ FOLD = re.compile("[0-9]{1,9}")
 
 def table_delimiter(header: str) -> str | None:
     """Return what separates the columns, if the line names the columns of a pair table."""
+    return delimiter_of(header, COLUMNS, needed={"a", "b", "same"})
+
+
+def delimiter_of(header: str, columns: Mapping[str, str], *, needed: set[str]) -> str | None:
+    """Return what separates the columns, if the line names all that are needed.
+
+    Args:
+        header: the first line of a file.
+        columns: plain name of each column -> its spellings, separated by blanks.
+        needed: plain names that must be there.
+    """
     for delimiter in ",;\t":
         try:
             names = next(csv.reader([header], delimiter=delimiter), [])
         except csv.Error:
             continue
-        if {"a", "b", "same"} <= find_columns(names).keys():
+        if needed <= find_columns(names, columns).keys():
             return delimiter
     return None
 
 
-def find_columns(names: Sequence[str]) -> dict[str, int]:
-    """Return where the columns of a pair table are, under their plain names.
+def find_columns(names: Sequence[str], columns: Mapping[str, str] = COLUMNS) -> dict[str, int]:
+    """Return where the columns of a table are, under their plain names.
 
     Example:
         >>> find_columns(["score", "Path2", "path1", "label"])
@@ -43,7 +54,7 @@ def find_columns(names: Sequence[str]) -> dict[str, int]:
     """
     plain = [name.strip().lower() for name in names]
     found = {}
-    for column, spellings in COLUMNS.items():
+    for column, spellings in columns.items():
         places = [plain.index(name) for name in spellings.split() if name in plain]
         if places:
             found[column] = places[0]

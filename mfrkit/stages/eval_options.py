@@ -16,6 +16,7 @@ class EvalOptions:
         pairs: the pair list, see `mfrkit.io.pairs`; None takes the pairs of the first score file.
         embeddings: one HDF5 file per system.
         scores_in: score files of other systems, see `mfrkit.io.score_files`.
+        templates: list of the pictures that make up each template the pairs name.
         probes: where each pair's second image is looked up instead: none, one file for all
             systems, or one for each.
         missing: what an image without embedding means: an error, a failed comparison that is
@@ -33,6 +34,7 @@ class EvalOptions:
     pairs: Path | None
     embeddings: tuple[Path, ...] = (Path("embeddings.h5"),)
     scores_in: tuple[Path, ...] = ()
+    templates: Path | None = None
     probes: tuple[Path, ...] = ()
     missing: str = "error"
     far: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
@@ -57,7 +59,7 @@ class EvalOptions:
             if plot.suffix.lower() not in PLOT_SUFFIXES:
                 raise InputError(f"{plot}: expected a name ending in {', '.join(PLOT_SUFFIXES)}")
         outputs = [path.absolute() for path in self.outputs]
-        given = (self.pairs, *self.embeddings, *self.probes, *self.scores_in)
+        given = (self.pairs, *self.embeddings, *self.probes, *self.scores_in, self.templates)
         inputs = {path.absolute() for path in given if path is not None}
         for path in outputs:
             if path in inputs or outputs.count(path) > 1:

@@ -18,12 +18,14 @@ from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.io.pairs import PairList
+from mfrkit.io.template_lists import read_templates
 from mfrkit.metrics.verification import verify
 from mfrkit.stages.eval_options import EvalOptions
 from mfrkit.stages.given_scores import given_systems, pairs_to_evaluate
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
 from mfrkit.stages.scoring import ScoredPairs, score_pairs
 from mfrkit.stages.systems import distinct_labels, pair_up_probes
+from mfrkit.stages.templates import as_templates
 
 SCHEMA = 1
 
@@ -58,6 +60,7 @@ def _evaluate_systems(
     pairs: PairList, options: EvalOptions, console: Console
 ) -> list[SystemResult]:
     probes = pair_up_probes(options.embeddings, options.probes)
+    templates = read_templates(options.templates) if options.templates else None
     opened, scored = [], []
     for path, probe in zip(options.embeddings, probes, strict=True):
         with ExitStack() as files:
@@ -65,7 +68,7 @@ def _evaluate_systems(
             second = files.enter_context(EmbeddingReader(probe)) if probe else first
             _compare_origins(first, second, console)
             opened.append((path, probe, first.attributes))
-            scored.append(score_pairs(pairs, first, second))
+            scored.append(score_pairs(pairs, *as_templates(first, second, templates, console)))
         _report_absences(scored[-1], options, console)
     for system, given in given_systems(pairs, options.scores_in, console):
         opened.append(system)

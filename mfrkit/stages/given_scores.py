@@ -103,7 +103,8 @@ def _match(pairs: PairList, file: ScoreFile) -> NDArray[np.int64]:
 
 
 def _index(file: ScoreFile) -> dict[tuple[str, str], int]:
-    pairs, index = file.pairs, {}
+    pairs = file.pairs
+    index: dict[tuple[str, str], int] = {}
     for place, pair in enumerate(zip(pairs.a, pairs.b, strict=True)):
         first = index.setdefault(pair, place)
         if not np.array_equal(file.scores[:, first], file.scores[:, place], equal_nan=True):
