@@ -5,22 +5,16 @@ from typing import Annotated
 
 import typer
 
+from mfrkit.cli import eval_file_options as file
 from mfrkit.cli.options import Force, Json, default_input
-
-Plots = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE", help="Draw DET curve and histograms: a .png, .svg or .pdf file."),
-]
-Pictures = Annotated[
-    list[Path] | None, typer.Option(metavar="PNG", help="Show this on the page too.")
-]
 
 
 def evaluate(
     ctx: typer.Context,
     pairs: Annotated[
-        Path, typer.Argument(metavar="PAIRS", help="Pair list: LFW, MFR2, `a b 0|1`, CALFW or CSV.")
-    ],
+        Path | None,
+        typer.Argument(metavar="PAIRS", help="Pair list: LFW, MFR2, `a b 0|1`, CALFW or CSV."),
+    ] = None,
     embeddings: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -41,14 +35,16 @@ def evaluate(
     ] = "1e-2,1e-3,1e-4",
     names: Annotated[str, typer.Option(metavar="NAME,...", help="What to call each system.")] = "",
     json: Json = False,
-    scores: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write every pair's score to this TSV file.")
-    ] = None,
-    plot: Plots = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")
-    ] = None,
-    picture: Pictures = None,
+    templates: file.Templates = None,
+    scores_in: file.ScoresIn = None,
+    scores: file.Scores = None,
+    table: file.Table = None,
+    plot: file.Plots = None,
+    report: file.Report = None,
+    crops: file.Crops = None,
+    probe_crops: file.ProbeCrops = None,
+    thumbnails: file.Thumbnails = True,
+    picture: file.Pictures = None,
     force: Force = False,
 ) -> None:
     """Measure how well embeddings tell the people of a pair list apart.
@@ -63,7 +59,8 @@ def evaluate(
     from mfrkit.stages.eval_options import EvalOptions, parse_rates
     from mfrkit.stages.evaluate import evaluate as run
 
-    default = [] if embeddings else [default_input(None, "embeddings.h5", "mfrkit embed")]
+    needed = not embeddings and not scores_in
+    default = [default_input(None, "embeddings.h5", "mfrkit embed")] if needed else []
     options = EvalOptions(
         pairs=pairs,
         embeddings=tuple(Path(path) for path in embeddings or default),
@@ -72,9 +69,14 @@ def evaluate(
         far=parse_rates(far),
         names=tuple(name.strip() for name in names.split(",")) if names else (),
         json=json,
+        templates=templates,
+        scores_in=tuple(scores_in or ()),
         scores=scores,
+        table=table,
         plots=tuple(plot or ()),
         report=report,
+        crops=file.crop_folders(crops) if thumbnails else (),
+        probe_crops=tuple(probe_crops or ()) if thumbnails else (),
         pictures=tuple(picture or ()),
         force=force,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfrkit.errors import InputError
+from mfrkit.stages.tables import TABLE_SUFFIXES
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -27,6 +28,10 @@ class EvalOptions:
         scores: file for the score of every pair.
         plots: PNG, SVG or PDF files for the DET curve and the score histogram.
         report: file for a self-contained HTML page.
+        table: file for the table, Markdown or LaTeX.
+        crops: where the page finds the first pictures of the worst pairs, and the second ones
+            of systems without probes: none, one folder for all, or one for each embedding file.
+        probe_crops: where it finds the second pictures of systems with probes; likewise.
         pictures: PNG files that the HTML page shows as well.
         force: replace earlier results.
     """
@@ -43,6 +48,9 @@ class EvalOptions:
     scores: Path | None = None
     plots: tuple[Path, ...] = ()
     report: Path | None = None
+    table: Path | None = None
+    crops: tuple[str, ...] = ()
+    probe_crops: tuple[str, ...] = ()
     pictures: tuple[Path, ...] = ()
     force: bool = False
 
@@ -55,9 +63,19 @@ class EvalOptions:
                 raise InputError(f"--far {far:g}: expected a share above 0 and at most 1")
         if not self.embeddings and not self.scores_in:
             raise InputError("no embedding file given; mfrkit embed writes one")
-        for plot in self.plots:
-            if plot.suffix.lower() not in PLOT_SUFFIXES:
-                raise InputError(f"{plot}: expected a name ending in {', '.join(PLOT_SUFFIXES)}")
+        for option, folders in (("--crops", self.crops), ("--probe-crops", self.probe_crops)):
+            if len(folders) > 1 and len(folders) != len(self.embeddings):
+                raise InputError(
+                    f"{option} given {len(folders)} times for {len(self.embeddings)} embedding "
+                    "files: give one for all, or one for each"
+                )
+        self._check_outputs()
+
+    def _check_outputs(self) -> None:
+        for known, files in ((PLOT_SUFFIXES, self.plots), (TABLE_SUFFIXES, (self.table,))):
+            for path in files:
+                if path is not None and path.suffix.lower() not in known:
+                    raise InputError(f"{path}: expected a name ending in {', '.join(known)}")
         outputs = [path.absolute() for path in self.outputs]
         given = (self.pairs, *self.embeddings, *self.probes, *self.scores_in, self.templates)
         inputs = {path.absolute() for path in given if path is not None}
@@ -68,7 +86,8 @@ class EvalOptions:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """All files the run writes."""
-        return tuple(path for path in (self.scores, *self.plots, self.report) if path is not None)
+        files = (self.scores, self.table, *self.plots, self.report)
+        return tuple(path for path in files if path is not None)
 
 
 def parse_rates(text: str) -> tuple[float, ...]:

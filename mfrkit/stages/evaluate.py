@@ -21,10 +21,12 @@ from mfrkit.io.pairs import PairList
 from mfrkit.io.template_lists import read_templates
 from mfrkit.metrics.verification import verify
 from mfrkit.stages.eval_options import EvalOptions
+from mfrkit.stages.eval_tables import results_table
 from mfrkit.stages.given_scores import given_systems, pairs_to_evaluate
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
 from mfrkit.stages.scoring import ScoredPairs, score_pairs
 from mfrkit.stages.systems import distinct_labels, pair_up_probes
+from mfrkit.stages.tables import render
 from mfrkit.stages.templates import as_templates
 
 SCHEMA = 1
@@ -152,6 +154,9 @@ def _warn(pairs: PairList, results: Sequence[SystemResult], console: Console) ->
 def _write_files(pairs: PairList, results: Sequence[SystemResult], options: EvalOptions) -> None:
     if options.scores is not None:
         write_whole(options.scores, scores_table(pairs, results).encode())
+    if options.table is not None:
+        table = results_table(results, options.far)
+        write_whole(options.table, render([table], options.table))
     if not options.plots and options.report is None:
         return
     from mfrkit.stages.plots import draw  # matplotlib loads here, when a picture is wanted
@@ -159,11 +164,9 @@ def _write_files(pairs: PairList, results: Sequence[SystemResult], options: Eval
     for plot in options.plots:
         write_whole(plot, draw(pairs.same, results, plot.suffix[1:].lower()))
     if options.report is not None:
-        from mfrkit.stages.report import html_report
+        from mfrkit.stages.eval_report import report_page
 
-        drawing = draw(pairs.same, results, "svg").decode()
-        page = html_report(pairs, results, options.far, drawing, options.pictures)
-        write_whole(options.report, page.encode())
+        write_whole(options.report, report_page(pairs, results, options).encode())
 
 
 def scores_table(pairs: PairList, results: Sequence[SystemResult]) -> str:
