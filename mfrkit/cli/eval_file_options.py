@@ -1,9 +1,13 @@
 """The options of `mfrkit eval` that name files beside the embeddings."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
+
+from mfrkit.cli.option_groups import option_group
+
+_CROPS = "crops"
 
 Templates = Annotated[
     Path | None,
@@ -29,7 +33,7 @@ Crops = Annotated[
     typer.Option(
         metavar="SRC",
         help="Crops of the page's worst pairs; one for all EMB, or one each.",
-        show_default="crops",
+        show_default=_CROPS,
     ),
 ]
 ProbeCrops = Annotated[
@@ -44,8 +48,46 @@ Pictures = Annotated[
 ]
 
 
-def crop_folders(given: list[str] | None, default: str = "crops") -> tuple[str, ...]:
-    """Return the folders of crops that were named, or the default one if it is there."""
-    if given:
-        return tuple(given)
-    return (default,) if Path(default).is_dir() else ()
+class EvalFiles(TypedDict):
+    """The options, under the names they have in `mfrkit.stages.eval_options.EvalOptions`."""
+
+    templates: Path | None
+    scores_in: tuple[Path, ...]
+    scores: Path | None
+    table: Path | None
+    plots: tuple[Path, ...]
+    report: Path | None
+    crops: tuple[str, ...]
+    probe_crops: tuple[str, ...]
+    pictures: tuple[Path, ...]
+
+
+def eval_files(
+    templates: Templates = None,
+    scores_in: ScoresIn = None,
+    scores: Scores = None,
+    table: Table = None,
+    plot: Plots = None,
+    report: Report = None,
+    crops: Crops = None,
+    probe_crops: ProbeCrops = None,
+    thumbnails: Thumbnails = True,
+    picture: Pictures = None,
+) -> EvalFiles:
+    """Collect the options; crops/ serves the report if it is there and no other is named."""
+    usual = [_CROPS] if report and Path(_CROPS).is_dir() else []
+    return EvalFiles(
+        templates=templates,
+        scores_in=tuple(scores_in or ()),
+        scores=scores,
+        table=table,
+        plots=tuple(plot or ()),
+        report=report,
+        crops=tuple(crops or usual) if thumbnails else (),
+        probe_crops=tuple(probe_crops or ()) if thumbnails else (),
+        pictures=tuple(picture or ()),
+    )
+
+
+takes_eval_files = option_group("files", eval_files)
+"""Give `mfrkit eval` these options; it receives them as its argument `files`."""

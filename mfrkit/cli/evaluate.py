@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli import eval_file_options as file
+from mfrkit.cli.eval_file_options import EvalFiles, takes_eval_files
 from mfrkit.cli.options import Force, Json, default_input
 
 
+@takes_eval_files
 def evaluate(
     ctx: typer.Context,
     pairs: Annotated[
@@ -35,17 +36,9 @@ def evaluate(
     ] = "1e-2,1e-3,1e-4",
     names: Annotated[str, typer.Option(metavar="NAME,...", help="What to call each system.")] = "",
     json: Json = False,
-    templates: file.Templates = None,
-    scores_in: file.ScoresIn = None,
-    scores: file.Scores = None,
-    table: file.Table = None,
-    plot: file.Plots = None,
-    report: file.Report = None,
-    crops: file.Crops = None,
-    probe_crops: file.ProbeCrops = None,
-    thumbnails: file.Thumbnails = True,
-    picture: file.Pictures = None,
     force: Force = False,
+    *,
+    files: EvalFiles,
 ) -> None:
     """Measure how well embeddings tell the people of a pair list apart.
 
@@ -59,7 +52,7 @@ def evaluate(
     from mfrkit.stages.eval_options import EvalOptions, parse_rates
     from mfrkit.stages.evaluate import evaluate as run
 
-    needed = not embeddings and not scores_in
+    needed = not embeddings and not files["scores_in"]
     default = [default_input(None, "embeddings.h5", "mfrkit embed")] if needed else []
     options = EvalOptions(
         pairs=pairs,
@@ -69,15 +62,7 @@ def evaluate(
         far=parse_rates(far),
         names=tuple(name.strip() for name in names.split(",")) if names else (),
         json=json,
-        templates=templates,
-        scores_in=tuple(scores_in or ()),
-        scores=scores,
-        table=table,
-        plots=tuple(plot or ()),
-        report=report,
-        crops=file.crop_folders(crops) if thumbnails else (),
-        probe_crops=tuple(probe_crops or ()) if thumbnails else (),
-        pictures=tuple(picture or ()),
         force=force,
+        **files,
     )
     run(options, ctx.obj)

@@ -70,8 +70,7 @@ def fold_accuracy(
     if distances.shape != fold.shape:
         raise ShapeError(f"scores and folds differ in length: {distances.size} vs {fold.size}")
     names, place = np.unique(fold, return_inverse=True)
-    no_cosines = np.isfinite(distances) & ((distances < -_SLACK) | (distances > 4 + _SLACK))
-    if names.size < 2 or no_cosines.any():
+    if names.size < 2 or not _are_cosines(scores):
         return FoldAccuracy(float("nan"), float("nan"), (), (), ())
     right = _right_decisions(distances, same, place, names.size)  # (F, T)
     sizes = np.bincount(place)  # (F,)
@@ -84,6 +83,11 @@ def fold_accuracy(
         accuracies=tuple(accuracies.tolist()),
         thresholds=tuple(DISTANCES[best].tolist()),
     )
+
+
+def _are_cosines(scores: NDArray[np.floating]) -> bool:
+    """Whether all scores that are there lie in [-1, 1]; those of other systems may not."""
+    return not np.any(np.abs(scores[np.isfinite(scores)]) > 1 + _SLACK)
 
 
 def _right_decisions(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfrkit.errors import InputError
-from mfrkit.stages.tables import TABLE_SUFFIXES
+from mfrkit.stages.table_formats import TABLE_SUFFIXES
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 

@@ -5,9 +5,9 @@ from types import MappingProxyType
 
 from mfrkit.io.pairs import PairList
 from mfrkit.stages.eval_options import EvalOptions
-from mfrkit.stages.eval_tables import counts_table, results_table
 from mfrkit.stages.plots import PANELS, Panel, draw
 from mfrkit.stages.report import html_report
+from mfrkit.stages.report_tables import counts_table, results_table
 from mfrkit.stages.results import SystemResult
 from mfrkit.stages.worst_pairs import CropFolders, worst_pairs
 

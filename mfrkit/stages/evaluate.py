@@ -21,12 +21,12 @@ from mfrkit.io.pairs import PairList
 from mfrkit.io.template_lists import read_templates
 from mfrkit.metrics.verification import verify
 from mfrkit.stages.eval_options import EvalOptions
-from mfrkit.stages.eval_tables import results_table
 from mfrkit.stages.given_scores import given_systems, pairs_to_evaluate
+from mfrkit.stages.report_tables import results_table
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
 from mfrkit.stages.scoring import ScoredPairs, score_pairs
 from mfrkit.stages.systems import distinct_labels, pair_up_probes
-from mfrkit.stages.tables import render
+from mfrkit.stages.table_formats import render
 from mfrkit.stages.templates import as_templates
 
 SCHEMA = 1

@@ -8,7 +8,8 @@ from mfrkit.errors import InputError
 from mfrkit.io.pairs import PairList
 from mfrkit.stages.html_page import chart, definition_list, html_page, inline_picture
 from mfrkit.stages.results import DEFINITIONS, SystemResult
-from mfrkit.stages.tables import Table, to_html
+from mfrkit.stages.table import Table
+from mfrkit.stages.table_formats import to_html
 
 
 def html_report(

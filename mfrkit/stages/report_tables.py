@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mfrkit.stages.results import SystemResult, columns, row
-from mfrkit.stages.tables import Table
+from mfrkit.stages.table import Table
 
 
 def results_table(results: Sequence[SystemResult], far: Sequence[float]) -> Table:
@@ -15,14 +15,14 @@ def results_table(results: Sequence[SystemResult], far: Sequence[float]) -> Tabl
     """
     rows = [row(result, flag="*") for result in results]
     flagged = any(cell.endswith("*") for cells in rows for cell in cells[1:])
-    note = "* rests on fewer impostor pairs than 1/FAR" if flagged else ""
-    return Table("Results", columns(far), rows, note)
+    notes = ["* rests on fewer impostor pairs than 1/FAR"] if flagged else []
+    return Table("Results", columns(far), rows, notes)
 
 
 def counts_table(results: Sequence[SystemResult]) -> Table:
     """Return what became of every pair, one system a row."""
-    names = ("system", "pairs listed", "compared", "failed, one person", "failed, two people",
-             "left out", "images without embedding")  # fmt: skip
+    names = ["system", "pairs listed", "compared", "failed, one person", "failed, two people",
+             "left out", "images without embedding"]  # fmt: skip
     rows = []
     for result in results:
         genuine, impostor = result.figures.genuine, result.figures.impostor
@@ -36,4 +36,4 @@ def counts_table(results: Sequence[SystemResult]) -> Table:
         )
         rows.append([result.label, *map(str, counts)])
     note = "Listed = compared + failed + left out. A failed comparison is never accepted."
-    return Table("Counts", names, rows, note)
+    return Table("Counts", names, rows, [note])

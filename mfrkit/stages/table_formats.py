@@ -1,29 +1,12 @@
-"""Tables for reports: one description, written as HTML, Markdown or LaTeX."""
+"""Tables as HTML, Markdown or LaTeX."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from types import MappingProxyType
 
 from mfrkit.errors import InputError
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under column names; the first column names the rows, the others are figures.
-
-    Attributes:
-        title: heading or caption.
-        columns: their names.
-        rows: as many cells each.
-        note: a sentence under the table, if any.
-    """
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
+from mfrkit.stages.table import Table
 
 
 def to_html(table: Table) -> str:
@@ -35,10 +18,10 @@ def to_html(table: Table) -> str:
         figures = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         lines.append(f'<tr><th scope="row">{escape(first)}</th>{figures}</tr>')
     body = "\n".join(lines)
-    note = f'\n<p class="note">{escape(table.note)}</p>' if table.note else ""
+    notes = "".join(f'\n<p class="note">{escape(note)}</p>' for note in table.notes)
     return (
         f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>{note}"
+        f"<tbody>\n{body}\n</tbody></table></div>{notes}"
     )
 
 
@@ -46,7 +29,7 @@ def to_markdown(table: Table) -> str:
     r"""Return the table as GitHub's Markdown.
 
     Example:
-        >>> print(to_markdown(Table("", ["system", "EER %"], [["a|b", "1.50"]])))
+        >>> print(to_markdown(Table("", ["system", "EER %"], [["a|b", "1.50"]], [])))
         | system | EER % |
         |---|---:|
         | a\|b | 1.50 |
@@ -56,8 +39,8 @@ def to_markdown(table: Table) -> str:
     text.insert(1, f"|---|{'---:|' * (len(table.columns) - 1)}")
     if table.title:
         text[:0] = [f"**{_in_markdown(table.title)}**", ""]
-    if table.note:
-        text += ["", _in_markdown(table.note)]
+    for note in table.notes:
+        text += ["", _in_markdown(note)]
     return "\n".join(text)
 
 
@@ -65,7 +48,7 @@ def to_latex(table: Table) -> str:
     r"""Return the table as a LaTeX `tabular` with rules of the package booktabs.
 
     Example:
-        >>> print(to_latex(Table("", ["system", "EER %"], [["a_b", "1.50"]])))
+        >>> print(to_latex(Table("", ["system", "EER %"], [["a_b", "1.50"]], [])))
         \begin{tabular}{lr}
         \toprule
         system & EER \% \\
@@ -79,9 +62,9 @@ def to_latex(table: Table) -> str:
         rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
         r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}",
     ]  # fmt: skip
-    above = [table.title] if table.title else []
-    below = [table.note] if table.note else []
-    return "\n".join([*(f"% {line}" for line in above), *text, *(f"% {line}" for line in below)])
+    if table.title:
+        text.insert(0, f"% {table.title}")
+    return "\n".join([*text, *(f"% {note}" for note in table.notes)])
 
 
 _WRITERS: Mapping[str, Callable[[Table], str]] = MappingProxyType(
