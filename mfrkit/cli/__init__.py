@@ -115,7 +115,9 @@ def _register() -> None:
     from mfrkit.cli.merge import merge
     from mfrkit.cli.models import app as models
     from mfrkit.cli.pack import pack
+    from mfrkit.cli.pack_bin import pack_bin
     from mfrkit.cli.synth_mask import synth_mask
+    from mfrkit.cli.unpack import unpack
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
@@ -125,6 +127,8 @@ def _register() -> None:
     app.command("merge")(merge)
     app.command("eval")(evaluate)
     app.command("benchmark")(benchmark)
+    app.command("unpack")(unpack)
+    app.command("pack-bin")(pack_bin)
     app.add_typer(models, name="models")
     app.command("demo")(demo)
     app.command("doctor")(doctor)

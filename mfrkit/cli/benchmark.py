@@ -5,11 +5,19 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli import mask_options as mask
+from mfrkit.cli import eval_options as given
+from mfrkit.cli.mask_options import WornMasks, takes_worn_masks
 from mfrkit.cli.options import Force, Json, Seed
 from mfrkit.cli.run_options import BatchSize, Device, DryRun, Workers, run_options
 
 
+Layout = Annotated[
+    str | None,
+    typer.Option(help="lfw, calfw, cplfw, agedb-30, cfp-fp, mfr2, mlfw or rmfvd: finds both."),
+]
+
+
+@takes_worn_masks
 def benchmark(
     ctx: typer.Context,
     pairs: Annotated[
@@ -25,32 +33,18 @@ def benchmark(
         list[str] | None,
         typer.Option("--model", "-m", help="Bundled name or model file; may be repeated."),
     ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            "--layout", help="lfw, calfw, cplfw, agedb-30, cfp-fp, mfr2, mlfw or rmfvd: find both."
-        ),
-    ] = None,
+    layout: Layout = None,
     detector: Annotated[
-        str, typer.Option("--detector", help="mtcnn, face-alignment, or none: aligned already.")
+        str, typer.Option(help="mtcnn, face-alignment, or none: aligned already.")
     ] = "mtcnn",
-    types: mask.Types = None,
-    color: mask.Color = None,
-    texture: mask.Texture = None,
-    coverage: mask.Coverage = None,
-    jitter: mask.Jitter = 1.0,
     no_masks: Annotated[
         bool, typer.Option("--no-masks", help="Draw none: people wear theirs in the photos.")
     ] = False,
     fmr: Annotated[
-        str, typer.Option("--fmr", help="FMRs at which thresholds are set on unmasked pairs.")
+        str, typer.Option(help="FMRs at which thresholds are set, on unmasked pairs.")
     ] = "1e-2,1e-3",
-    ci: Annotated[
-        float | None, typer.Option("--ci", metavar="PERCENT", help="Confidence intervals.")
-    ] = None,
-    missing: Annotated[
-        str, typer.Option("--missing", help="Photos without a face: reject, drop or error.")
-    ] = "reject",
+    ci: given.Ci = None,
+    missing: given.Missing = "reject",
     seed: Seed = 0,
     json: Json = False,
     workers: Workers = None,
@@ -58,6 +52,8 @@ def benchmark(
     device: Device = "auto",
     force: Force = False,
     dry_run: DryRun = False,
+    *,
+    worn: WornMasks,
 ) -> None:
     """Compare models on a pair list: unmasked, probes masked, both masked, by kind of mask.
 
@@ -76,11 +72,7 @@ def benchmark(
     sets = BenchmarkSets(
         **found._asdict(),
         folder=output,
-        types=types,
-        color=color,
-        texture=texture,
-        coverage=coverage,
-        jitter=jitter,
+        **worn,
         seed=seed,
         run=run_options(workers, batch_size, device, False, force, dry_run),
     )

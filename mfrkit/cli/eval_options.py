@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 Pairs = Annotated[
-    Path, typer.Argument(metavar="PAIRS", help="Pair list: LFW, MFR2, `a b 0|1`, CALFW or CSV.")
+    Path | None,
+    typer.Argument(metavar="PAIRS", help="Pair list: LFW, MFR2, `a b 0|1`, CALFW or CSV."),
 ]
 Embeddings = Annotated[
     list[Path] | None,
@@ -45,18 +46,7 @@ By = Annotated[
     str,
     typer.Option(metavar="TRAIT,...", help="Error rates by masked, mask, or column of a table."),
 ]
-Table = Annotated[
+Covariates = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="CSV with a `key` column, or a manifest, for --by."),
-]
-Scores = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write every pair's score to this TSV file.")
-]
-Plots = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE", help="Draw DET curve and histograms: a .png, .svg or .pdf file."),
-]
-Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")]
-Pictures = Annotated[
-    list[Path] | None, typer.Option(metavar="PNG", help="Show this on the page too.")
 ]

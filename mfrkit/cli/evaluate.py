@@ -5,12 +5,14 @@ from pathlib import Path
 import typer
 
 from mfrkit.cli import eval_options as given
+from mfrkit.cli.eval_file_options import EvalFiles, takes_eval_files
 from mfrkit.cli.options import Force, Json, Seed, default_input
 
 
+@takes_eval_files
 def evaluate(
     ctx: typer.Context,
-    pairs: given.Pairs,
+    pairs: given.Pairs = None,
     embeddings: given.Embeddings = None,
     probes: given.Probes = None,
     missing: given.Missing = "error",
@@ -23,13 +25,11 @@ def evaluate(
     threshold_out: given.ThresholdOut = None,
     threshold: given.Threshold = None,
     by: given.By = "",
-    covariates: given.Table = None,
+    covariates: given.Covariates = None,
     json: Json = False,
-    scores: given.Scores = None,
-    plot: given.Plots = None,
-    report: given.Report = None,
-    picture: given.Pictures = None,
     force: Force = False,
+    *,
+    files: EvalFiles,
 ) -> None:
     """Measure how well embeddings tell the people of a pair list apart.
 
@@ -43,7 +43,8 @@ def evaluate(
     from mfrkit.stages.eval_options import EvalOptions, parse_rates
     from mfrkit.stages.evaluate import evaluate as run
 
-    default = [] if embeddings else [default_input(None, "embeddings.h5", "mfrkit embed")]
+    needed = not embeddings and not files["scores_in"]
+    default = [default_input(None, "embeddings.h5", "mfrkit embed")] if needed else []
     options = EvalOptions(
         pairs=pairs,
         embeddings=tuple(Path(path) for path in embeddings or default),
@@ -60,10 +61,7 @@ def evaluate(
         by=tuple(trait.strip() for trait in by.split(",") if trait.strip()),
         covariates=covariates,
         json=json,
-        scores=scores,
-        plots=tuple(plot or ()),
-        report=report,
-        pictures=tuple(picture or ()),
         force=force,
+        **files,
     )
     run(options, ctx.obj)

@@ -6,7 +6,7 @@ The layout is described in `mfrkit.io.embedding_rows`; only `embeddings` and `ke
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -14,6 +14,24 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import FIELD_TYPES, Rows, dataset_name
+
+
+class Vectors(Protocol):
+    """Vectors that are found by key: those of pictures, or of templates pooled from them."""
+
+    path: Path
+    dim: int
+
+    @property
+    def index(self) -> dict[str, int]:
+        """Map each key to its row."""
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Map the keys that have no vector to the reason."""
+
+    def rows(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return (M, D) float32, the vectors of (M,) rows, in the order asked."""
 
 
 class EmbeddingReader:

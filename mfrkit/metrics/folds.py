@@ -11,6 +11,7 @@ from mfrkit.metrics.roc import Floats, check_scores
 # Squared distances of unit vectors lie in [0, 4].
 DISTANCES = np.arange(0.0, 4.0, 0.01)
 DISTANCES.flags.writeable = False
+_SLACK = 1e-5  # of cosines in single precision
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class FoldAccuracy:
     """Share of pairs decided rightly, each fold with the threshold of the others.
 
     Attributes:
-        mean: mean over the folds in [0, 1]; NaN with fewer than two folds.
+        mean: mean over the folds in [0, 1]; NaN with fewer than two folds, or scores that
+            are no cosines.
         std: population standard deviation over the folds; NaN likewise.
         folds: number of each fold, as the pair list numbers them, rising.
         accuracies: accuracy of each fold.
@@ -52,7 +54,8 @@ def fold_accuracy(
         fold: (P,) int, the fold of each pair.
 
     Returns:
-        Mean, spread, and each fold's accuracy and threshold.
+        Mean, spread, and each fold's accuracy and threshold; NaN and nothing where there is one
+        fold, or a score of another system's that is no cosine.
 
     Raises:
         ShapeError: arrays of different lengths, or labels that are not bool.
@@ -64,7 +67,7 @@ def fold_accuracy(
         1.0
     """
     grid = FoldGrid.of(check_scores(scores, same), same, fold)
-    if grid.folds.size < 2:
+    if grid.folds.size < 2 or not _are_cosines(scores):
         return FoldAccuracy(float("nan"), float("nan"), (), (), ())
     accuracies, best = grid.accuracies(np.ones((1, scores.size)))
     return FoldAccuracy(
@@ -74,6 +77,11 @@ def fold_accuracy(
         accuracies=tuple(accuracies[0].tolist()),
         thresholds=tuple(DISTANCES[best[0]].tolist()),
     )
+
+
+def _are_cosines(scores: NDArray[np.floating]) -> bool:
+    """Whether all scores that are there lie in [-1, 1]; those of other systems may not."""
+    return not np.any(np.abs(scores[np.isfinite(scores)]) > 1 + _SLACK)
 
 
 def fold_decisions(

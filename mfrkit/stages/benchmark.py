@@ -1,7 +1,7 @@
 """The masked-face benchmark: every model on a pair list unmasked, half masked and masked.
 
-Thresholds are set on unmasked pairs and kept for the masked conditions, as in NIST's face mask
-effects reports (NISTIR 8311): whoever runs a system set its threshold before the masks came.
+Thresholds are set on unmasked pairs and kept for the masked conditions, as in NIST's reports on
+face masks (NISTIR 8311): whoever runs a system set its threshold before the masks came.
 """
 
 import json
@@ -13,9 +13,15 @@ from typing import Any
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import write_whole
+from mfrkit.io.manifest import MANIFEST
+from mfrkit.stages.assess import Assessment, assess
 from mfrkit.stages.benchmark_sets import BenchmarkSets, ModelFiles, prepare
 from mfrkit.stages.eval_options import EvalOptions
-from mfrkit.stages.evaluate import evaluate
+from mfrkit.stages.evaluate import show, to_document, write_files
+from mfrkit.stages.results import SystemResult
+from mfrkit.stages.threshold_file import write_thresholds
+
+UNMASKED, PROBE, BOTH = "unmasked", "probe masked", "both masked"
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,9 @@ class BenchmarkOptions:
         ci: confidence of intervals in per cent; None for none.
         missing: as for `mfrkit eval`.
         json: print one JSON object instead of the tables.
+
+    Raises:
+        InputError: on construction, for a value no run can use.
     """
 
     sets: BenchmarkSets
@@ -57,90 +66,84 @@ def benchmark(options: BenchmarkOptions, console: Console) -> None:
         _announce(options, console)
         return
     files = prepare(sets, options.models, console)
-    systems = conditions(files)
-    folder = sets.folder
-    common = EvalOptions(
+    asked = EvalOptions(
         pairs=sets.pairs,
-        embeddings=tuple(system.first for system in systems),
-        probes=tuple(system.second for system in systems),
-        names=tuple(system.name for system in systems),
         missing=options.missing,
         ci=options.ci,
         seed=sets.seed,
+        fmr=options.fmr,
         force=True,  # the figures follow from the embeddings and take seconds
     )
-    if sets.masks:
-        thresholds = folder / "thresholds.json"
-        _set_thresholds(common, systems, options.fmr, thresholds, console)
-        common = replace(common, threshold=thresholds, by=("mask", "coverage"))
+    found = _assess_conditions(sets, files, asked, console)
+    shown = _with_outputs(asked, sets, found.results)
+    write_files(found, shown)
+    document = to_document(found, shown)
+    content = json.dumps(document, indent=2, ensure_ascii=False).encode()
+    write_whole(sets.folder / "results.json", content + b"\n")
+    if options.json:
+        console.data(json.dumps(document, ensure_ascii=False))
     else:
-        common = replace(common, fmr=options.fmr)
-    shown = replace(
-        common, json=options.json, scores=folder / "scores.tsv", report=folder / "report.html"
-    )
-    records = evaluate(shown, console)
-    content = json.dumps(records, indent=2, ensure_ascii=False).encode()
-    write_whole(folder / "results.json", content + b"\n")
-    console.info(f"look at {folder / 'report.html'}")
+        show(found, shown, console)
+    console.info(f"look at {shown.report}")
 
 
-@dataclass(frozen=True)
-class Condition:
-    """One model under one condition.
-
-    Attributes:
-        name: in tables.
-        first: embeddings of each pair's first image.
-        second: of its second image.
-    """
-
-    name: str
-    first: Path
-    second: Path
-
-
-def conditions(files: Sequence[ModelFiles]) -> list[Condition]:
-    """Return every model unmasked, with the probe masked, and with both images masked.
-
-    Example:
-        >>> only = ModelFiles("arcface", Path("c.h5"), Path("m.h5"))
-        >>> [condition.name for condition in conditions([only])]
-        ['arcface unmasked', 'arcface probe masked', 'arcface both masked']
-    """
-    found = []
-    for model in files:
-        if model.masked is None:
-            found.append(Condition(model.label, model.clean, model.clean))
-            continue
-        found += [
-            Condition(f"{model.label} unmasked", model.clean, model.clean),
-            Condition(f"{model.label} probe masked", model.clean, model.masked),
-            Condition(f"{model.label} both masked", model.masked, model.masked),
-        ]
-    return found
+def _assess_conditions(
+    sets: BenchmarkSets, files: Sequence[ModelFiles], asked: EvalOptions, console: Console
+) -> Assessment:
+    """Assess every model unmasked, then under masks at the thresholds that were set so."""
+    clean = tuple(model.clean for model in files)
+    masked = tuple(model.masked for model in files if model.masked is not None)
+    names = [model.label for model in files]
+    if not masked:
+        return assess(replace(asked, embeddings=clean, names=tuple(names)), console)
+    unmasked = assess(_named(asked, names, UNMASKED, embeddings=clean), console)
+    kept = replace(asked, fmr=(), threshold=_keep_thresholds(sets, unmasked))
+    by = {"by": ("mask", "coverage"), "covariates": sets.masked / MANIFEST}
+    conditions = [
+        unmasked,
+        assess(_named(kept, names, PROBE, embeddings=clean, probes=masked, **by), console),
+        assess(_named(kept, names, BOTH, embeddings=masked), console),
+    ]
+    return Assessment(
+        unmasked.pairs,
+        [result for model in zip(*(each.results for each in conditions), strict=True)
+         for result in model],
+        [comparison for each in conditions for comparison in each.comparisons],
+        unmasked.confidence,
+    )  # fmt: skip
 
 
-def _set_thresholds(
-    common: EvalOptions,
-    systems: Sequence[Condition],
-    fmr: tuple[float, ...],
-    path: Path,
-    console: Console,
-) -> None:
-    """Set each model's thresholds on its unmasked pairs."""
-    unmasked = [system for system in systems if system.name.endswith(" unmasked")]
-    quiet = Console(min(console.verbosity, 0) - 1, passes_records=False)
-    evaluate(
-        replace(
-            common,
-            embeddings=tuple(system.first for system in unmasked),
-            probes=(),
-            names=tuple(system.name for system in unmasked),
-            ci=None,
-            fmr=fmr,
-            threshold_out=path,
-        ),
-        quiet,
+def _named(asked: EvalOptions, models: Sequence[str], condition: str, **more: Any) -> EvalOptions:
+    return replace(asked, names=tuple(f"{model} {condition}" for model in models), **more)
+
+
+def _keep_thresholds(sets: BenchmarkSets, unmasked: Assessment) -> Path | None:
+    """Write the thresholds; None if the list is too short to set any."""
+    settings = [
+        (result.attributes, [fixed.setting for fixed in result.fixed])
+        for result in unmasked.results
+    ]
+    if not any(each.calibration.is_supported for _, system in settings for each in system):
+        return None
+    path = sets.folder / "thresholds.json"
+    write_thresholds(path, unmasked.pairs.path, settings)
+    return path
+
+
+def _with_outputs(
+    asked: EvalOptions, sets: BenchmarkSets, results: Sequence[SystemResult]
+) -> EvalOptions:
+    """Say what is written, and where the page finds each system's pictures."""
+    folder = sets.folder
+    both_masked = [result.label.endswith(BOTH) for result in results]
+    return replace(
+        asked,
+        embeddings=tuple(result.embeddings for result in results),
+        crops=tuple(str(sets.masked if masked else sets.crops) for masked in both_masked),
+        probe_crops=(str(sets.masked),) if sets.masks else (),
+        scores=folder / "scores.tsv",
+        table=folder / "tables.md",
+        report=folder / "report.html",
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfrkit.errors import InputError
+from mfrkit.stages.table_formats import TABLE_SUFFIXES
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -13,8 +14,10 @@ class EvalOptions:
     """What to evaluate and what to write.
 
     Attributes:
-        pairs: the pair list, see `mfrkit.io.pairs`.
+        pairs: the pair list, see `mfrkit.io.pairs`; None takes the pairs of the first score file.
         embeddings: one HDF5 file per system.
+        scores_in: score files of other systems, see `mfrkit.io.score_files`.
+        templates: list of the pictures that make up each template the pairs name.
         probes: where each pair's second image is looked up instead: none, one file for all
             systems, or one for each.
         missing: what an image without embedding means: an error, a failed comparison that is
@@ -25,6 +28,10 @@ class EvalOptions:
         scores: file for the score of every pair.
         plots: PNG, SVG or PDF files for the DET curve and the score histogram.
         report: file for a self-contained HTML page.
+        table: file for the table, Markdown or LaTeX.
+        crops: where the page finds the first pictures of the worst pairs, and the second ones
+            of systems without probes: none, one folder for all, or one for each embedding file.
+        probe_crops: where it finds the second pictures of systems with probes; likewise.
         pictures: PNG files that the HTML page shows as well.
         force: replace earlier results.
         ci: confidence of intervals in per cent; None for no intervals and no paired tests.
@@ -38,8 +45,10 @@ class EvalOptions:
         covariates: table or manifest with further traits.
     """
 
-    pairs: Path
+    pairs: Path | None
     embeddings: tuple[Path, ...] = (Path("embeddings.h5"),)
+    scores_in: tuple[Path, ...] = ()
+    templates: Path | None = None
     probes: tuple[Path, ...] = ()
     missing: str = "error"
     far: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
@@ -48,6 +57,9 @@ class EvalOptions:
     scores: Path | None = None
     plots: tuple[Path, ...] = ()
     report: Path | None = None
+    table: Path | None = None
+    crops: tuple[str, ...] = ()
+    probe_crops: tuple[str, ...] = ()
     pictures: tuple[Path, ...] = ()
     force: bool = False
     ci: float | None = None
@@ -70,7 +82,8 @@ class EvalOptions:
         if self.ci is not None and not 0 < self.ci < 100:
             raise InputError(f"--ci {self.ci:g}: expected per cent between 0 and 100, such as 95")
         self._check_thresholds()
-        self._check_files()
+        self._check_inputs()
+        self._check_outputs()
 
     def _check_thresholds(self) -> None:
         if self.fix_threshold not in ("", "unmasked"):
@@ -84,15 +97,37 @@ class EvalOptions:
             )
         if self.covariates and not self.by:
             raise InputError("--covariates needs --by COLUMN")
+        if self.scores_in and (self.by or self.fix_threshold):
+            raise InputError(
+                "--by and --fix-threshold need embeddings; a score file tells neither which "
+                "images are masked nor how unmasked ones score"
+            )
 
-    def _check_files(self) -> None:
-        if not self.embeddings:
+    def _check_inputs(self) -> None:
+        if not self.embeddings and not self.scores_in:
             raise InputError("no embedding file given; mfrkit embed writes one")
-        for plot in self.plots:
-            if plot.suffix.lower() not in PLOT_SUFFIXES:
-                raise InputError(f"{plot}: expected a name ending in {', '.join(PLOT_SUFFIXES)}")
+        for option, folders in (("--crops", self.crops), ("--probe-crops", self.probe_crops)):
+            if len(folders) > 1 and len(folders) != len(self.embeddings):
+                raise InputError(
+                    f"{option} given {len(folders)} times for {len(self.embeddings)} embedding "
+                    "files: give one for all, or one for each"
+                )
+
+    def _check_outputs(self) -> None:
+        for known, files in ((PLOT_SUFFIXES, self.plots), (TABLE_SUFFIXES, (self.table,))):
+            for path in files:
+                if path is not None and path.suffix.lower() not in known:
+                    raise InputError(f"{path}: expected a name ending in {', '.join(known)}")
         outputs = [path.absolute() for path in self.outputs]
-        given = (self.pairs, *self.embeddings, *self.probes, self.threshold, self.covariates)
+        given = (
+            self.pairs,
+            *self.embeddings,
+            *self.probes,
+            *self.scores_in,
+            self.templates,
+            self.threshold,
+            self.covariates,
+        )
         inputs = {path.absolute() for path in given if path is not None}
         for path in outputs:
             if path in inputs or outputs.count(path) > 1:
@@ -101,8 +136,8 @@ class EvalOptions:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """All files the run writes."""
-        outputs = (self.scores, *self.plots, self.report, self.threshold_out)
-        return tuple(path for path in outputs if path is not None)
+        files = (self.scores, self.table, *self.plots, self.report, self.threshold_out)
+        return tuple(path for path in files if path is not None)
 
     @property
     def wants_thresholds(self) -> bool:

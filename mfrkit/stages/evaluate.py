@@ -12,27 +12,23 @@ from typing import Any
 import numpy as np
 
 from mfrkit.console import Console
-from mfrkit.errors import InputError
-from mfrkit.io.covariates import read_covariates
 from mfrkit.io.files import refuse_existing, write_whole
-from mfrkit.io.pairs import PairList, read_pairs
-from mfrkit.metrics.verification import verify
+from mfrkit.io.pairs import PairList
+from mfrkit.stages.assess import Assessment, assess
 from mfrkit.stages.eval_options import EvalOptions
 from mfrkit.stages.eval_tables import further_tables
-from mfrkit.stages.fix_thresholds import fix_thresholds
+from mfrkit.stages.report_tables import results_table
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
-from mfrkit.stages.scoring import ScoredPairs
-from mfrkit.stages.subjects import Confidence, find_people
-from mfrkit.stages.systems import ScoredSystem, distinct_labels, pair_up_probes, score_system
 from mfrkit.stages.table import Table
+from mfrkit.stages.table_formats import render
 from mfrkit.stages.threshold_file import write_thresholds
-from mfrkit.stages.uncertainty import comparison_record, confidence_record, quantify
+from mfrkit.stages.uncertainty import comparison_record, confidence_record
 
 SCHEMA = 1
 
 
 def evaluate(options: EvalOptions, console: Console) -> list[dict[str, Any]]:
-    """Evaluate every system on the pair list; print the tables or JSON and write the files.
+    """Evaluate every system on the pair list; print the table or JSON and write the files.
 
     Returns:
         One plain object per system, as `--json` prints them.
@@ -43,118 +39,30 @@ def evaluate(options: EvalOptions, console: Console) -> list[dict[str, Any]]:
     """
     for path in options.outputs:
         refuse_existing(path, force=options.force)
-    pairs = read_pairs(options.pairs)
-    systems = _score_systems(pairs, options, console)
-    confidence = _confidence(pairs, systems[0], options)
-    results = _measure(pairs, systems, options)
-    results = fix_thresholds(pairs, systems, results, options, confidence, console)
-    results, comparisons = quantify(pairs, results, confidence)
-    _warn(pairs, results, console)
-    records = [to_json(result) for result in results]
-    _write_files(pairs, results, options)
+    found = assess(options, console)
+    write_files(found, options)
+    document = to_document(found, options)
     if options.json:
-        envelope = _envelope(pairs, records, options)
-        if confidence is not None:
-            envelope["bootstrap"] = confidence_record(confidence)
-            envelope["comparisons"] = [comparison_record(each) for each in comparisons]
-        console.data(json.dumps(envelope, ensure_ascii=False))
+        console.data(json.dumps(document, ensure_ascii=False))
     else:
-        _show(pairs, results, options, console)
-        for table in further_tables(results, comparisons, confidence, console.is_terminal_out):
-            _show_below(table, console)
+        show(found, options, console)
     for path in options.outputs:
         console.info(f"wrote {path}")
-    return records
+    results: list[dict[str, Any]] = document["results"]
+    return results
 
 
-def _score_systems(pairs: PairList, options: EvalOptions, console: Console) -> list[ScoredSystem]:
-    table = read_covariates(options.covariates) if options.covariates else None
-    probes = pair_up_probes(options.embeddings, options.probes)
-    systems = []
-    for files in zip(options.embeddings, probes, strict=True):
-        system = score_system(pairs, files, options, table, console)
-        for scored in (system.scored, system.unmasked):
-            if scored is not None and scored.absences:
-                _report_absences(scored, options, console)
-        systems.append(system)
-    return systems
-
-
-def _confidence(pairs: PairList, system: ScoredSystem, options: EvalOptions) -> Confidence | None:
-    if options.ci is None:
-        return None
-    people, told_by = find_people(pairs, system.identities)
-    return Confidence(options.ci / 100, options.seed, people, told_by)
-
-
-def _report_absences(scored: ScoredPairs, options: EvalOptions, console: Console) -> None:
-    text = "; ".join(str(absence) for absence in scored.absences)
-    if options.missing == "error":
-        raise InputError(
-            f"{text}; --missing reject counts their pairs as failed comparisons, "
-            "--missing drop leaves them out"
-        )
-    done = "count as failed comparisons" if options.missing == "reject" else "are left out"
-    console.warn(f"{text}; their {np.count_nonzero(np.isneginf(scored.scores))} pairs {done}")
-
-
-def _measure(
-    pairs: PairList, systems: Sequence[ScoredSystem], options: EvalOptions
-) -> list[SystemResult]:
-    labels = distinct_labels([system.files for system in systems], options.names)
-    return [
-        _figures(label, pairs, system, options)
-        for label, system in zip(labels, systems, strict=True)
-    ]
-
-
-def _figures(
-    label: str, pairs: PairList, system: ScoredSystem, options: EvalOptions
-) -> SystemResult:
-    (embeddings, probes, attributes), scored = system.files, system.scored
-    compared = np.isfinite(scored.scores)
-    counted = compared if options.missing == "drop" else np.ones(len(pairs), dtype=bool)
-    if not compared.any():
-        raise InputError(f"{embeddings}: no pair of {pairs.path} has both its images embedded")
-    return SystemResult(
-        label=label,
-        embeddings=embeddings,
-        probes=probes,
-        attributes=attributes,
-        scores=scored.scores,
-        counted=counted,
-        missing_images=sum(len(absence.images) for absence in scored.absences),
-        missing_pairs=int(np.count_nonzero(~compared)),
-        figures=verify(
-            scored.scores[counted], pairs.same[counted], pairs.fold[counted], options.far
-        ),
-        enrolment=scored.enrolment,
-    )
-
-
-def _warn(pairs: PairList, results: Sequence[SystemResult], console: Console) -> None:
-    if pairs.same.all() or not pairs.same.any():
-        kind = "one person" if pairs.same.all() else "two people"
-        console.warn(f"{pairs.path}: every pair shows {kind}; error rates need both kinds")
-        return
-    lopsided = [f for f in np.unique(pairs.fold) if pairs.same[pairs.fold == f].mean() in (0, 1)]
-    if lopsided:
-        console.warn(
-            f"{pairs.path}: {len(lopsided)} folds hold pairs of one kind only; "
-            "the spread of the accuracy says little"
-        )
-    if any((result.counted != results[0].counted).any() for result in results):
-        console.warn(
-            "the systems are scored on different pairs; compare them with --missing reject"
-        )
-
-
-def _write_files(pairs: PairList, results: Sequence[SystemResult], options: EvalOptions) -> None:
+def write_files(found: Assessment, options: EvalOptions) -> None:
+    """Write the files that the options name."""
+    pairs, results = found.pairs, found.results
     if options.threshold_out is not None:
         settings = [(r.attributes, [fixed.setting for fixed in r.fixed]) for r in results]
-        write_thresholds(options.threshold_out, options.pairs, settings)
+        write_thresholds(options.threshold_out, pairs.path, settings)
     if options.scores is not None:
         write_whole(options.scores, scores_table(pairs, results).encode())
+    if options.table is not None:
+        tables = [results_table(results, options.far), *_further(found, for_people=True)]
+        write_whole(options.table, render(tables, options.table))
     if not options.plots and options.report is None:
         return
     from mfrkit.stages.plots import draw  # matplotlib loads here, when a picture is wanted
@@ -162,11 +70,10 @@ def _write_files(pairs: PairList, results: Sequence[SystemResult], options: Eval
     for plot in options.plots:
         write_whole(plot, draw(pairs.same, results, plot.suffix[1:].lower()))
     if options.report is not None:
-        from mfrkit.stages.report import html_report
+        from mfrkit.stages.eval_report import report_page
 
-        drawing = draw(pairs.same, results, "svg").decode()
-        page = html_report(pairs, results, options.far, drawing, options.pictures)
-        write_whole(options.report, page.encode())
+        further = _further(found, for_people=True)
+        write_whole(options.report, report_page(pairs, results, further, options).encode())
 
 
 def scores_table(pairs: PairList, results: Sequence[SystemResult]) -> str:
@@ -189,10 +96,10 @@ def scores_table(pairs: PairList, results: Sequence[SystemResult]) -> str:
     return out.getvalue()
 
 
-def _envelope(
-    pairs: PairList, records: list[dict[str, Any]], options: EvalOptions
-) -> dict[str, Any]:
-    return {
+def to_document(found: Assessment, options: EvalOptions) -> dict[str, Any]:
+    """Return the evaluation as one plain object, as `--json` prints it."""
+    pairs = found.pairs
+    document = {
         "schema": SCHEMA,
         "pairs": {
             "path": str(pairs.path),
@@ -204,20 +111,33 @@ def _envelope(
         },
         "missing": options.missing,
         "definitions": dict(DEFINITIONS),
-        "results": records,
+        "results": [to_json(result) for result in found.results],
     }
+    if found.confidence is not None:
+        document["bootstrap"] = confidence_record(found.confidence)
+        document["comparisons"] = [comparison_record(each) for each in found.comparisons]
+    return document
 
 
-def _show(
-    pairs: PairList, results: Sequence[SystemResult], options: EvalOptions, console: Console
-) -> None:
-    """Print a table: a system a line for programs, a system a column for people."""
-    if not console.is_terminal_out:
+def show(found: Assessment, options: EvalOptions, console: Console) -> None:
+    """Print the tables: a system a line for programs, a system a column for people."""
+    results = found.results
+    if console.is_terminal_out:
+        lines = zip(columns(options.far), *(row(r, flag="*") for r in results), strict=True)
+        header, *body = (list(line) for line in lines)
+        console.table(f"{found.pairs.path.name}: {len(found.pairs)} pairs", header, body)
+        _explain_flags(results, console)
+    else:
         console.table("", columns(options.far), [row(result) for result in results])
-        return
-    lines = zip(columns(options.far), *(row(r, flag="*") for r in results), strict=True)
-    header, *body = (list(line) for line in lines)
-    console.table(f"{pairs.path.name}: {len(pairs)} pairs", header, body)
+    for table in _further(found, for_people=console.is_terminal_out):
+        _show_below(table, console)
+
+
+def _further(found: Assessment, *, for_people: bool) -> list[Table]:
+    return further_tables(found.results, found.comparisons, found.confidence, for_people)
+
+
+def _explain_flags(results: Sequence[SystemResult], console: Console) -> None:
     impostors = min(result.figures.impostor.count for result in results)
     if any(not p.enough_impostors for r in results for p in (r.figures.fmr1000, *r.figures.tar)):
         console.info(f"* rests on too few impostor pairs ({impostors}); 1/FAR are needed")

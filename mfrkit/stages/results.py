@@ -19,9 +19,11 @@ from mfrkit.stages.scoring import Enrolment
 
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
-        "score": "cosine similarity; accepted when score >= threshold",
+        "score": "cosine similarity, or as another system gave it (--scores-in); accepted when "
+        "score >= threshold",
         "accuracy": "mean over folds; each fold uses the threshold best on the other folds "
-        "(same if 2 - 2 score < t, for t = 0, 0.01, ..., 3.99; first maximum)",
+        "(same if 2 - 2 score < t, for t = 0, 0.01, ..., 3.99; first maximum); n/a for scores that "
+        "are no cosines",
         "accuracy_std": "population standard deviation over folds",
         "eer": "FMR = FNMR, interpolated linearly between the neighbouring points of the curve",
         "fmr100": "lowest FNMR with FMR <= 1 %, one threshold for all pairs",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import Vectors
 from mfrkit.io.pairs import PairList
 
 _BLOCK_BYTES = 32 * 2**20  # of vectors per side held in memory at a time
@@ -74,15 +74,16 @@ class ScoredPairs:
     Attributes:
         scores: (P,) float64, cosine similarity in [-1, 1]; -inf where an image has no embedding.
         absences: one entry for each file that lacks an image of the list.
-        enrolment: the images without embedding as references and as probes.
+        enrolment: the images without embedding as references and as probes; None where only
+            scores are known.
     """
 
     scores: NDArray[np.float64]
     absences: tuple[Absence, ...]
-    enrolment: Enrolment
+    enrolment: Enrolment | None = None
 
 
-def score_pairs(pairs: PairList, first: EmbeddingReader, second: EmbeddingReader) -> ScoredPairs:
+def score_pairs(pairs: PairList, first: Vectors, second: Vectors) -> ScoredPairs:
     """Compare each pair's first image in one file with its second image in another, or the same.
 
     Memory stays bounded: vectors are read in blocks of pairs.
@@ -119,7 +120,7 @@ def score_pairs(pairs: PairList, first: EmbeddingReader, second: EmbeddingReader
     return ScoredPairs(scores, tuple(absence for absence in absences if absence.images), enrolment)
 
 
-def _find(keys: Sequence[str], reader: EmbeddingReader) -> NDArray[np.int64]:
+def _find(keys: Sequence[str], reader: Vectors) -> NDArray[np.int64]:
     """Return (P,) rows of the keys, -1 where there is none."""
     index = reader.index
     rows = np.array([index.get(key, -1) for key in keys], dtype=np.int64)
@@ -131,7 +132,7 @@ def _find(keys: Sequence[str], reader: EmbeddingReader) -> NDArray[np.int64]:
 
 
 def _absence(
-    reader: EmbeddingReader,
+    reader: Vectors,
     keys: Sequence[str],
     rows: NDArray[np.int64],
     broken: NDArray[np.bool_],
@@ -157,7 +158,7 @@ def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float
         return np.clip(product / np.sqrt(lengths), -1.0, 1.0)
 
 
-def _likely_cause(keys: Sequence[str], reader: EmbeddingReader) -> str:
+def _likely_cause(keys: Sequence[str], reader: Vectors) -> str:
     """Guess why two sets of names do not meet, from names that end or begin alike."""
     if not reader.index:
         return "it has no embeddings at all"

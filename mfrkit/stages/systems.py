@@ -11,9 +11,11 @@ from mfrkit.errors import InputError
 from mfrkit.io.covariates import Covariates
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.pairs import PairList
+from mfrkit.io.template_lists import TemplateList
 from mfrkit.stages.eval_options import EvalOptions
 from mfrkit.stages.pair_groups import PairGroups, group_pairs
 from mfrkit.stages.scoring import ScoredPairs, score_pairs
+from mfrkit.stages.templates import as_templates
 
 # Embedding file, file of the second images (if another), and the file's attributes.
 Files = tuple[Path, Path | None, dict[str, Any]]
@@ -42,6 +44,7 @@ def score_system(
     pairs: PairList,
     files: tuple[Path, Path | None],
     options: EvalOptions,
+    templates: TemplateList | None,
     table: Covariates | None,
     console: Console,
 ) -> ScoredSystem:
@@ -51,6 +54,7 @@ def score_system(
         pairs: the list.
         files: embeddings, and those of the second images if they are elsewhere.
         options: what is asked for.
+        templates: which pictures make up each template; None where pairs name pictures.
         table: further traits of images.
         console: hears of files that do not belong together.
 
@@ -62,10 +66,11 @@ def score_system(
         first = stack.enter_context(EmbeddingReader(path))
         second = stack.enter_context(EmbeddingReader(probe)) if probe else first
         _compare_origins(first, second, console)
+        a, b = as_templates(first, second, templates, console)
         return ScoredSystem(
             files=(path, probe, first.attributes),
-            scored=score_pairs(pairs, first, second),
-            unmasked=score_pairs(pairs, first, first) if options.fix_threshold else None,
+            scored=score_pairs(pairs, a, b),
+            unmasked=score_pairs(pairs, a, a) if options.fix_threshold else None,
             groups=tuple(group_pairs(pairs, by, table, first, second) for by in options.by),
             identities=_identities(first, second) if options.ci else {},
         )
