@@ -10,7 +10,6 @@ from mfrkit.cli.mask_options import WornMasks, takes_worn_masks
 from mfrkit.cli.options import Force, Json, Seed
 from mfrkit.cli.run_options import BatchSize, Device, DryRun, Workers, run_options
 
-
 Layout = Annotated[
     str | None,
     typer.Option(help="lfw, calfw, cplfw, agedb-30, cfp-fp, mfr2, mlfw or rmfvd: finds both."),
