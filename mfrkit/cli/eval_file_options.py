@@ -1,4 +1,4 @@
-"""The options of `mfrkit eval` that name files beside the embeddings."""
+"""The options of `mfrkit eval` that name files; the command receives them as `files`."""
 
 from pathlib import Path
 from typing import Annotated, TypedDict
@@ -10,12 +10,10 @@ from mfrkit.cli.option_groups import option_group
 _CROPS = "crops"
 
 Templates = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Pool pictures: `image template media`, or CSV."),
+    Path | None, typer.Option(metavar="FILE", help="Pool: `image template media`, or CSV.")
 ]
 ScoresIn = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE", help="Evaluate these scores too; without PAIRS, its pairs."),
+    list[Path] | None, typer.Option(metavar="FILE", help="Evaluate scores; without PAIRS, theirs.")
 ]
 Scores = Annotated[Path | None, typer.Option(metavar="TSV", help="Write every pair's score.")]
 Table = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables: .md or .tex.")]
@@ -86,4 +84,3 @@ def eval_files(
 
 
 takes_eval_files = option_group("files", eval_files)
-"""Give `mfrkit eval` these options; it receives them as its argument `files`."""

@@ -106,6 +106,8 @@ class EvalOptions:
     def _check_inputs(self) -> None:
         if not self.embeddings and not self.scores_in:
             raise InputError("no embedding file given; mfrkit embed writes one")
+        if self.templates is not None and not self.embeddings:
+            raise InputError("--templates pools embeddings, but no embedding file is given")
         for option, folders in (("--crops", self.crops), ("--probe-crops", self.probe_crops)):
             if len(folders) > 1 and len(folders) != len(self.embeddings):
                 raise InputError(
