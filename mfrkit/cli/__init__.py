@@ -111,6 +111,7 @@ def _register() -> None:
     from mfrkit.cli.doctor import doctor
     from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
+    from mfrkit.cli.identify import identify
     from mfrkit.cli.merge import merge
     from mfrkit.cli.models import app as models
     from mfrkit.cli.synth_mask import synth_mask
@@ -121,6 +122,7 @@ def _register() -> None:
     app.command("embed")(embed)
     app.command("merge")(merge)
     app.command("eval")(evaluate)
+    app.command("identify")(identify)
     app.add_typer(models, name="models")
     app.command("demo")(demo)
     app.command("doctor")(doctor)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mfrkit.cli.all_pairs import AllPairs, evaluate_all_pairs
 from mfrkit.cli.options import Force, Json, default_input
 
 Plots = Annotated[
@@ -40,6 +41,7 @@ def evaluate(
         str, typer.Option(metavar="FAR,...", help="Report the TAR at these FARs.")
     ] = "1e-2,1e-3,1e-4",
     names: Annotated[str, typer.Option(metavar="NAME,...", help="What to call each system.")] = "",
+    all_pairs: AllPairs = False,
     json: Json = False,
     scores: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every pair's score to this TSV file.")
@@ -60,6 +62,8 @@ def evaluate(
 
     Example: mfrkit eval pairs.txt clean.h5 --probes masked.h5 --plot det.png --scores scores.tsv
     """
+    if all_pairs:
+        return evaluate_all_pairs(ctx)
     from mfrkit.stages.eval_options import EvalOptions, parse_rates
     from mfrkit.stages.evaluate import evaluate as run
 

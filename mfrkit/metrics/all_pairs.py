@@ -8,42 +8,15 @@ out of its counts, so that the bulk is counted without asking who is who.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mfrkit.metrics.blocks import Faces, Indices, equal_pairs
 from mfrkit.metrics.histogram import BINS, SCALE, ScoreHistogram, count_bins, to_bins
 from mfrkit.metrics.roc import Counts
-
-Indices = NDArray[np.int64]
 
 # A tile of 1024 x 1024 products (4 MB) multiplies at the full speed of BLAS and stays in the
 # cache; four of them make one call of the histogram, whose fixed cost is that of 500,000 scores.
 TILE = 1024
 STRIPE = 4 * TILE
-
-
-@dataclass(frozen=True, eq=False)
-class Faces:
-    """A block of faces to be compared.
-
-    Attributes:
-        vectors: (R, D) float32, unit norm.
-        person: (R,) int64, equal for faces of one person.
-        photo: (R,) int64, equal for versions of one photo of one person; they are not compared.
-        place: (R,) int64, rising; in a set compared with itself, a face meets later ones only.
-    """
-
-    vectors: NDArray[np.float32]
-    person: Indices
-    photo: Indices
-    place: Indices
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def part(self, start: int, stop: int) -> "Faces":
-        """Return some consecutive faces, without a copy."""
-        some = slice(start, stop)
-        return Faces(self.vectors[some], self.person[some], self.photo[some], self.place[some])
 
 
 class PairCounter:
@@ -104,31 +77,6 @@ class PairCounter:
     def result(self) -> tuple[Counts, Counts]:
         """Return the (BINS,) counts of genuine and of impostor comparisons so far."""
         return self._genuine.copy(), self._impostor.copy()
-
-
-def equal_pairs(rows: Indices, columns: Indices) -> tuple[Indices, Indices]:
-    """Find all pairs of equal codes.
-
-    Args:
-        rows: (R,) int64.
-        columns: (C,) int64.
-
-    Returns:
-        Row and column of each pair, by row.
-
-    Example:
-        >>> a, b = equal_pairs(np.array([5, 7]), np.array([7, 5, 7]))
-        >>> a.tolist(), b.tolist()
-        ([0, 1, 1], [1, 0, 2])
-    """
-    order = np.argsort(columns, kind="stable")
-    ordered = columns[order]
-    first = np.searchsorted(ordered, rows, side="left")
-    matches = np.searchsorted(ordered, rows, side="right") - first
-    row = np.repeat(np.arange(len(rows)), matches)
-    # Each row's matches follow each other in `order`, from `first` on.
-    step = np.arange(len(row)) - np.repeat(np.cumsum(matches) - matches, matches)
-    return row, order[first[row] + step]
 
 
 @dataclass(frozen=True)

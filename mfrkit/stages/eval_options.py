@@ -66,8 +66,12 @@ class EvalOptions:
         return tuple(path for path in (self.scores, *self.plots, self.report) if path is not None)
 
 
-def parse_rates(text: str) -> tuple[float, ...]:
+def parse_rates(text: str, option: str = "--far") -> tuple[float, ...]:
     """Read a comma-separated list of error rates.
+
+    Args:
+        text: the list, may be empty.
+        option: where it was given, for the message.
 
     Raises:
         InputError: not numbers.
@@ -79,4 +83,4 @@ def parse_rates(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(rate) for rate in text.split(",") if rate.strip())
     except ValueError as error:
-        raise InputError(f"--far {text!r}: expected numbers such as 1e-2,1e-3") from error
+        raise InputError(f"{option} {text!r}: expected numbers such as 1e-2,1e-3") from error

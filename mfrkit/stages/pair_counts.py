@@ -21,15 +21,14 @@ from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.metrics.all_pairs import (
     STRIPE,
     TILE,
-    Faces,
-    Indices,
     PairCounter,
     PairTotals,
     pair_totals,
     to_histogram,
 )
+from mfrkit.metrics.blocks import Faces, Indices, unit_rows
 from mfrkit.metrics.histogram import ScoreHistogram
-from mfrkit.stages.people import numbered, people_of, unit_rows
+from mfrkit.stages.people import numbered, people_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,13 +118,7 @@ def count_pairs(paths: tuple[Path, ...], missing: str, console: Console) -> Coun
 def _load(readers: list[EmbeddingReader]) -> list[_Set]:
     people = [people_of(reader) for reader in readers]
     persons = numbered(*(each.identities for each in people))
-    # One photo is one only within a person, whatever the keys say.
-    photos = numbered(
-        *(
-            [f"{name}\0{photo}" for name, photo in zip(p.identities, p.photos, strict=True)]
-            for p in people
-        )
-    )
+    photos = numbered(*(each.photo_ids for each in people))
     return [_Set(*each) for each in zip(readers, persons, photos, strict=True)]
 
 

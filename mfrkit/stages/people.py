@@ -20,13 +20,14 @@ class People:
     Attributes:
         keys: N + M keys.
         identities: N + M names.
-        photos: N + M names of the photos; masked variants of a photo share one.
+        photo_ids: N + M names of the photos, with the person's, since a photo is one only within
+            a person; masked variants of a photo share one.
         enrolled: N, the number of rows.
     """
 
     keys: list[str]
     identities: list[str]
-    photos: list[str]
+    photo_ids: list[str]
     enrolled: int
 
 
@@ -46,7 +47,8 @@ def people_of(reader: EmbeddingReader) -> People:
             f"{reader.path}: no identity for {len(nobody)} of {len(keys)} pictures, such as "
             f"{nobody[0]!r}; put each person's photos into a folder of their own and embed again"
         )
-    return People(keys, names, [photo_name(key) for key in keys], reader.count)
+    photos = [f"{name}\0{photo_name(key)}" for key, name in zip(keys, names, strict=True)]
+    return People(keys, names, photos, reader.count)
 
 
 def photo_name(key: str) -> str:
@@ -71,25 +73,3 @@ def numbered(*lists: list[str]) -> list[NDArray[np.int64]]:
         np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64)
         for names in lists
     ]
-
-
-def unit_rows(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Bring vectors to length one and tell which have a direction.
-
-    Args:
-        vectors: (N, D) float.
-
-    Returns:
-        (N, D) float32, zeros where there is no direction, and (N,) bool.
-
-    Example:
-        >>> unit, usable = unit_rows(np.array([[3.0, 4.0], [0.0, 0.0], [np.nan, 1.0]]))
-        >>> unit[0].round(3).tolist(), usable.tolist()
-        ([0.6, 0.8], [True, False, False])
-    """
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    usable = np.isfinite(lengths) & (lengths > 0)
-    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=usable)
-    unit = vectors.astype(np.float32, copy=False) * scale[:, None].astype(np.float32)
-    unit[~usable] = 0
-    return unit, usable

@@ -83,7 +83,7 @@ def to_json(result: SystemResult) -> dict[str, Any]:
         "auc": figures.auc,
         "fdr": figures.fdr,
     }
-    return {name: _finite(value) for name, value in record.items()}
+    return {name: finite(value) for name, value in record.items()}
 
 
 def _spread(kind: Spread) -> dict[str, Any]:
@@ -113,12 +113,12 @@ def _point(point: OperatingPoint) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace NaN and infinity, which JSON does not have, by None, at any depth."""
     if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
