@@ -112,6 +112,7 @@ def _register() -> None:
     from mfrkit.cli.doctor import doctor
     from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
+    from mfrkit.cli.identify import identify
     from mfrkit.cli.merge import merge
     from mfrkit.cli.models import app as models
     from mfrkit.cli.pack import pack
@@ -126,6 +127,7 @@ def _register() -> None:
     app.command("embed")(embed)
     app.command("merge")(merge)
     app.command("eval")(evaluate)
+    app.command("identify")(identify)
     app.command("benchmark")(benchmark)
     app.command("unpack")(unpack)
     app.command("pack-bin")(pack_bin)

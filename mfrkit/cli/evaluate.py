@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from mfrkit.cli import eval_options as given
+from mfrkit.cli.all_pairs import AllPairs, evaluate_all_pairs
 from mfrkit.cli.eval_file_options import EvalFiles, takes_eval_files
 from mfrkit.cli.options import Force, Json, Seed, default_input
 
@@ -26,6 +27,7 @@ def evaluate(
     threshold: given.Threshold = None,
     by: given.By = "",
     covariates: given.Covariates = None,
+    all_pairs: AllPairs = False,
     json: Json = False,
     force: Force = False,
     *,
@@ -40,6 +42,8 @@ def evaluate(
 
     Example: mfrkit eval pairs.txt clean.h5 --probes masked.h5 --fix-threshold unmasked --ci 95
     """
+    if all_pairs:
+        return evaluate_all_pairs(ctx)
     from mfrkit.stages.eval_options import EvalOptions, parse_rates
     from mfrkit.stages.evaluate import evaluate as run
 

@@ -111,6 +111,11 @@ class EmbeddingReader:
         return self.texts("mask_type", 0, self.count)
 
     @property
+    def norms(self) -> NDArray[np.float32]:
+        """Return (N,) float32 norms before normalisation; NaN where unknown."""
+        return self._numbers("norms", 0, self.count, default=np.nan)
+
+    @property
     def masked(self) -> NDArray[np.int8]:
         """Return (N,) int8: -1 unknown, 0 no mask, 1 masked."""
         return self._numbers("masked", 0, self.count, default=-1)
