@@ -1,5 +1,6 @@
 """Settings: their layers, their types, and messages that name the place."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_settings_read_what_they_write(tmp_path):
     lines = []
     for table, values in settings.to_json().items():
         lines.append(f"[{table}]")
-        lines += [f"{name} = {value!r}" for name, value in values.items()]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
     config.write_text("\n".join(lines))
     assert resolve(request(config=config)) == settings
 
