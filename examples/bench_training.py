@@ -6,7 +6,7 @@ Pillow, paint a flat mask with numpy, face by face; eager networks in full preci
 from the same weights and see the same crops in batches of the same size.
 
     python examples/bench_training.py crops --count 512
-    python examples/bench_training.py crops --count 512 --set fit.compile=true --set fit.precision=bf16
+    python examples/bench_training.py crops --set fit.compile=true --set fit.precision=bf16
 """
 
 import argparse

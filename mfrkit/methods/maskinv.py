@@ -140,15 +140,16 @@ class MaskInv(Task):
 
     def sharded(self) -> Mapping[str, nn.Parameter]:
         """Return the classifier's weight if every process has its share of it."""
-        shared = isinstance(self.head, PartialHead) and self.head.world > 1
-        return {"head.weight": self.head.weight} if self.head is not None and shared else {}
+        if isinstance(self.head, PartialHead) and self.head.world > 1:
+            return {"head.weight": self.head.weight}
+        return {}
 
     @torch.no_grad()
     def _template(self, batch: FaceBatch) -> Tensor:
         """Return what the student is pulled to, (B, E) of unit norm."""
         if batch.template is not None:
             return batch.template
-        # The mirror image first: the taps keep the maps of the last call, which the student's face.
+        # The mirror image first: a tap keeps the map of the last call, the view the student shares.
         mirrored = self.teacher(batch.clean.flip(3)) if self.options.flip_target else None
         template: Tensor = self.teacher(batch.clean)
         return template if mirrored is None else F.normalize(template + mirrored)
