@@ -8,7 +8,7 @@ a run that was cut short and continued ends with the weights of one that was not
 import os
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def _reshaped(
     return {**saved, "task": weights, "optimisers": optimisers}
 
 
-def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """Write a checkpoint whole, then remove all but the newest.
 
     Args:
@@ -175,7 +175,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     """
     path = folder / f"checkpoint-{step:08d}.pt"
     with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(dict(state), file)
+        torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
     for old in checkpoints(folder)[:-keep]:

@@ -51,6 +51,8 @@ class World:
                 owners.append(parameter)
             elif parameter.grad is not None:
                 parameter.grad /= self.size
+        if not owners:
+            return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in owners]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
