@@ -8,8 +8,8 @@ from typing import Any
 from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
 from mfrkit.masks.options import MaskOptions
-from mfrkit.methods.maskinv import MaskInvOptions
 from mfrkit.methods.view_draw import ViewOptions
+from mfrkit.stages.distill_methods import METHODS
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.presets import find_preset
 from mfrkit.stages.settings import make, merge, parse_set, read_toml
@@ -87,7 +87,16 @@ class CardOptions:
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """The words `MaskOptions.parse` reads; None leaves its defaults.
+    """The words `MaskOptions.parse` reads, None leaves its defaults; and a curriculum.
+
+    Attributes:
+        types: as all but the last of these, see `MaskOptions.parse`.
+        colors: of the masks.
+        textures: of cloth.
+        coverage: how high masks sit.
+        probability: share of faces that wear one.
+        jitter: how differently masks sit.
+        growth: share of the run over which `probability` grows from 0 in a straight line, [0, 1].
 
     Raises:
         InputError: on construction, for words it does not know.
@@ -99,13 +108,16 @@ class MaskSettings:
     coverage: str | None = None
     probability: float = 0.5
     jitter: float = 1.0
+    growth: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.growth <= 1:
+            raise InputError(f"masks.growth is a share of the run, from 0 to 1, not {self.growth}")
         self.parsed()
 
     def parsed(self) -> MaskOptions:
-        """Return what may be drawn."""
-        return MaskOptions.parse(**vars(self))
+        """Return what may be drawn, when the curriculum is over."""
+        return MaskOptions.parse(**{k: v for k, v in vars(self).items() if k != "growth"})
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ class Settings:
 
     Attributes:
         model: what is trained.
-        method: what pulls it.
+        method: what pulls it; the class is the method's own.
         views: how faces vary.
         masks: the words behind the masks.
         fit: of the loop.
@@ -122,7 +134,7 @@ class Settings:
     """
 
     model: ModelOptions
-    method: MaskInvOptions
+    method: Any
     views: ViewOptions
     masks: MaskSettings
     fit: FitOptions
@@ -161,7 +173,7 @@ def resolve(request: DistillRequest) -> Settings:
     tables = merge(layers)
     return Settings(
         model=make(ModelOptions, tables.get("model", {}), "model"),
-        method=make(MaskInvOptions, tables.get("method", {}), "method"),
+        method=make(METHODS[request.method].options, tables.get("method", {}), "method"),
         views=make(ViewOptions, tables.get("views", {}), "views"),
         masks=make(MaskSettings, tables.get("masks", {}), "masks"),
         fit=make(FitOptions, tables.get("fit", {}), "fit"),

@@ -164,6 +164,8 @@ def test_checks_choose_the_exported_weights(here):
         (["nowhere"], b"no such file or folder"),
         (["--pairs", "none.txt"], b"no such pair list"),
         (["--set", "method.identity=1", "flat"], b"needs labels"),
+        (["--set", "method.attention=1", "--teacher-cache", "t.h5"], b"choose one of them"),
+        (["--set", "method.attention=1", "--set", "method.stage=x"], b"0 modules are named so"),
     ],
 )
 def test_mistakes_stop_early_with_one_line(here, line, message):
@@ -194,6 +196,7 @@ def test_two_processes_learn_what_one_does(here):
         "fit.warmup=0",
     ]
     line += ["--set", "fit.optimiser=sgd", "--set", "fit.log_every=1", "--set", "fit.save_every=1"]
+    line += ["--set", "method.identity=0.05", "--set", "method.margin=arcface"]  # over two: sharded
     here(*line, "-o", "one.safetensors", check=0)
     run = subprocess.run(
         [
