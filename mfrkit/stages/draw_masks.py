@@ -16,7 +16,8 @@ from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.masks.catalog import TEMPLATE
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.renderer import MaskRenderer, outline_polygon, to_uint8
+from mfrkit.masks.region import outline_polygon
+from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.template import TemplateFile
