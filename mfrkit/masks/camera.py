@@ -102,7 +102,8 @@ def _gather(pictures: Pictures, chosen: list[int], pixels: Array) -> Array:
     height, width = picture_size(pictures)
     places = np.clip(pixels, 0, [width - 1, height - 1]).astype(np.int64)
     if not isinstance(pictures, Tensor):
-        read = pictures[np.array(chosen)[:, None], places[..., 1], places[..., 0]]
+        flat = (np.array(chosen)[:, None] * height + places[..., 1]) * width + places[..., 0]
+        read = pictures.reshape(-1, 3).take(flat, axis=0)
         return (read.astype(np.float32) / np.float32(255)).astype(np.float64)
     index = torch.from_numpy(places).to(pictures.device)
     face = torch.tensor(chosen, device=pictures.device)[:, None]

@@ -50,16 +50,15 @@ def mask_pictures(
     masked, region = pictures.copy(), np.zeros(pictures.shape[:3], np.uint8)
     for wearers, layer in renderer.layers(pictures, points, specs, landmarks, device):
         box = (layer.rows, layer.columns)
-        planes = np.stack([cv2.split(pictures[i][box]) for i in wearers])  # (b, 3, h, w)
-        shown = torch.from_numpy(planes).to(device).float().div_(255)
-        shown = to_uint8(shown.mul_(layer.keep[:, None]).add_(layer.color)).cpu().numpy()
-        covered = to_uint8(layer.alpha).cpu().numpy()
-        for i, colors, share in zip(wearers, shown, covered, strict=True):
-            masked[i][box] = cv2.merge(list(colors))
-            region[i][box] = share
+        layers = zip(wearers, layer.keep, layer.color, to_uint8(layer.alpha), strict=True)
+        for i, keep, color, alpha in layers:  # one by one: a face's planes stay in the cache
+            planes = torch.from_numpy(np.stack(cv2.split(pictures[i][box]))).to(device)
+            shown = to_uint8(planes.float().div_(255).mul_(keep).add_(color)).cpu().numpy()
+            masked[i][box] = cv2.merge(list(shown))
+            region[i][box] = alpha.cpu().numpy()
     pasted = [i for i, spec in enumerate(specs) if spec.kind in PASTED]
     if pasted:
-        faces = torch.from_numpy(pictures[pasted]).to(device).permute(0, 3, 1, 2).float() / 255
+        faces = torch.from_numpy(pictures[pasted]).to(device).permute(0, 3, 1, 2).float().div_(255)
         flat = renderer(faces, torch.from_numpy(points[pasted]), [specs[i] for i in pasted])
         masked[pasted] = to_uint8(flat.masked).permute(0, 2, 3, 1).cpu().numpy()
         region[pasted] = to_uint8(flat.region)[:, 0].cpu().numpy()
