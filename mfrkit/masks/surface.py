@@ -23,7 +23,6 @@ _WIDEST, _HALF_WIDTH, _HALF_HEIGHT, _LEAST = 0.35, 1.13, 1.56, 0.1
 _FRONT, _FRONT_AT, _FRONT_FALL = 0.44, 0.72, 0.26
 # Depth of the cylinder per half width: below one, because the mask spans from nose to cheek.
 _ROUND = 0.92
-_BEHIND = 1.5  # how fast x grows on behind the ear, per cosine: up to the largest yaw it does
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def pose_columns(pose: Pose) -> dict[str, Array]:
         "stretch": stretch,
         "cos_phase": cos_phase,
         "sin_phase": sin_phase,
-        "behind": _BEHIND * np.sign(sin_phase),
+        "near_side": -np.sign(sin_phase),
         "unit": 1 / pose.scale,
         "minus_half_square": -((_HALF_WIDTH * pose.girth) ** 2),
         "per_height": 1 / (_HALF_HEIGHT + pose.chin),
@@ -150,8 +149,10 @@ def pixels_to_sheet(place: Fields, rows: Tensor, columns: Tensor) -> Sheet:
     y = along.add_(depth.sub_(behind.mul_(place["tip_cos_yaw"])))
     cosine = (front * place["cos_phase"]).add_(inside * place["sin_phase"])
     sine = (inside * place["cos_phase"]).sub_(front.mul_(place["sin_phase"]))
-    # Behind the ear, which only the near side shows, the sine comes back; x must keep growing.
-    sine = sine.add_(cosine.clamp_(max=0).mul_(place["behind"]))
+    # Behind the ear, which only the near side shows, the sine comes back. x must keep growing, up
+    # to the largest yaw, but gently: a field that jumps at the silhouette leaves specks there.
+    hidden = cosine.clamp_(max=0)
+    sine.add_(hidden.mul_(hidden).mul_(place["near_side"]))
     # Past the silhouette x goes on outwards, so that fields of x stay monotone there.
     x = (seen - inside).add_(sine).mul_(width)
     return Sheet(x=x, y=y, sine=sine, limb=seen.abs_().sub_(1).mul_(reach).neg_())
