@@ -12,11 +12,15 @@ from mfrkit.cli.run_options import Device, DryRun, Resume, Workers, run_options
 
 Data = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DATA...", help="Crops: folders, manifests; one named twice counts."),
+    typer.Argument(
+        metavar="DATA...", help="Crops: folders, manifests, .rec, .tar; one named twice counts."
+    ),
 ]
 TeacherNames = Annotated[
     list[str] | None,
-    typer.Option("--teacher", "-t", help="Bundled name or model file; may be repeated."),
+    typer.Option(
+        "--teacher", "-t", help="Bundled name or model file, .onnx, .pth, .ckpt; may be repeated."
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
