@@ -15,7 +15,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import MANIFEST
 from mfrkit.stages.assess import Assessment, assess
-from mfrkit.stages.benchmark_sets import BenchmarkSets, ModelFiles, prepare
+from mfrkit.stages.benchmark_sets import BenchmarkSets, ModelFiles, prepare, unpacked
 from mfrkit.stages.eval_options import EvalOptions
 from mfrkit.stages.evaluate import show, to_document, write_files
 from mfrkit.stages.results import SystemResult
@@ -65,6 +65,7 @@ def benchmark(options: BenchmarkOptions, console: Console) -> None:
     if sets.run.dry_run:
         _announce(options, console)
         return
+    sets = unpacked(sets, console)
     files = prepare(sets, options.models, console)
     asked = EvalOptions(
         pairs=sets.pairs,

@@ -19,6 +19,7 @@ from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.embed import EmbedOptions, embed
 from mfrkit.stages.synth_mask import synth_mask
 from mfrkit.stages.synth_mask_options import SynthMaskOptions
+from mfrkit.stages.verification_bin import PAIRS, unpack_bin
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,21 @@ class BenchmarkSets:
             region="none",
             run=self.run,
         )
+
+
+def unpacked(sets: BenchmarkSets, console: Console) -> BenchmarkSets:
+    """Unpack a verification file (`.bin`) beside the crops, once; folders stay as they are.
+
+    Raises:
+        InputError: not a verification file.
+    """
+    if Path(sets.images).suffix != ".bin":
+        return sets
+    folder = sets.folder / "unpacked"
+    if sets.run.force or not (folder / PAIRS).exists():
+        quiet = Console(console.verbosity, passes_records=False)
+        unpack_bin(Path(sets.images), folder, quiet, force=True)
+    return replace(sets, pairs=folder / PAIRS, images=str(folder))
 
 
 @dataclass(frozen=True)
