@@ -12,9 +12,7 @@ from mfrkit.cli.run_options import Device, DryRun, Resume, Workers, run_options
 
 Data = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="DATA...", help="Crops: folder, manifest, .rec, .tar; one named twice counts."
-    ),
+    typer.Argument(metavar="DATA...", help="Crops: folders, manifests, .rec, .tar; repeatable."),
 ]
 TeacherNames = Annotated[
     list[str] | None,
