@@ -12,15 +12,11 @@ from mfrkit.cli.run_options import Device, DryRun, Resume, Workers, run_options
 
 Data = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="DATA...", help="Crops: folders, manifests, .rec, .tar; one named twice counts."
-    ),
+    typer.Argument(metavar="DATA...", help="Crops: folders, manifests, .rec, .tar; repeatable."),
 ]
 TeacherNames = Annotated[
     list[str] | None,
-    typer.Option(
-        "--teacher", "-t", help="Bundled name or model file, .onnx, .pth, .ckpt; may be repeated."
-    ),
+    typer.Option("--teacher", "-t", help="Bundled name or file, also .onnx, .pth; repeatable."),
 ]
 Assignments = Annotated[
     list[str] | None,

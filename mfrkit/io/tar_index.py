@@ -19,7 +19,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.names import is_picture
 
 FACTS = (".json", ".cls")  # what is known of a picture
-_DAMAGED = "damaged tar archive: something unreadable before or behind it"
+_DAMAGED = "damaged tar archive: a stretch that cannot be read"
 _LOOK = 1 << 20  # bytes of an unreadable stretch that are searched for anything but zeros
 
 
@@ -100,7 +100,11 @@ def _samples(key: str, members: Iterable[Member]) -> Iterator[Sample]:
 
 
 def read_members(path: Path) -> Iterator[Member]:
-    """Yield the files of a tar archive, and a faulty one for each unreadable stretch."""
+    """Yield the files of a tar archive, and a faulty one for each unreadable stretch.
+
+    Raises:
+        InputError: not a plain tar archive.
+    """
     size, end = path.stat().st_size, 0
     try:
         with tarfile.open(path, "r:", ignore_zeros=True) as archive:
