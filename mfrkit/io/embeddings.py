@@ -156,10 +156,14 @@ class EmbeddingReader:
             block = vectors[unique]
         return block[inverse].astype(np.float32, copy=False)
 
+    def vectors(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the (M, D) float32 embeddings of consecutive rows, as far as there are any."""
+        return self._file["embeddings"][start:stop].astype(np.float32, copy=False)
+
     def block(self, start: int, stop: int) -> Rows:
         """Return consecutive rows with all their fields, without skipped inputs."""
         return Rows(
-            embeddings=self._file["embeddings"][start:stop].astype(np.float32, copy=False),
+            embeddings=self.vectors(start, stop),
             keys=self.texts("keys", start, stop),
             identities=self.texts("identities", start, stop),
             norms=self._numbers("norms", start, stop, default=np.nan),

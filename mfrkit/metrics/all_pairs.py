@@ -8,15 +8,17 @@ out of its counts, so that the bulk is counted without asking who is who.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfrkit.metrics.blocks import Faces, Indices, equal_pairs
 from mfrkit.metrics.histogram import BINS, SCALE, ScoreHistogram, count_bins, to_bins
 from mfrkit.metrics.roc import Counts
 
-# A tile of 1024 x 1024 products (4 MB) multiplies at the full speed of BLAS and stays in the
-# cache; four of them make one call of the histogram, whose fixed cost is that of 500,000 scores.
+# 1024 x 1024 products (4 MB) are multiplied at nearly the full speed of BLAS and stay in the cache.
 TILE = 1024
-STRIPE = 4 * TILE
+_TILES_AT_ONCE = 4  # spread the histogram's fixed cost, that of 500,000 scores
+
+Bins = NDArray[np.int16]
 
 
 class PairCounter:
@@ -29,7 +31,9 @@ class PairCounter:
     def __init__(self, *, within: bool) -> None:
         self.within = within
         self._products = np.empty(TILE * TILE, np.float32)
-        self._bins = np.empty(STRIPE * TILE, np.int16)
+        self._bins = np.empty(_TILES_AT_ONCE * TILE * TILE, np.int16)
+        self._filled = 0
+        self._exceptions: list[tuple[Bins, Bins]] = []  # of one person, of one photo
         self._genuine = np.zeros(BINS, np.int64)
         self._impostor = np.zeros(BINS, np.int64)
 
@@ -37,34 +41,45 @@ class PairCounter:
         """Compare every row with every column.
 
         Args:
-            rows: at most STRIPE faces.
+            rows: any number of faces.
             columns: at most TILE faces.
         """
-        end, genuine, same_photo = 0, [], []
         scaled = columns.vectors * np.float32(SCALE)
         for start in range(0, len(rows), TILE):
             some = rows.part(start, start + TILE)
             if not len(columns) or (self.within and some.place[0] >= columns.place[-1]):
                 continue  # the tile is empty, or lies below the diagonal
             size = len(some) * len(columns)
+            if self._filled + size > self._bins.size:
+                self._count()
             products = self._products[:size].reshape(len(some), len(columns))
             np.matmul(some.vectors, scaled.T, out=products)
-            tile = self._bins[end : end + size].reshape(products.shape)
-            to_bins(products, tile)
-            r, c = self._one_person(some, columns)
-            apart = some.photo[r] != columns.photo[c]
-            genuine.append(tile[r[apart], c[apart]])
-            same_photo.append(tile[r[~apart], c[~apart]])
-            if self.within and some.place[-1] >= columns.place[0]:  # on the diagonal
-                above = tile[some.place[:, None] < columns.place]
-                size = above.size
-                self._bins[end : end + size] = above
-            end += size
-        if end:
-            known = count_bins(np.concatenate(genuine))
-            self._genuine += known
-            self._impostor += count_bins(self._bins[:end]) - known
-            self._impostor -= count_bins(np.concatenate(same_photo))
+            self._append(products, some, columns)
+
+    def _append(self, products: NDArray[np.float32], rows: Faces, columns: Faces) -> None:
+        """Bin a tile, and note which of its comparisons are no impostor comparisons."""
+        end = self._filled + products.size
+        tile = self._bins[self._filled : end].reshape(products.shape)
+        to_bins(products, tile)
+        r, c = self._one_person(rows, columns)
+        apart = rows.photo[r] != columns.photo[c]
+        self._exceptions.append((tile[r[apart], c[apart]], tile[r[~apart], c[~apart]]))
+        if self.within and rows.place[-1] >= columns.place[0]:  # on the diagonal
+            above = tile[rows.place[:, None] < columns.place]
+            end = self._filled + above.size
+            self._bins[self._filled : end] = above
+        self._filled = end
+
+    def _count(self) -> None:
+        """Empty the buffer of bins into the counts."""
+        if self._filled:
+            genuine, same_photo = (
+                count_bins(np.concatenate(bins)) for bins in zip(*self._exceptions, strict=True)
+            )
+            self._genuine += genuine
+            self._impostor += count_bins(self._bins[: self._filled]) - genuine - same_photo
+        self._filled = 0
+        self._exceptions.clear()
 
     def _one_person(self, rows: Faces, columns: Faces) -> tuple[Indices, Indices]:
         """Return where in the tile one person meets."""
@@ -76,6 +91,7 @@ class PairCounter:
 
     def result(self) -> tuple[Counts, Counts]:
         """Return the (BINS,) counts of genuine and of impostor comparisons so far."""
+        self._count()
         return self._genuine.copy(), self._impostor.copy()
 
 

@@ -50,7 +50,8 @@ def unit_rows(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArr
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     usable = np.isfinite(lengths) & (lengths > 0)
     scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=usable)
-    unit = vectors.astype(np.float32, copy=False) * scale[:, None].astype(np.float32)
+    with np.errstate(invalid="ignore"):  # infinite values of vectors that go in the next line
+        unit = vectors.astype(np.float32, copy=False) * scale[:, None].astype(np.float32)
     unit[~usable] = 0
     return unit, usable
 

@@ -41,10 +41,9 @@ class Enrolment:
     own_photo: NDArray[np.bool_]
 
     def read(self, reader: EmbeddingReader, start: int, stop: int) -> Faces:
-        """Return some probes; one without direction has a vector of NaN."""
+        """Return some probes; one without direction has a vector of zeros."""
         place = np.arange(start, min(stop, reader.count))
-        vectors, usable = unit_rows(reader.rows(place))
-        vectors[~usable] = np.nan
+        vectors, _ = unit_rows(reader.vectors(start, stop))
         return Faces(vectors, self.person[place], self.photo[place], place)
 
 
@@ -68,7 +67,7 @@ def enrol(known: EmbeddingReader, probes: EmbeddingReader, pool: str) -> Enrolme
     people, searched = people_of(known), people_of(probes)
     person, probe_person = numbered(people.identities, searched.identities)
     photo, probe_photo = numbered(people.photo_ids, searched.photo_ids)
-    vectors, usable = unit_rows(known.rows(np.arange(known.count)))
+    vectors, usable = unit_rows(known.vectors(0, known.count))
     rows = np.flatnonzero(usable)
     if not rows.size:
         raise InputError(f"{known.path}: nobody to search among; it has no usable embedding")

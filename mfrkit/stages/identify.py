@@ -54,7 +54,7 @@ def _search(
         for start in range(0, probes.count, block):
             faces = known.read(probes, start, start + block)
             scores = known.gallery.scores(faces)
-            scores[np.isnan(scores)] = -np.inf  # of a vector without direction
+            scores[~faces.vectors.any(axis=1)] = -np.inf  # no direction, no comparison
             found = read_scores(scores, known.column[faces.place], known.mated[faces.place])
             if write is not None:
                 for line in list_candidates(known, faces.place, found, scores, top):

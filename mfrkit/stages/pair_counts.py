@@ -19,7 +19,6 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.metrics.all_pairs import (
-    STRIPE,
     TILE,
     PairCounter,
     PairTotals,
@@ -29,6 +28,10 @@ from mfrkit.metrics.all_pairs import (
 from mfrkit.metrics.blocks import Faces, Indices, unit_rows
 from mfrkit.metrics.histogram import ScoreHistogram
 from mfrkit.stages.people import numbered, people_of
+
+STRIPE = (
+    8 * TILE
+)  # faces of the first file held at a time: the more, the less often is the other read
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,7 @@ class _Set:
     def faces(self, start: int, stop: int) -> Faces:
         """Read some rows and leave out those without direction."""
         place = np.arange(start, min(stop, self.reader.count))
-        vectors, usable = unit_rows(self.reader.rows(place))
+        vectors, usable = unit_rows(self.reader.vectors(start, stop))
         if not usable.all():
             vectors, place = vectors[usable], place[usable]
         return Faces(vectors, self.person[place], self.photo[place], place)
@@ -69,7 +72,7 @@ class _Set:
         bad = [np.arange(self.reader.count, len(self.person))]
         for start in range(0, self.reader.count, STRIPE):
             place = np.arange(start, min(start + STRIPE, self.reader.count))
-            bad.append(place[~unit_rows(self.reader.rows(place))[1]])
+            bad.append(place[~unit_rows(self.reader.vectors(start, start + STRIPE))[1]])
         return np.concatenate(bad)
 
     def codes(self, without: Indices) -> tuple[Indices, Indices]:

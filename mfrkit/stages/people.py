@@ -58,7 +58,7 @@ def photo_name(key: str) -> str:
         >>> photo_name("Ada/Ada_0001.mask2"), photo_name("Ada/Ada_0001")
         ('Ada/Ada_0001', 'Ada/Ada_0001')
     """
-    return _VARIANT.sub("", key)
+    return _VARIANT.sub("", key) if ".mask" in key else key
 
 
 def numbered(*lists: list[str]) -> list[NDArray[np.int64]]:
