@@ -61,6 +61,12 @@ class EvalOptions:
         for far in self.far:
             if not 0 < far <= 1:
                 raise InputError(f"--far {far:g}: expected a share above 0 and at most 1")
+        self._check_inputs()
+        self._check_outputs()
+
+    def _check_inputs(self) -> None:
+        if self.pairs is None and not self.scores_in:
+            raise InputError("no pair list given; name one, or score files with --scores-in")
         if not self.embeddings and not self.scores_in:
             raise InputError("no embedding file given; mfrkit embed writes one")
         if self.templates is not None and not self.embeddings:
@@ -71,7 +77,6 @@ class EvalOptions:
                     f"{option} given {len(folders)} times for {len(self.embeddings)} embedding "
                     "files: give one for all, or one for each"
                 )
-        self._check_outputs()
 
     def _check_outputs(self) -> None:
         for known, files in ((PLOT_SUFFIXES, self.plots), (TABLE_SUFFIXES, (self.table,))):
