@@ -47,7 +47,7 @@ def evaluate(
     from mfrkit.stages.eval_options import EvalOptions, parse_rates
     from mfrkit.stages.evaluate import evaluate as run
 
-    needed = not embeddings and not files["scores_in"]
+    needed = pairs and not embeddings and not files["scores_in"]
     default = [default_input(None, "embeddings.h5", "mfrkit embed")] if needed else []
     options = EvalOptions(
         pairs=pairs,

@@ -104,6 +104,8 @@ class EvalOptions:
             )
 
     def _check_inputs(self) -> None:
+        if self.pairs is None and not self.scores_in:
+            raise InputError("no pair list given; name one, or score files with --scores-in")
         if not self.embeddings and not self.scores_in:
             raise InputError("no embedding file given; mfrkit embed writes one")
         if self.templates is not None and not self.embeddings:

@@ -41,12 +41,10 @@ def pairs_to_evaluate(pairs: Path | None, scores_in: Sequence[Path]) -> PairList
     """Read the pair list, or take the pairs of the first score file where no list is named.
 
     Raises:
-        InputError: neither is given, or the file is unusable.
+        InputError: the file is unusable.
     """
     if pairs is not None:
         return read_pairs(pairs)
-    if not scores_in:
-        raise InputError("no pair list given; name one, or score files with --scores-in")
     return read_scores(scores_in[0]).pairs
 
 

@@ -35,11 +35,11 @@ class PooledTemplates:
     def __init__(self, reader: EmbeddingReader, templates: TemplateList) -> None:
         self.path: Path = reader.path
         self.dim: int = reader.dim
-        sums = np.zeros((len(templates.names), reader.dim))
-        self.missing = 0
-        for template, vectors, lost in _by_media(reader, templates):
-            np.add.at(sums, template, vectors)
-            self.missing += lost
+        sums, used = np.zeros((len(templates.names), reader.dim)), 0
+        for template, means, pictures in _by_media(reader, templates):
+            np.add.at(sums, template, means)
+            used += pictures
+        self.missing = len(templates.keys) - used
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         usable = lengths[:, 0] > 0
         self._vectors = (sums / np.where(lengths > 0, lengths, 1)).astype(np.float32)
@@ -58,25 +58,32 @@ class PooledTemplates:
 def _by_media(
     reader: EmbeddingReader, templates: TemplateList
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], int]]:
-    """Yield, some media at a time, their templates, mean unit vectors, and how many were lost."""
+    """Yield, some media at a time, their templates, mean unit vectors, and pictures used."""
     index = reader.index
     rows = np.array([index.get(key, -1) for key in templates.keys], dtype=np.int64)
-    ends = np.flatnonzero(np.append(np.diff(templates.media) != 0, True)) + 1
-    start = 0
-    while start < rows.size:
-        within = ends[(ends > start) & (ends <= start + _BLOCK)]
-        stop = int(within[-1]) if within.size else int(ends[ends > start][0])
-        block = slice(start, stop)
-        vectors = reader.rows(rows[block].clip(0)).astype(np.float64)
+    present = rows >= 0
+    rows, media = rows[present], templates.media[present]
+    template = templates.template[present]
+    for block in _whole_media(media):
+        vectors = reader.rows(rows[block]).astype(np.float64)
         lengths = np.linalg.norm(vectors, axis=1)
-        usable = (rows[block] >= 0) & np.isfinite(lengths) & (lengths > 0)
-        _, first, place = np.unique(
-            templates.media[block][usable], return_index=True, return_inverse=True
-        )
+        usable = np.isfinite(lengths) & (lengths > 0)
+        _, first, place = np.unique(media[block][usable], return_index=True, return_inverse=True)
         means = np.zeros((first.size, reader.dim))
         np.add.at(means, place, vectors[usable] / lengths[usable, None])
         means /= np.bincount(place, minlength=first.size)[:, None]
-        yield templates.template[block][usable][first], means, int(np.count_nonzero(~usable))
+        yield template[block][usable][first], means, int(np.count_nonzero(usable))
+
+
+def _whole_media(media: NDArray[np.int64]) -> Iterator[slice]:
+    """Cut pictures into blocks that part no medium; a medium larger than a block is one alone."""
+    ends = np.append(np.flatnonzero(np.diff(media)) + 1, media.size)
+    start = 0
+    while start < media.size:
+        following = np.searchsorted(ends, start, side="right")
+        fitting = np.searchsorted(ends, start + _BLOCK, side="right") - 1
+        stop = int(ends[max(following, fitting)])
+        yield slice(start, stop)
         start = stop
 
 

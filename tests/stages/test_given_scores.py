@@ -121,9 +121,8 @@ def test_contradictions_are_refused(folder):
 
 def test_nothing_to_evaluate(folder):
     with pytest.raises(InputError, match="no embedding file given"):
-        run(folder, pairs=None)
+        run(folder)
     with pytest.raises(InputError, match="--templates pools embeddings"):
         run(folder, "s.txt", templates=folder / "t.txt")
-    options = EvalOptions(pairs=None, embeddings=(folder / "e.h5",))
     with pytest.raises(InputError, match="no pair list given"):
-        evaluate(options, Console(-1))
+        run(folder, pairs=None)

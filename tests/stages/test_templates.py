@@ -75,6 +75,13 @@ def test_pooling_against_a_plain_loop_in_blocks_of_every_size(tmp_path, read, mo
             assert pooled.missing == 3
 
 
+def test_an_empty_file_has_no_templates(tmp_path, read):
+    path = embeddings(tmp_path / "e.h5", [], np.empty((0, 4)))
+    with EmbeddingReader(path) as reader:
+        pooled = PooledTemplates(reader, read(IJB))
+    assert (pooled.index, len(pooled.skipped), pooled.missing) == ({}, 2, 4)
+
+
 def test_eval_compares_templates(tmp_path, capsys):
     random = np.random.default_rng(1)
     people = random.normal(size=(20, 8)).repeat(6, axis=0)
