@@ -153,4 +153,9 @@ def _cord(name: str, kind: Kind, start: float, end: float, girth: float) -> dict
     x = kind.shape.side * girth - (start - 1) * kind.shape.taper - 0.16
     dx, dy = _CORD_END * girth - x, end - start
     a, b = dy / np.hypot(dx, dy), -dx / np.hypot(dx, dy)
-    return {f"{name}_x": x + kind.cord, f"{name}_a": a, f"{name}_b": b, f"{name}_c": a * x + b * start}
+    return {
+        f"{name}_x": x + kind.cord,
+        f"{name}_a": a,
+        f"{name}_b": b,
+        f"{name}_c": a * x + b * start,
+    }
