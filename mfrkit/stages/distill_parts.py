@@ -93,7 +93,6 @@ def build(
     student = build_student(settings.model, recognisers[0])
     size = _common_size([student, *recognisers])
     batches = _batches(request, settings, data, size, world)
-    cache = _cache(request, recognisers, data, world, console)
     method = METHODS[request.method]
     parts = MethodParts(
         student=student,
@@ -102,7 +101,8 @@ def build(
         templates_known=request.teacher_cache is not None,
         world=world,
     )
-    task = method.build(parts, settings.method)
+    task = method.build(parts, settings.method)  # before the cache: what it refuses costs nothing
+    cache = _cache(request, recognisers, data, world, console)
     student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
         compile_in_place(student.network)
