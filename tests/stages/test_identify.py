@@ -199,6 +199,8 @@ def test_all_pairs_need_two_people_and_two_photos(tmp_path):
         all_pairs(AllPairsOptions((write(tmp_path / "b.h5", draw(1, (1, 2))),)), Console(-1))
     with pytest.raises(InputError, match="got 3"):
         AllPairsOptions((Path("a"), Path("b"), Path("c")))
+    with pytest.raises(InputError, match="named twice"):
+        AllPairsOptions((Path("a"), Path("a")))
 
 
 def test_the_commands(files, mfr):
