@@ -212,3 +212,22 @@ def test_the_commands(files, mfr):
     assert "TAR@1e-6 %" in table
     refused = mfr("eval", "--all-pairs", gallery, "--plot", "a.png", check=2)
     assert refused.stderr.decode() == "mfrkit: --plot cannot be used with --all-pairs\n"
+
+
+def test_the_curve_and_the_page(files, tmp_path, capsys):
+    gallery, probes = files
+    plot, page = tmp_path / "cmc.svg", tmp_path / "page.html"
+    identify(IdentifyOptions(gallery, probes, plots=(plot,), report=page), Console(-1))
+    printed = capsys.readouterr().out.splitlines()[1].split("\t")
+    text = page.read_text()
+    assert "Cumulative match characteristic" in text
+    assert "Cumulative match characteristic" in plot.read_text()
+    for cell in printed:
+        assert f">{cell}" in text, "the page says what the table says"
+    assert "FPIR" in text
+    with pytest.raises(InputError, match="exists"):
+        identify(IdentifyOptions(gallery, probes, report=page), Console(-1))
+    with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
+        IdentifyOptions(gallery, probes, plots=(tmp_path / "cmc.gif",))
+    with pytest.raises(InputError, match="written over"):
+        IdentifyOptions(gallery, probes, report=gallery)
