@@ -37,6 +37,7 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "iresnet100": ("mfrkit.models.iresnet", "iresnet100"),
     "iresnet200": ("mfrkit.models.iresnet", "iresnet200"),
     "mtcnn": ("mfrkit.models.mtcnn", "MTCNN"),
+    "region": ("mfrkit.models.region", "RegionNet"),
 }
 
 

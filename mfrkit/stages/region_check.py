@@ -1,0 +1,92 @@
+"""Measure a region predictor while it trains: on kinds of mask it learns from, others, and none."""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.renderer import MaskRenderer
+from mfrkit.masks.sampling import sample_spec
+from mfrkit.metrics.overlap import intersection_over_union
+from mfrkit.models.region import RegionPredictor, covered_share, is_masked
+from mfrkit.stages.flow import batched
+from mfrkit.stages.train_data import TrainFace, crop_points, read_crop
+
+_BATCH = 32
+_SEED = 7  # of the masks: the same in every check of every run
+
+
+class RegionCheck:
+    """Measure copies of a predictor; the predictor itself is not touched.
+
+    Args:
+        faces: held out of the training.
+        seen: masks like those of the training.
+        unseen: other masks.
+        device: everything computes on.
+    """
+
+    def __init__(
+        self,
+        faces: Sequence[TrainFace],
+        *,
+        seen: MaskOptions,
+        unseen: MaskOptions,
+        device: torch.device,
+    ) -> None:
+        self._faces = faces
+        self._masks = {"seen": seen, "unseen": unseen}
+        self._device = device
+        self._renderer = MaskRenderer().to(device)
+
+    @torch.inference_mode()
+    def __call__(self, student: RegionPredictor, weights: Mapping[str, Tensor]) -> dict[str, float]:
+        """Measure.
+
+        Args:
+            student: its architecture and card.
+            weights: what to measure it with, as its `state_dict`.
+
+        Returns:
+            As shares, each with `check_` before it: mean `iou` and `missed` (masked faces called
+            unmasked) for `seen` and `unseen` kinds; `false_alarm` (unmasked faces called masked)
+            and `clean_area` (what is called covered on them); `error`, the mean of the lost IoU of
+            both and the false alarms.
+        """
+        network = copy.deepcopy(student).requires_grad_(False).eval()
+        network.load_state_dict(dict(weights))
+        found: dict[str, list[NDArray[np.float64]]] = {}
+        for faces in batched(self._faces, _BATCH):
+            crops, points = self._load(faces, network.card.input_size or (112, 112))
+            clean = network(crops)
+            _note(found, "false_alarm", is_masked(clean))
+            _note(found, "clean_area", covered_share(clean))
+            for name, masks in self._masks.items():
+                specs = [sample_spec(_SEED, face.record.key, masks) for face in faces]
+                drawn = self._renderer(crops, points, specs)
+                predicted = network(drawn.masked)
+                overlap = intersection_over_union(_covered(predicted), _covered(drawn.region))
+                found.setdefault(f"{name}_iou", []).append(overlap)
+                _note(found, f"{name}_missed", ~is_masked(predicted))
+        figures = {name: float(np.concatenate(values).mean()) for name, values in found.items()}
+        lost = 2 - figures["seen_iou"] - figures["unseen_iou"]
+        figures["error"] = (lost + figures["false_alarm"]) / 3
+        return {f"check_{name}": value for name, value in figures.items()}
+
+    def _load(self, faces: Sequence[TrainFace], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        crops = np.stack([read_crop(face.path, size) for face in faces])
+        points = np.stack([crop_points(face.record, crops.shape[1:]) for face in faces])
+        pixels = torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float() / 255
+        return pixels, torch.from_numpy(points).to(self._device)
+
+
+def _note(found: dict[str, list[NDArray[np.float64]]], name: str, values: Tensor) -> None:
+    found.setdefault(name, []).append(values.double().cpu().numpy())
+
+
+def _covered(region: Tensor) -> NDArray[np.bool_]:
+    return (region[:, 0] > 0.5).cpu().numpy()
