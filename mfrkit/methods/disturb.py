@@ -93,7 +93,7 @@ def _field(faces: Tensor, cells: int) -> Tensor:
     count, size, device = len(faces), faces.shape[2:], faces.device
     coarse = torch.randn(count, 1, cells, cells, device=device)
     coarse = coarse + 0.3 * torch.randn(count, 3, cells, cells, device=device)
-    return F.interpolate(coarse, size, mode="bicubic", align_corners=True)
+    return F.interpolate(coarse, size, mode="bilinear", align_corners=True)
 
 
 def _patches(region: Tensor) -> Tensor:

@@ -45,7 +45,9 @@ class RegionNet(nn.Module):
             nn.Sequential(nn.Conv2d(coarse, fine, 1, bias=False), nn.BatchNorm2d(fine))
             for fine, coarse in reversed(pairs)
         )
-        self.merge = nn.ModuleList(Residual(fine) for fine, _ in reversed(pairs))
+        # On the finest map even one residual costs a quarter of the whole; the head does there.
+        merge = [Residual(fine) for fine, _ in reversed(pairs[1:])]
+        self.merge = nn.ModuleList([*merge, nn.Identity()])
         self.head = nn.Sequential(nn.Conv2d(widths[0], 4, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, faces: Tensor) -> Tensor:
