@@ -111,6 +111,7 @@ def _register() -> None:
     from mfrkit.cli.doctor import doctor
     from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
+    from mfrkit.cli.inpaint import inpaint
     from mfrkit.cli.merge import merge
     from mfrkit.cli.models import app as models
     from mfrkit.cli.synth_mask import synth_mask
@@ -120,6 +121,7 @@ def _register() -> None:
     app.command("synth-mask")(synth_mask)
     app.command("train-region")(train_region)
     app.command("distill")(distill)
+    app.command("inpaint")(inpaint)
     app.command("embed")(embed)
     app.command("merge")(merge)
     app.command("eval")(evaluate)

@@ -8,12 +8,15 @@ the pixels or fewer, which is what makes it a matter of milliseconds on one core
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfrkit.models.carded import Carded
+from mfrkit.models.registry import load_for_task
 
-MASKED_AREA = 0.1  # share of the crop; the smallest mask drawn covers 0.13, a hand 0.2
+MASKED_AREA = 0.1  # share of the crop
+FAINTEST = 0.1  # less cover than this is taken for none
 
 
 class RegionNet(nn.Module):
@@ -28,7 +31,6 @@ class RegionNet(nn.Module):
         widths: channels at strides 2, 4, 8 and 16.
 
     Example:
-        >>> import torch
         >>> RegionNet()(torch.zeros(2, 3, 112, 112)).shape
         torch.Size([2, 1, 112, 112])
     """
@@ -101,11 +103,10 @@ class RegionPredictor(Carded):
     """Say how much of each pixel of a face is covered.
 
     Example:
-        >>> import torch
         >>> from mfrkit.models.cards import ModelCard
         >>> card = ModelCard(name="region", task="region", architecture="region")
         >>> region = RegionPredictor(RegionNet(), card).eval()(torch.rand(1, 3, 112, 112))
-        >>> tuple(region.shape), 0 <= float(region.min()) <= float(region.max()) <= 1
+        >>> tuple(region.shape), 0 <= float(region.detach().min()) <= 1
         ((1, 1, 112, 112), True)
     """
 
@@ -123,6 +124,45 @@ class RegionPredictor(Carded):
         """
         return self.raw(faces).float().sigmoid()
 
+    @torch.inference_mode()
+    def find(self, faces: Tensor) -> Tensor:
+        """Predict regions of crops of any size, without the faint doubts.
+
+        Args:
+            faces: (B, 3, H, W) float, RGB in [0, 1].
+
+        Returns:
+            (B, 1, H, W) float, 0 or from `FAINTEST` to 1.
+        """
+        size, own = faces.shape[2:], self.card.input_size or faces.shape[2:]
+        region = self(_resized(faces, own))
+        return _resized(torch.where(region < FAINTEST, 0.0, region), size)
+
+
+def _resized(planes: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(planes.shape[2:]) == tuple(size):
+        return planes
+    return F.interpolate(planes, list(size), mode="bilinear", antialias=True)
+
+
+def load_region(model: str, device: torch.device | str = "cpu") -> RegionPredictor:
+    """Load a region predictor.
+
+    Args:
+        model: bundled name or model file.
+        device: where it goes.
+
+    Returns:
+        The predictor in eval mode.
+
+    Raises:
+        InputError: no such model, or it is for another task.
+        WeightsError: as `load_network`.
+    """
+    network, card = load_for_task(model, "region", device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return RegionPredictor(network, card).to(device).eval()
+
 
 def covered_share(region: Tensor) -> Tensor:
     """Return the share of each picture that is covered for more than a half.
@@ -134,7 +174,6 @@ def covered_share(region: Tensor) -> Tensor:
         (B,) float32 in [0, 1].
 
     Example:
-        >>> import torch
         >>> covered_share(torch.tensor([[[[0.9, 0.2], [0.6, 0.5]]]])).tolist()
         [0.5]
     """

@@ -39,6 +39,8 @@ class EmbedOptions:
         output: HDF5 file to write.
         model: bundled name or model file.
         flip: average each face with its mirror image.
+        mask_model: region predictor that decides which faces are masked, bundled name or model
+            file; None leaves it to the manifest.
         run: how the run is sized and continued.
     """
 
@@ -46,6 +48,7 @@ class EmbedOptions:
     output: Path
     model: str = "arcface"
     flip: bool = True
+    mask_model: str | None = None
     run: RunOptions = field(default_factory=RunOptions)
 
 
@@ -96,6 +99,8 @@ def _attributes(options: EmbedOptions, card: ModelCard) -> dict[str, Any]:
         "input_size": list(card.input_size or ()),
         "flip": options.flip,
     }
+    if options.mask_model is not None:
+        attributes["mask_model_sha256"] = read_card(options.mask_model)[0].sha256
     return attributes if shard.is_whole else {**attributes, "shard": str(shard)}
 
 
@@ -106,7 +111,7 @@ def _embed_pending(
     from mfrkit.stages.embed_faces import EmbedWorker, to_rows  # torch loads here
 
     run, tally = options.run, store.tally()
-    worker = EmbedWorker(options.model, flip=options.flip, run=run)
+    worker = EmbedWorker(options.model, options.mask_model, flip=options.flip, run=run)
     with closing(worker), console.progress("embed", expected_total(inputs, run, console)) as bar:
         bar.update(tally.total)
         mine = own_share(inputs, run)
