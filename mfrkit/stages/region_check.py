@@ -52,10 +52,10 @@ class RegionCheck:
             weights: what to measure it with, as its `state_dict`.
 
         Returns:
-            As shares, each with `check_` before it: mean `iou` and `missed` (masked faces called
-            unmasked) for `seen` and `unseen` kinds; `false_alarm` (unmasked faces called masked)
-            and `clean_area` (what is called covered on them); `error`, the mean of the lost IoU of
-            both and the false alarms.
+            As shares, each with `check_` before it: mean `iou` and `missed` (faces covered enough
+            to be called masked, and not) for `seen` and `unseen` kinds; `false_alarm` (unmasked
+            faces called masked) and `clean_area` (what is called covered on them); `error`, the
+            mean of the lost IoU of both and the false alarms.
         """
         network = copy.deepcopy(student).requires_grad_(False).eval()
         network.load_state_dict(dict(weights))
@@ -71,8 +71,8 @@ class RegionCheck:
                 predicted = network(drawn.masked)
                 overlap = intersection_over_union(_covered(predicted), _covered(drawn.region))
                 found.setdefault(f"{name}_iou", []).append(overlap)
-                _note(found, f"{name}_missed", ~is_masked(predicted))
-        figures = {name: float(np.concatenate(values).mean()) for name, values in found.items()}
+                _note(found, f"{name}_missed", ~is_masked(predicted)[is_masked(drawn.region)])
+        figures = {name: _mean(np.concatenate(values)) for name, values in found.items()}
         lost = 2 - figures["seen_iou"] - figures["unseen_iou"]
         figures["error"] = (lost + figures["false_alarm"]) / 3
         return {f"check_{name}": value for name, value in figures.items()}
@@ -86,6 +86,10 @@ class RegionCheck:
 
 def _note(found: dict[str, list[NDArray[np.float64]]], name: str, values: Tensor) -> None:
     found.setdefault(name, []).append(values.double().cpu().numpy())
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0
 
 
 def _covered(region: Tensor) -> NDArray[np.bool_]:
