@@ -11,7 +11,7 @@ from mfrkit.cli.run_options import Device, DryRun, Resume, Workers, run_options
 
 TeacherNames = Annotated[
     list[str] | None,
-    typer.Option("--teacher", "-t", help="Bundled name or model file; may be repeated."),
+    typer.Option("--teacher", "-t", help="Bundled name or file, also .onnx, .pth; repeatable."),
 ]
 
 

@@ -14,13 +14,14 @@ from mfrkit.config import RunOptions
 def embed(
     ctx: typer.Context,
     source: Annotated[
-        str | None, typer.Argument(metavar="SRC", help="Crops: folder, picture, manifest or -.")
+        str | None,
+        typer.Argument(metavar="SRC", help="Crops: folder, picture, manifest, .rec, .tar or -."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")] = Path(
         "embeddings.h5"
     ),
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name or model file.")
+        str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")
     ] = "arcface",
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Average each face with its mirror image.")

@@ -9,7 +9,7 @@ import typer
 
 Data = Annotated[
     list[str] | None,
-    typer.Argument(metavar="DATA...", help="Crops: folders, manifests; one named twice counts."),
+    typer.Argument(metavar="DATA...", help="Crops: folders, manifests, .rec, .tar; repeatable."),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")]
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")]

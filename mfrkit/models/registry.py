@@ -40,6 +40,14 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "region": ("mfrkit.models.region", "RegionNet"),
 }
 
+# Suffixes of other programs' files -> where their reader lives.
+FOREIGN: Mapping[str, tuple[str, str]] = {
+    ".pt": ("mfrkit.models.foreign", "load_foreign"),
+    ".pth": ("mfrkit.models.foreign", "load_foreign"),
+    ".ckpt": ("mfrkit.models.foreign", "load_foreign"),
+    ".onnx": ("mfrkit.models.onnx_recogniser", "load_onnx"),
+}
+
 
 def find_model(model: str) -> Path:
     """Return the file of a bundled name, or the file itself.
@@ -171,11 +179,21 @@ def load_for_task(
     return load_network(model, device)
 
 
+def is_foreign(model: str) -> bool:
+    """Whether a model is a file of another program, whose card comes with loading it.
+
+    Example:
+        >>> is_foreign("w600k_r50.onnx"), is_foreign("arcface")
+        (True, False)
+    """
+    return Path(model).suffix in FOREIGN
+
+
 def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogniser":
     """Load a model that turns faces into embeddings.
 
     Args:
-        model: bundled name or model file.
+        model: bundled name, model file, or a file of another program (`FOREIGN`).
         device: where it goes.
 
     Returns:
@@ -191,6 +209,10 @@ def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogn
     """
     from mfrkit.models.recogniser import Recogniser
 
+    if is_foreign(model):
+        module, reader = FOREIGN[Path(model).suffix]
+        foreign: Recogniser = getattr(importlib.import_module(module), reader)(Path(model))
+        return foreign.to(device)
     network, card = load_for_task(model, "recognition", device)
     return Recogniser(network, card).to(device).eval()
 

@@ -16,6 +16,7 @@ from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
+from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.models.registry import load_recogniser
 from mfrkit.stages.flow import batched, ordered_map
@@ -47,23 +48,35 @@ class Embedded(NamedTuple):
     masked: bool | None
 
 
-class EmbedWorker:
-    """Turns inputs into vectors, in input order; to be closed after use.
-
-    Args:
-        model: bundled name or model file.
-        mask_model: region predictor that decides which faces are masked; None looks at none.
-        flip: average each face with its mirror image.
-        run: how the run is sized.
+def load_model(model: str, device: str) -> Recogniser:
+    """Load a recogniser to a device named as on the command line.
 
     Raises:
         InputError: no such model or device, or a model for another task.
         WeightsError: a model file is damaged.
     """
+    return load_recogniser(model, resolve_device(device))
 
-    def __init__(self, model: str, mask_model: str | None, *, flip: bool, run: RunOptions) -> None:
-        device = resolve_device(run.device)
-        recogniser = load_recogniser(model, device)
+
+class EmbedWorker:
+    """Turns inputs into vectors, in input order; to be closed after use.
+
+    Args:
+        recogniser: on the device it runs on.
+        mask_model: region predictor that decides which faces are masked, bundled name or model
+            file; None looks at none.
+        flip: average each face with its mirror image.
+        run: how the run is sized.
+
+    Raises:
+        InputError: no such predictor, or a model for another task.
+        WeightsError: its file is damaged.
+    """
+
+    def __init__(
+        self, recogniser: Recogniser, mask_model: str | None, *, flip: bool, run: RunOptions
+    ) -> None:
+        device = recogniser.mean.device
         self._finder = None if mask_model is None else load_region(mask_model, device)
         self._run = run
         self._size = recogniser.card.input_size

@@ -14,7 +14,8 @@ from mfrkit.masks.sampling import sample_spec
 from mfrkit.metrics.overlap import intersection_over_union
 from mfrkit.models.region import RegionPredictor, covered_share, is_masked
 from mfrkit.stages.flow import batched
-from mfrkit.stages.train_data import TrainFace, crop_points, read_crop
+from mfrkit.stages.train_data import crop_points, read_crop
+from mfrkit.stages.train_faces import Faces, TrainFace
 
 _BATCH = 32
 _SEED = 7  # of the masks: the same in every check of every run
@@ -32,7 +33,7 @@ class RegionCheck:
 
     def __init__(
         self,
-        faces: Sequence[TrainFace],
+        faces: Faces,
         *,
         seen: MaskOptions,
         unseen: MaskOptions,

@@ -51,11 +51,14 @@ class Tally:
         """Return the number of records."""
         return self.written + self.skipped
 
-    def __str__(self) -> str:
-        if not self.skipped:
-            return f"{self.written} written"
+    @property
+    def losses(self) -> str:
+        """Say how many inputs were skipped, and why."""
         causes = ", ".join(f"{reason}: {n}" for reason, n in self.reasons.most_common())
-        return f"{self.written} written, {self.skipped} skipped ({causes})"
+        return f"{self.skipped} skipped ({causes})"
+
+    def __str__(self) -> str:
+        return f"{self.written} written" + (f", {self.losses}" if self.skipped else "")
 
 
 def _kind(reason: str) -> str:

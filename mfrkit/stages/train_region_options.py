@@ -81,7 +81,8 @@ class RegionCheckOptions:
     """What the predictor is measured on while it trains.
 
     Attributes:
-        faces: how many are held out of the training, 0 for no check; people stay together.
+        faces: about how many are held out of the training, at most a tenth, whole people; 0 for
+            no check.
         types: kinds of mask to measure beside those of `masks.types`, normally none of them.
 
     Raises:

@@ -13,7 +13,6 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.region import RegionPredictor
 from mfrkit.stages.region_check import RegionCheck
 from mfrkit.stages.train_data import open_train_set
-from mfrkit.stages.train_region import split
 from mfrkit.stages.train_region_options import PRESETS, resolve
 from mfrkit.stages.train_request import TrainRequest
 
@@ -52,18 +51,6 @@ def test_an_unknown_preset_names_the_nearest():
         resolve(request(preset="smal"))
 
 
-def test_people_are_held_out_whole(noise_crops):
-    data = open_train_set([str(noise_crops)] * 2)
-    rest, held = split(data, 1)
-    assert len(held) == 8  # the four photos of one person, named twice
-    assert len({face.label for face in held}) == 1
-    assert not {f.path for f in held} & {f.path for f in rest.faces}
-    assert split(data, 1)[1] == held
-    assert split(data, 0) == (data, [])
-    with pytest.raises(InputError, match="too few to hold 24 out"):
-        split(data, 24)
-
-
 class Says(nn.Module):
     """Give the same answer for every pixel, or cover what is nearly black."""
 
@@ -80,7 +67,7 @@ class Says(nn.Module):
 
 @pytest.fixture
 def check(noise_crops):
-    faces = open_train_set([str(noise_crops)]).faces[:3]
+    faces = list(open_train_set([str(noise_crops)]).faces)[:3]
     black = MaskOptions.parse(types="rectangle", colors="#000000")
     cup = MaskOptions.parse(types="n95", colors="white")
     return RegionCheck(faces, seen=black, unseen=cup, device=torch.device("cpu"))
