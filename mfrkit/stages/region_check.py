@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mfrkit.errors import ImageError, InputError
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
@@ -15,31 +17,44 @@ from mfrkit.metrics.overlap import intersection_over_union
 from mfrkit.models.region import RegionPredictor, covered_share, is_masked
 from mfrkit.stages.flow import batched
 from mfrkit.stages.train_data import crop_points, read_crop
-from mfrkit.stages.train_faces import Faces, TrainFace
+from mfrkit.stages.train_faces import Faces
 
 _BATCH = 32
 _SEED = 7  # of the masks: the same in every check of every run
+
+
+class _Face(NamedTuple):
+    """One face: its key, (H, W, 3) uint8 RGB, and (5, 2) float32 points."""
+
+    key: str
+    crop: NDArray[np.uint8]
+    points: NDArray[np.float32]
 
 
 class RegionCheck:
     """Measure copies of a predictor; the predictor itself is not touched.
 
     Args:
-        faces: held out of the training.
+        faces: held out of the training; unreadable ones are left out.
+        size: (height, width) of their crops.
         seen: masks like those of the training.
         unseen: other masks.
         device: everything computes on.
+
+    Raises:
+        InputError: not one face can be read.
     """
 
     def __init__(
         self,
         faces: Faces,
         *,
+        size: tuple[int, int],
         seen: MaskOptions,
         unseen: MaskOptions,
         device: torch.device,
     ) -> None:
-        self._faces = faces
+        self._faces = _read(faces, size)
         self._masks = {"seen": seen, "unseen": unseen}
         self._device = device
         self._renderer = MaskRenderer().to(device)
@@ -62,12 +77,12 @@ class RegionCheck:
         network.load_state_dict(dict(weights))
         found: dict[str, list[NDArray[np.float64]]] = {}
         for faces in batched(self._faces, _BATCH):
-            crops, points = self._load(faces, network.card.input_size or (112, 112))
+            crops, points = self._stacked(faces)
             clean = network(crops)
             _note(found, "false_alarm", is_masked(clean))
             _note(found, "clean_area", covered_share(clean))
             for name, masks in self._masks.items():
-                specs = [sample_spec(_SEED, face.record.key, masks) for face in faces]
+                specs = [sample_spec(_SEED, face.key, masks) for face in faces]
                 drawn = self._renderer(crops, points, specs)
                 predicted = network(drawn.masked)
                 overlap = intersection_over_union(_covered(predicted), _covered(drawn.region))
@@ -78,11 +93,27 @@ class RegionCheck:
         figures["error"] = (lost + figures["false_alarm"]) / 3
         return {f"check_{name}": value for name, value in figures.items()}
 
-    def _load(self, faces: Sequence[TrainFace], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        crops = np.stack([read_crop(face.path, size) for face in faces])
-        points = np.stack([crop_points(face.record, crops.shape[1:]) for face in faces])
-        pixels = torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float() / 255
-        return pixels, torch.from_numpy(points).to(self._device)
+    def _stacked(self, faces: Sequence[_Face]) -> tuple[Tensor, Tensor]:
+        crops = torch.from_numpy(np.stack([face.crop for face in faces])).to(self._device)
+        points = torch.from_numpy(np.stack([face.points for face in faces]))
+        return crops.permute(0, 3, 1, 2).float() / 255, points.to(self._device)
+
+
+def _read(faces: Faces, size: tuple[int, int]) -> list[_Face]:
+    """Read the faces that can be read."""
+    found: list[_Face] = []
+    reason = "there are none"
+    for face in faces:
+        try:
+            crop = read_crop(face.path, size)
+            points = crop_points(face.record, crop.shape)
+        except ImageError as error:
+            reason = f"{face.path}: {error}"
+            continue
+        found.append(_Face(face.record.key, crop, points))
+    if not found:
+        raise InputError(f"none of the {len(faces)} crops to check on is usable: {reason}")
+    return found
 
 
 def _note(found: dict[str, list[NDArray[np.float64]]], name: str, values: Tensor) -> None:

@@ -65,8 +65,14 @@ def _build(
 
     check = None
     if len(held) and world.writes:
-        seen, unseen = replace(settings.masks.parsed(), probability=1.0), settings.check.parsed()
-        check = partial(RegionCheck(held.faces, seen=seen, unseen=unseen, device=device), student)
+        measured = RegionCheck(
+            held.faces,
+            size=_SIZE,
+            seen=replace(settings.masks.parsed(), probability=1.0),
+            unseen=settings.check.parsed(),
+            device=device,
+        )
+        check = partial(measured, student)
     return Built(
         task=RegionTask(student=student, options=settings.method, changes=settings.disturb),
         network=student.network,

@@ -70,7 +70,11 @@ def check(noise_crops):
     faces = list(open_train_set([str(noise_crops)]).faces)[:3]
     black = MaskOptions.parse(types="rectangle", colors="#000000")
     cup = MaskOptions.parse(types="n95", colors="white")
-    return RegionCheck(faces, seen=black, unseen=cup, device=torch.device("cpu"))
+    broken = faces[0]._replace(path=noise_crops / "nowhere.png")
+    chosen = {"size": (112, 112), "seen": black, "unseen": cup, "device": torch.device("cpu")}
+    with pytest.raises(InputError, match="none of the 1 crops to check on is usable"):
+        RegionCheck([broken], **chosen)
+    return RegionCheck([broken, *faces], **chosen)
 
 
 def test_a_blind_predictor_is_called_blind(check):
