@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from mfrkit.cli import eval_options as given
-from mfrkit.cli.mask_options import WornMasks, takes_worn_masks
 from mfrkit.cli.options import Force, Json, Seed
 from mfrkit.cli.run_options import BatchSize, Device, DryRun, Workers, run_options
+from mfrkit.cli.worn_masks import WornMasks, takes_worn_masks
 
 Layout = Annotated[
     str | None,

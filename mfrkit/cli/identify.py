@@ -36,6 +36,13 @@ def identify(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="File for the lists, not stdout."),
     ] = None,
+    plot: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Draw the CMC: a .png, .svg or .pdf file."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")
+    ] = None,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -60,6 +67,8 @@ def identify(
         fpir=parse_rates(fpir, "--fpir"),
         top=top,
         output=output,
+        plots=tuple(plot or ()),
+        report=report,
         json=json,
         force=force,
     )

@@ -1,11 +1,9 @@
 """The arguments of synth-mask that say what to draw and where."""
 
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 import typer
-
-from mfrkit.cli.option_groups import option_group
 
 Source = Annotated[
     str | None,
@@ -65,28 +63,3 @@ Detector = Annotated[
 Preview = Annotated[
     Path | None, typer.Option("--preview", help="Write a contact sheet of the first faces.")
 ]
-
-
-class WornMasks(TypedDict):
-    """What is worn, under the names of `mfrkit.stages.synth_mask_options.SynthMaskOptions`."""
-
-    types: str | None
-    color: str | None
-    texture: str | None
-    coverage: str | None
-    jitter: float
-
-
-def worn_masks(
-    types: Types = None,
-    color: Color = None,
-    texture: Texture = None,
-    coverage: Coverage = None,
-    jitter: Jitter = 1.0,
-) -> WornMasks:
-    """Collect the options that say what is worn."""
-    return WornMasks(types=types, color=color, texture=texture, coverage=coverage, jitter=jitter)
-
-
-takes_worn_masks = option_group("worn", worn_masks)
-"""Give a command these options; it receives them as its argument `worn`."""

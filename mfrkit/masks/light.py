@@ -70,7 +70,7 @@ def skin_color(patches: Array, light: dict[str, Array]) -> Array:
 
 
 def _surface_fit(relative: Array, weights: Array) -> Array:
-    """Fit departures from the mean by [1, x, y - LIGHT_HEIGHT, x^2], damped, (B, 4) in [-0.5, 0.5]."""
+    """Fit departures from the mean by [1, x, y - 0.8, x^2], damped, (B, 4) in [-0.5, 0.5]."""
     x, y = PATCHES[:, 0], PATCHES[:, 1] - LIGHT_HEIGHT
     basis = np.stack([np.ones_like(x), x, y, x * x], axis=1)  # (P, 4)
     weighted = basis * weights[:, None]

@@ -68,7 +68,7 @@ def cords(look: Fields, x: Tensor, y: Tensor) -> Tensor:
     """Return the field of both cords, on both sides of the head.
 
     Args:
-        look: For "upper" and "lower" the columns `{which}_x` (where it starts, less its half
+        look: For "upper" and "lower" the columns `{which}_x` (where it starts, plus its half
             width), `{which}_a`, `{which}_b`, `{which}_c` (its line, a * |x| + b * y = c with a and
             b of unit length); and `cord` (half width).
         x: (B, H, W) distance from the mid-line, face units.

@@ -57,6 +57,8 @@ class AllPairsOptions:
             raise InputError(
                 f"--all-pairs takes one embedding file, or two to compare; got {len(self.files)}"
             )
+        if len({path.absolute() for path in self.files}) < len(self.files):
+            raise InputError(f"{self.files[0]}: named twice; once compares it with itself")
         if self.missing not in ("error", "reject", "drop"):
             raise InputError(f"--missing {self.missing!r}: expected error, reject or drop")
         for far in self.far:

@@ -47,7 +47,6 @@ def build(
     student = build_student(settings.model, recognisers[0])
     size = _common_size([student, *recognisers])
     batches = deal_out(data, size, settings, request.seed, world)
-    cache = _cache(request, recognisers, data, world, console)
     method = METHODS[request.method]
     parts = MethodParts(
         student=student,
@@ -56,7 +55,8 @@ def build(
         templates_known=request.teacher_cache is not None,
         world=world,
     )
-    task = method.build(parts, settings.method)
+    task = method.build(parts, settings.method)  # before the cache: what it refuses costs nothing
+    cache = _cache(request, recognisers, data, world, console)
     student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
         compile_in_place(student.network)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mfrkit.console import Console
 from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.io.files import refuse_existing
+from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.metrics.identification import Searches, failed_searches, join, read_scores
 from mfrkit.stages.candidates import Write, candidate_lists, list_candidates
 from mfrkit.stages.enrolment import Enrolment, enrol
@@ -24,8 +24,8 @@ def identify(options: IdentifyOptions, console: Console) -> Identification:
     Raises:
         InputError: unusable files or options, pictures of nobody, or an output that exists.
     """
-    if options.output is not None:
-        refuse_existing(options.output, force=options.force)
+    for path in options.outputs:
+        refuse_existing(path, force=options.force)
     with ExitStack() as files:
         gallery = files.enter_context(EmbeddingReader(options.gallery))
         probes = files.enter_context(EmbeddingReader(options.probes))
@@ -34,15 +34,27 @@ def identify(options: IdentifyOptions, console: Console) -> Identification:
             searches = join(list(_search(known, probes, options.top, write, console)))
     result = summarise(searches, known, options)
     _warn(result, options, console)
+    _write_pictures(result, options)
     if options.json:
         console.data(json.dumps(to_json(result, options), ensure_ascii=False))
     elif options.lists_to_stdout:
         console.info(f"rank 1: {result.cmc[0]:.2%} of {result.mated} mated searches")
     else:
         show(result, options, console)
-    if options.output is not None:
-        console.info(f"wrote {options.output}")
+    for path in options.outputs:
+        console.info(f"wrote {path}")
     return result
+
+
+def _write_pictures(result: Identification, options: IdentifyOptions) -> None:
+    if not options.plots and options.report is None:
+        return
+    from mfrkit.stages.identify_report import cmc_picture, identification_page  # loads matplotlib
+
+    for plot in options.plots:
+        write_whole(plot, cmc_picture(result, options, plot.suffix[1:].lower()))
+    if options.report is not None:
+        write_whole(options.report, identification_page(result, options).encode())
 
 
 def _search(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfrkit.errors import InputError
+from mfrkit.stages.eval_options import PLOT_SUFFIXES
 
 POOLS = ("mean", "norm", "none")
 
@@ -21,8 +22,10 @@ class IdentifyOptions:
         fpir: shares of strangers in (0, 1] that may be taken for somebody.
         top: candidates listed for each probe; 0 lists none.
         output: file for the candidate lists; None prints them.
+        plots: PNG, SVG or PDF files for the CMC.
+        report: file for a self-contained HTML page.
         json: print one JSON object instead of the table.
-        force: replace an earlier list.
+        force: replace earlier results.
     """
 
     gallery: Path
@@ -32,6 +35,8 @@ class IdentifyOptions:
     fpir: tuple[float, ...] = (1e-1, 1e-2, 1e-3)
     top: int = 0
     output: Path | None = None
+    plots: tuple[Path, ...] = ()
+    report: Path | None = None
     json: bool = False
     force: bool = False
 
@@ -48,11 +53,22 @@ class IdentifyOptions:
             raise InputError(f"--output {self.output}: say how many candidates with --top")
         if self.json and self.lists_to_stdout:
             raise InputError("--json and --top both print; name a file with --output")
-        if self.output is not None and self.output.absolute() in (
-            self.gallery.absolute(),
-            self.probes.absolute(),
-        ):
-            raise InputError(f"{self.output}: would be written over")
+        self._check_files()
+
+    def _check_files(self) -> None:
+        for plot in self.plots:
+            if plot.suffix.lower() not in PLOT_SUFFIXES:
+                raise InputError(f"{plot}: expected a name ending in {', '.join(PLOT_SUFFIXES)}")
+        outputs = [path.absolute() for path in self.outputs]
+        for path in outputs:
+            if path in (self.gallery.absolute(), self.probes.absolute()) or outputs.count(path) > 1:
+                raise InputError(f"{path}: would be written over; give each output its own name")
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """All files the run writes."""
+        files = (self.output, *self.plots, self.report)
+        return tuple(path for path in files if path is not None)
 
     @property
     def lists_to_stdout(self) -> bool:

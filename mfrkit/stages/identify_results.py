@@ -12,6 +12,7 @@ from mfrkit.metrics.identification import OpenSetPoint, Searches, cmc, open_set_
 from mfrkit.stages.enrolment import Enrolment
 from mfrkit.stages.identify_options import IdentifyOptions
 from mfrkit.stages.results import finite, percent, scientific
+from mfrkit.stages.table import Table
 
 SCHEMA = 1
 _CMC_RANKS = 100  # as far as the curve goes in JSON
@@ -91,12 +92,17 @@ def to_json(result: Identification, options: IdentifyOptions) -> dict[str, Any]:
     }
 
 
-def show(result: Identification, options: IdentifyOptions, console: Console) -> None:
-    """Print a table: one line for programs, a figure a line for people."""
-    terminal = console.is_terminal_out
+def figures_table(result: Identification, options: IdentifyOptions, *, flag: str = "") -> Table:
+    """Return the figures as a table of one line.
+
+    Args:
+        result: the figures.
+        options: what was asked for.
+        flag: appended to figures that rest on too few searches for strangers.
+    """
 
     def open_set(point: OpenSetPoint, share: float) -> str:
-        return percent(share) + ("*" if terminal and not point.enough_searches else "")
+        return percent(share) + ("" if point.enough_searches else flag)
 
     cells = {
         "people": str(result.people),
@@ -110,12 +116,24 @@ def show(result: Identification, options: IdentifyOptions, console: Console) -> 
         **{f"FNIR@{scientific(p.target)} %": open_set(p, p.fnir) for p in result.open_set},
         **{f"DIR@{scientific(p.target)} %": open_set(p, p.dir) for p in result.open_set},
     }
-    if not terminal:
-        console.table("", list(cells), [list(cells.values())])
-        return
-    title = f"{options.probes.name} among {options.gallery.name}, pool {options.pool}"
-    console.table(title, ["", "value"], [[*cell] for cell in cells.items()])
-    if result.non_mated and not all(point.enough_searches for point in result.open_set):
-        console.info(
-            f"* rests on too few searches for strangers ({result.non_mated}); 1/FPIR are needed"
+    notes = []
+    if flag and result.non_mated and not all(point.enough_searches for point in result.open_set):
+        notes.append(
+            f"{flag} rests on too few searches for strangers ({result.non_mated}); "
+            "1/FPIR are needed"
         )
+    title = f"{options.probes.name} among {options.gallery.name}, pool {options.pool}"
+    return Table(title, list(cells), [list(cells.values())], notes)
+
+
+def show(result: Identification, options: IdentifyOptions, console: Console) -> None:
+    """Print a table: one line for programs, a figure a line for people."""
+    if not console.is_terminal_out:
+        table = figures_table(result, options)
+        console.table("", table.columns, table.rows)
+        return
+    table = figures_table(result, options, flag="*")
+    lines = [list(line) for line in zip(table.columns, table.rows[0], strict=True)]
+    console.table(table.title, ["", "value"], lines)
+    for note in table.notes:
+        console.info(note)

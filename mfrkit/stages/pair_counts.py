@@ -27,11 +27,10 @@ from mfrkit.metrics.all_pairs import (
 )
 from mfrkit.metrics.blocks import Faces, Indices, unit_rows
 from mfrkit.metrics.histogram import ScoreHistogram
+from mfrkit.metrics.roc import Counts
 from mfrkit.stages.people import numbered, people_of
 
-STRIPE = (
-    8 * TILE
-)  # faces of the first file held at a time: the more, the less often is the other read
+STRIPE = 8 * TILE  # faces of one file held at a time; the other is read once for each stripe
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +134,8 @@ def _refuse_losses(sets: list[_Set], lost: list[Indices]) -> None:
             )
 
 
-def _count(sets: list[_Set], console: Console) -> tuple[Indices, Indices]:
+def _count(sets: list[_Set], console: Console) -> tuple[Counts, Counts]:
+    """Return the (BINS,) counts of genuine and of impostor comparisons."""
     first, second = sets[0], sets[-1]
     within = first is second
     threads = _threads()
@@ -149,14 +149,16 @@ def _count(sets: list[_Set], console: Console) -> tuple[Indices, Indices]:
 
             def compare(block: int, stripe: Faces = stripe) -> None:
                 counter = free.get()
-                counter.add(stripe, second.faces(block, block + TILE))
-                free.put(counter)
+                try:
+                    counter.add(stripe, second.faces(block, block + TILE))
+                finally:
+                    free.put(counter)
 
             for _ in pool.map(compare, range(start if within else 0, second.reader.count, TILE)):
                 pass
             progress.update(len(stripe))
-    results = [counter.result() for counter in counters]
-    return sum(r[0] for r in results), sum(r[1] for r in results)  # type: ignore[return-value]
+    genuine, impostor = zip(*(counter.result() for counter in counters), strict=True)
+    return np.sum(genuine, axis=0), np.sum(impostor, axis=0)
 
 
 def _threads() -> int:

@@ -101,7 +101,7 @@ def test_a_face_is_searched_without_its_own_photo(tmp_path, capsys):
     for pool in ("mean", "none"):
         found, said = run(capsys, gallery, gallery, pool=pool)
         assert (found["own_photos"], found["mated"]) == (4, 4)
-        assert found["cmc"][0] == 0.25  # A/2 alone is nearer to its person than to the other
+        assert found["cmc"] == [0.0, 1.0]  # each is nearer to the other person, or as near
         assert "without its own photo" in said
 
 
@@ -199,6 +199,8 @@ def test_all_pairs_need_two_people_and_two_photos(tmp_path):
         all_pairs(AllPairsOptions((write(tmp_path / "b.h5", draw(1, (1, 2))),)), Console(-1))
     with pytest.raises(InputError, match="got 3"):
         AllPairsOptions((Path("a"), Path("b"), Path("c")))
+    with pytest.raises(InputError, match="named twice"):
+        AllPairsOptions((Path("a"), Path("a")))
 
 
 def test_the_commands(files, mfr):
@@ -210,3 +212,22 @@ def test_the_commands(files, mfr):
     assert "TAR@1e-6 %" in table
     refused = mfr("eval", "--all-pairs", gallery, "--plot", "a.png", check=2)
     assert refused.stderr.decode() == "mfrkit: --plot cannot be used with --all-pairs\n"
+
+
+def test_the_curve_and_the_page(files, tmp_path, capsys):
+    gallery, probes = files
+    plot, page = tmp_path / "cmc.svg", tmp_path / "page.html"
+    identify(IdentifyOptions(gallery, probes, plots=(plot,), report=page), Console(-1))
+    printed = capsys.readouterr().out.splitlines()[1].split("\t")
+    text = page.read_text()
+    assert "Cumulative match characteristic" in text
+    assert "Cumulative match characteristic" in plot.read_text()
+    for cell in printed:
+        assert f">{cell}" in text, "the page says what the table says"
+    assert "FPIR" in text
+    with pytest.raises(InputError, match="exists"):
+        identify(IdentifyOptions(gallery, probes, report=page), Console(-1))
+    with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
+        IdentifyOptions(gallery, probes, plots=(tmp_path / "cmc.gif",))
+    with pytest.raises(InputError, match="written over"):
+        IdentifyOptions(gallery, probes, report=gallery)
