@@ -26,6 +26,12 @@ def embed(
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Average each face with its mirror image.")
     ] = True,
+    detect_mask: Annotated[
+        bool, typer.Option("--detect-mask", help="Look at each face and note if it is masked.")
+    ] = False,
+    region_model: Annotated[
+        str, typer.Option("--region-model", help="Region predictor that looks: name or file.")
+    ] = "region",
     *,
     run: RunOptions,
 ) -> None:
@@ -45,6 +51,7 @@ def embed(
         output=output,
         model=model,
         flip=flip,
+        mask_model=region_model if detect_mask else None,
         run=run,
     )
     run_stage(options, ctx.obj)

@@ -18,7 +18,7 @@ from mfrkit.io.checkpoints import (
     read_header,
     save_model,
 )
-from mfrkit.models.cards import BUNDLED, ModelCard
+from mfrkit.models.cards import BUNDLED, ModelCard, Task
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +37,7 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "iresnet100": ("mfrkit.models.iresnet", "iresnet100"),
     "iresnet200": ("mfrkit.models.iresnet", "iresnet200"),
     "mtcnn": ("mfrkit.models.mtcnn", "MTCNN"),
+    "region": ("mfrkit.models.region", "RegionNet"),
 }
 
 # Suffixes of other programs' files -> where their reader lives.
@@ -163,6 +164,21 @@ def load_network(model: str, device: "torch.device | str" = "cpu") -> tuple["nn.
     return network.to(device).eval(), card
 
 
+def load_for_task(
+    model: str, task: Task, device: "torch.device | str" = "cpu"
+) -> tuple["nn.Module", ModelCard]:
+    """Load a model that must be for a given task; otherwise as `load_network`.
+
+    Raises:
+        InputError: no such model, or it is for another task.
+        WeightsError: as `load_network`.
+    """
+    card, _, path = read_card(model)
+    if card.task != task:
+        raise InputError(f"{path}: is for {card.task}, not {task}; choose another model")
+    return load_network(model, device)
+
+
 def is_foreign(model: str) -> bool:
     """Whether a model is a file of another program, whose card comes with loading it.
 
@@ -197,10 +213,7 @@ def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogn
         module, reader = FOREIGN[Path(model).suffix]
         foreign: Recogniser = getattr(importlib.import_module(module), reader)(Path(model))
         return foreign.to(device)
-    card, _, path = read_card(model)
-    if card.task != "recognition":
-        raise InputError(f"{path}: is for {card.task}, not recognition; choose another model")
-    network, card = load_network(model, device)
+    network, card = load_for_task(model, "recognition", device)
     return Recogniser(network, card).to(device).eval()
 
 

@@ -42,6 +42,8 @@ class EmbedOptions:
         model: bundled name, model file, or file of another program.
         flip: average each face with its mirror image.
         run: how the run is sized and continued.
+        mask_model: region predictor that decides which faces are masked, bundled name or model
+            file; None leaves it to the manifest.
     """
 
     source: str
@@ -49,6 +51,7 @@ class EmbedOptions:
     model: str = "arcface"
     flip: bool = True
     run: RunOptions = field(default_factory=RunOptions)
+    mask_model: str | None = None
 
 
 def embed(options: EmbedOptions, console: Console) -> Tally:
@@ -112,6 +115,8 @@ def _attributes(options: EmbedOptions, card: ModelCard) -> dict[str, Any]:
         "input_size": list(card.input_size or ()),
         "flip": options.flip,
     }
+    if options.mask_model is not None:
+        attributes["mask_model_sha256"] = read_card(options.mask_model)[0].sha256
     return attributes if shard.is_whole else {**attributes, "shard": str(shard)}
 
 
@@ -126,7 +131,7 @@ def _embed_pending(
     from mfrkit.stages.embed_faces import EmbedWorker, to_rows
 
     run, tally = options.run, store.tally()
-    worker = EmbedWorker(load(), flip=options.flip, run=run)
+    worker = EmbedWorker(load(), options.mask_model, flip=options.flip, run=run)
     with closing(worker), console.progress("embed", expected_total(inputs, run, console)) as bar:
         bar.update(tally.total)
         mine = own_share(inputs, run)

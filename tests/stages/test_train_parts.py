@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from mfrkit.methods.base import Task
-from mfrkit.stages.distill_parts import Built
+from mfrkit.models.registry import read_card
+from mfrkit.stages.train_parts import Built
 
 
 class SlowAtFirst(Task):
@@ -28,11 +29,13 @@ def test_a_steps_time_does_not_count_the_first_call():
     task = SlowAtFirst()
     built = Built(
         task=task,
-        student=task.student,
+        network=task.student,
+        card=read_card("arcface")[0],
         batches=SimpleNamespace(load=lambda step: step),
         show=lambda raw: torch.ones(1, 1),
         device=torch.device("cpu"),
-        paper="",
+        check=None,
+        measure="",
     )
     assert built.seconds_per_step() < 0.5  # a third of the first call would be 0.67
     assert task.calls == 4
