@@ -129,13 +129,16 @@ def pair_totals(
 
 
 def _pairs_within(codes: Indices) -> int:
-    sizes = np.bincount(codes)
+    sizes = np.unique(codes, return_counts=True)[1]
     return int((sizes * (sizes - 1) // 2).sum())
 
 
 def _pairs_between(a: Indices, b: Indices) -> int:
-    length = int(max(a.max(initial=-1), b.max(initial=-1))) + 1
-    return int(np.bincount(a, minlength=length) @ np.bincount(b, minlength=length))
+    (codes, sizes), (other_codes, other_sizes) = (
+        np.unique(each, return_counts=True) for each in (a, b)
+    )
+    _, mine, theirs = np.intersect1d(codes, other_codes, assume_unique=True, return_indices=True)
+    return int(sizes[mine] @ other_sizes[theirs])
 
 
 def to_histogram(counts: tuple[Counts, Counts], totals: PairTotals) -> ScoreHistogram:

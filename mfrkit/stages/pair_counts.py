@@ -1,7 +1,7 @@
 """Count all comparisons of one or two embedding files, in an amount of memory that does not grow.
 
 A stripe of one file is held while the other file streams past it in blocks; every thread compares
-a block of its own. Only names are held for whole files.
+a block of its own. For whole files only two numbers a face are held.
 """
 
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ from mfrkit.metrics.all_pairs import (
 from mfrkit.metrics.blocks import Faces, Indices, unit_rows
 from mfrkit.metrics.histogram import ScoreHistogram
 from mfrkit.metrics.roc import Counts
-from mfrkit.stages.people import numbered, people_of
+from mfrkit.stages.people import people_codes
 
-STRIPE = 8 * TILE  # faces of one file held at a time; the other is read once for each stripe
+STRIPE = 4 * TILE  # faces of one file held at a time; the other is read once for each stripe
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +118,7 @@ def count_pairs(paths: tuple[Path, ...], missing: str, console: Console) -> Coun
 
 
 def _load(readers: list[EmbeddingReader]) -> list[_Set]:
-    people = [people_of(reader) for reader in readers]
-    persons = numbered(*(each.identities for each in people))
-    photos = numbered(*(each.photo_ids for each in people))
-    return [_Set(*each) for each in zip(readers, persons, photos, strict=True)]
+    return [_Set(reader, *people_codes(reader)) for reader in readers]
 
 
 def _refuse_losses(sets: list[_Set], lost: list[Indices]) -> None:
