@@ -1,13 +1,13 @@
 """Build what a distillation works with: teachers, student, method, data, views, checks."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from time import perf_counter
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.losses.head import MarginHead
@@ -16,62 +16,24 @@ from mfrkit.methods.base import Task
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.maskinv import MaskInv
 from mfrkit.methods.views import PairedViews
+from mfrkit.models.cards import ModelCard
 from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.teachers import Teachers, load_teacher
 from mfrkit.stages.distill_options import DistillRequest, Settings
-from mfrkit.stages.fit import FitParts
+from mfrkit.stages.fit import Check
 from mfrkit.stages.students import build_student
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache
 from mfrkit.stages.train_check import PairCheck
 from mfrkit.stages.train_data import Batches, RawBatch, TrainSet, open_train_set
+from mfrkit.stages.train_parts import Built
 from mfrkit.stages.world import World
 
 _PAPERS: Mapping[str, str] = {
     "maskinv": "Huber et al., Mask-invariant Face Recognition through Template-level Knowledge "
     "Distillation, FG 2021, arXiv:2112.05646"
 }
-_TIMED_STEPS = 3
-
-
-@dataclass(frozen=True)
-class Built:
-    """The finished parts.
-
-    Attributes:
-        task: the method.
-        student: inside it.
-        batches: the data.
-        show: makes views, on the device.
-        device: of the networks.
-        paper: of the method.
-    """
-
-    task: Task
-    student: Recogniser
-    batches: Batches
-    show: Callable[[RawBatch], FaceBatch]
-    device: torch.device
-    paper: str
-
-    def parameters(self) -> dict[str, int]:
-        """Count the trained values of the task's parts."""
-        return {
-            name: sum(p.numel() for p in part.parameters() if p.requires_grad)
-            for name, part in self.task.named_children()
-            if any(p.requires_grad for p in part.parameters())
-        }
-
-    def seconds_per_step(self) -> float:
-        """Time the first step of the run, without the optimiser's part."""
-        self.task.train()
-        batch = self.show(self.batches.load(0))
-        started = perf_counter()
-        for _ in range(_TIMED_STEPS):
-            for _name, losses in self.task.steps(batch):
-                losses["loss"].backward()
-        return (perf_counter() - started) / _TIMED_STEPS
 
 
 def build(
@@ -117,38 +79,35 @@ def build(
         )
         return batch if cache is None else batch.with_template(cache(raw.index).to(device))
 
-    return Built(task.to(device), student, batches, show, device, _PAPERS[request.method])
-
-
-def fit_parts(
-    request: DistillRequest,
-    settings: Settings,
-    built: Built,
-    world: World,
-    keep: Callable[[Mapping[str, Tensor], Mapping[str, float]], None],
-    folder: Path,
-) -> FitParts:
-    """Hand the parts to the loop, with the check on pairs if a list was given."""
-    workers = request.run.workers
-    check = None
-    if request.pairs is not None and world.writes:
-        crops = request.pair_crops or request.data[0]
-        masks = replace(settings.masks.parsed(), probability=1.0)
-        pair_check = PairCheck(request.pairs, crops, masks=masks, workers=workers)
-
-        def check(weights: Mapping[str, Tensor]) -> dict[str, float]:
-            return pair_check(built.student, weights)
-
-    return FitParts(
-        task=built.task,
-        batches=built.batches,
-        show=built.show,
-        check=check,
-        keep=keep,
-        folder=folder,
-        device=built.device,
-        workers=workers,
+    return Built(
+        task=task.to(device),
+        network=student.network,
+        card=_card(request, student),
+        batches=batches,
+        show=show,
+        device=device,
+        check=_pair_check(request, settings, student) if world.writes else None,
+        measure="mean EER",
     )
+
+
+def _card(request: DistillRequest, student: Recogniser) -> ModelCard:
+    return replace(
+        student.card,
+        licence="not stated; depends on the data and the teacher",
+        source=f"mfrkit {__version__}, distilled from {', '.join(request.teachers)}",
+        paper=_PAPERS[request.method],
+    )
+
+
+def _pair_check(request: DistillRequest, settings: Settings, student: Recogniser) -> Check | None:
+    """Return the check on pairs, if a list was given."""
+    if request.pairs is None:
+        return None
+    crops = request.pair_crops or request.data[0]
+    masks = replace(settings.masks.parsed(), probability=1.0)
+    check = PairCheck(request.pairs, crops, masks=masks, workers=request.run.workers)
+    return partial(check, student)
 
 
 def _task(

@@ -46,6 +46,7 @@ class FitParts:
         folder: of the run's own files.
         device: everything computes on.
         workers: threads that read.
+        measure: what `check_error` is, in words.
     """
 
     task: Task
@@ -56,6 +57,7 @@ class FitParts:
     folder: Path
     device: torch.device
     workers: int
+    measure: str = "mean EER"
 
 
 def fit(
@@ -221,7 +223,8 @@ def _check(run: _Run) -> None:
         error = figures["check_error"]
         better = error < state.best
         run.console.info(
-            f"step {state.step}: mean EER {error:.2%}{', the best so far' if better else ''}"
+            f"step {state.step}: {run.parts.measure} {error:.2%}"
+            f"{', the best so far' if better else ''}"
         )
         if better:
             state.best = error
