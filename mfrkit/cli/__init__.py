@@ -114,9 +114,11 @@ def _register() -> None:
     from mfrkit.cli.merge import merge
     from mfrkit.cli.models import app as models
     from mfrkit.cli.synth_mask import synth_mask
+    from mfrkit.cli.train_inpaint import train_inpaint
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
+    app.command("train-inpaint")(train_inpaint)
     app.command("distill")(distill)
     app.command("embed")(embed)
     app.command("merge")(merge)

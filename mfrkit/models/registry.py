@@ -37,6 +37,8 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "iresnet100": ("mfrkit.models.iresnet", "iresnet100"),
     "iresnet200": ("mfrkit.models.iresnet", "iresnet200"),
     "mtcnn": ("mfrkit.models.mtcnn", "MTCNN"),
+    "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),
+    "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
 }
 
 

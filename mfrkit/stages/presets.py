@@ -5,11 +5,12 @@ A preset is tables of settings; whatever it does not name has its default.
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from mfrkit.errors import InputError
 
 Preset = Mapping[str, Mapping[str, Any]]
+Chosen = TypeVar("Chosen")
 
 # MS1MV2 at 512 faces a step: 26 epochs, the rate divided by ten at four of them, no warm-up. Huber
 # et al., arXiv:2112.05646, and the configuration published with it.
@@ -67,12 +68,21 @@ def find_preset(method: str, name: str) -> Preset:
         >>> find_preset("maskinv", "paper-hg")["method"]["template"]
         3000.0
     """
-    for what, wanted, known in (
-        ("method", method, PRESETS),
-        ("preset", name, PRESETS.get(method, {})),
-    ):
-        if wanted not in known:
-            near = difflib.get_close_matches(wanted, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ";"
-            raise InputError(f"unknown {what} {wanted!r}{hint} Known: {', '.join(known)}")
-    return PRESETS[method][name]
+    return choose("preset", name, choose("method", method, PRESETS))
+
+
+def choose(what: str, name: str, known: Mapping[str, Chosen]) -> Chosen:
+    """Return what goes by a name.
+
+    Raises:
+        InputError: nothing does.
+
+    Example:
+        >>> choose("fruit", "fig", {"fig": 3})
+        3
+    """
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ";"
+        raise InputError(f"unknown {what} {name!r}{hint} Known: {', '.join(known)}")
+    return known[name]

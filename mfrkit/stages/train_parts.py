@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mfrkit.methods.base import Task
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.models.cards import ModelCard
-from mfrkit.stages.fit import Check
+from mfrkit.stages.fit import Check, Draw
 from mfrkit.stages.train_data import Batches, RawBatch
 
 _TIMED_STEPS = 3
@@ -29,6 +29,7 @@ class Built:
         device: of the networks.
         check: measures weights of the student, or None.
         measure: what the check's error is, in words.
+        draw: shows what weights of the student do, or None.
     """
 
     task: Task
@@ -39,6 +40,7 @@ class Built:
     device: torch.device
     check: Check | None
     measure: str
+    draw: Draw | None = None
 
     def parameters(self) -> dict[str, int]:
         """Count the trained values of the task's parts."""

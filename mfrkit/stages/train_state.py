@@ -120,7 +120,9 @@ def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.opt
         return torch.optim.SGD(
             parameters, options.lr, options.momentum, weight_decay=options.weight_decay
         )
-    return torch.optim.AdamW(parameters, options.lr, weight_decay=options.weight_decay)
+    return torch.optim.AdamW(
+        parameters, options.lr, options.betas, weight_decay=options.weight_decay
+    )
 
 
 def save_checkpoint(folder: Path, state: TrainState, keep: int) -> Path:
