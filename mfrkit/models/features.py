@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError
 from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.vgg import Vgg
 
 # Type of the network -> the modules after which its resolution falls.
 STAGES: Mapping[str, tuple[str, ...]] = {
@@ -33,6 +34,7 @@ class FaceFeatures(nn.Module):
 
     Args:
         recogniser: whose weights stay as they are; gradients reach the faces.
+        vgg: gives the feature maps instead of the recogniser.
 
     Raises:
         InputError: a recogniser of an unknown family.
@@ -45,28 +47,30 @@ class FaceFeatures(nn.Module):
         [(64, 56, 56), (64, 28, 28), (128, 14, 14)]
     """
 
-    def __init__(self, recogniser: Recogniser) -> None:
+    def __init__(self, recogniser: Recogniser, vgg: Vgg | None = None) -> None:
         super().__init__()
-        self.recogniser = recogniser
+        self.recogniser, self.vgg = recogniser, vgg
+        self._maps: list[Tensor] = []
+        if vgg is not None:
+            return
         family = type(recogniser.network).__name__
         if family not in STAGES:
             raise InputError(
                 f"{recogniser.card.name}: no feature maps are known of {family}; "
                 f"choose one of {', '.join(STAGES)}"
             )
-        self._maps: list[Tensor] = []
         for name in STAGES[family]:
             recogniser.network.get_submodule(name).register_forward_hook(self._note)
 
     def forward(self, faces: Tensor) -> Seen:
         """Look at faces (B, 3, H, W), RGB in [0, 1]."""
-        size = self.recogniser.card.input_size
+        size, resized = self.recogniser.card.input_size, faces
         if size is not None and tuple(faces.shape[2:]) != size:
-            faces = F.interpolate(faces, size, mode="bilinear", antialias=True)
+            resized = F.interpolate(faces, size, mode="bilinear", antialias=True)
         self._maps = []
-        embedding = self.recogniser(faces)
+        embedding = self.recogniser(resized)
         maps, self._maps = self._maps, []
-        return Seen(maps, embedding)
+        return Seen(maps if self.vgg is None else self.vgg(faces), embedding)
 
     def _note(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self._maps.append(output)

@@ -52,7 +52,7 @@ def load_foreign(path: Path) -> "Recogniser":
     from mfrkit.models.recogniser import Recogniser
     from mfrkit.models.registry import build_network
 
-    tensors = strip_wrappers(_read(path), str(path))
+    tensors = strip_wrappers(read_tensors(path), str(path))
     architecture, arguments = recognise(tensors, str(path))
     network = build_network(architecture, arguments)
     own = network.state_dict()
@@ -134,7 +134,13 @@ def recognise(tensors: "Mapping[str, Tensor]", where: str) -> tuple[str, dict[st
     return _DEPTHS[depths], {"embedding_dim": int(head.shape[0])}
 
 
-def _read(path: Path) -> object:
+def read_tensors(path: Path) -> object:
+    """Unpickle a `.pt` or `.pth` file: tensors and plain containers, never code.
+
+    Raises:
+        InputError: there is no such file.
+        WeightsError: it holds anything else, or is damaged.
+    """
     import torch
 
     if not path.is_file():

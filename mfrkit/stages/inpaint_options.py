@@ -27,8 +27,8 @@ class GeneratorOptions:
         init: model file whose weights it starts from; empty for fresh ones.
         size: side of the crops, a multiple of 16.
         recogniser: bundled name or model file; sees whether a face stays the same person.
-        vgg: VGG-16 weights of torchvision (`.pth`, `.safetensors`), which then give the feature
-            maps instead of the recogniser; empty for none.
+        vgg: `.pth` file of torchvision's VGG-16, which then gives the feature maps instead of the
+            recogniser; empty for none.
 
     Raises:
         InputError: on construction, for an impossible size.
@@ -121,6 +121,7 @@ _TABLES: Mapping[str, type] = {
 
 PRESETS: Mapping[str, Preset] = {
     "small": {
+        "method": {"looked": 0.25},
         "views": {"gain": 0.1, "offset": 0.05},
         "masks": {"probability": 0.85, "coverage": "above:7,on:2,below:1"},
         "fit": {

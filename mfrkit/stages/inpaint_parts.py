@@ -1,6 +1,7 @@
 """Build what the training of a completion generator works with."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from mfrkit.models.critics import Critics
 from mfrkit.models.features import FaceFeatures
 from mfrkit.models.registry import build_network, load_network
 from mfrkit.models.teachers import load_teacher
+from mfrkit.models.vgg import load_vgg
 from mfrkit.stages.completion_check import CompletionCheck
 from mfrkit.stages.holdout import hold_out
 from mfrkit.stages.inpaint_options import GeneratorOptions, Settings
@@ -64,7 +66,7 @@ def build(
         world=world.size,
     )
     generator = _generator(settings.model)
-    looker = FaceFeatures(load_teacher(settings.model.recogniser))
+    looker = _looker(settings.model)
     task = _task(settings, generator, looker, settings.fit.total_steps(batches.steps_per_epoch))
     task.to(device)
     looker.requires_grad_(False).eval().to(device)  # also where no loss needs it: the check does
@@ -88,6 +90,11 @@ def build(
         measure="feature distance",
         draw=None if check is None else check.draw,
     )
+
+
+def _looker(options: GeneratorOptions) -> FaceFeatures:
+    vgg = load_vgg(Path(options.vgg)) if options.vgg else None
+    return FaceFeatures(load_teacher(options.recogniser), vgg)
 
 
 def _generator(options: GeneratorOptions) -> Completion:
