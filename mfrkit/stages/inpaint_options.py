@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfrkit.errors import InputError
-from mfrkit.methods.completion import CompletionOptions
+from mfrkit.methods.completion_options import CompletionOptions
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.presets import Preset, choose
