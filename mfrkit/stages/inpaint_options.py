@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mfrkit.errors import InputError
 from mfrkit.methods.completion_options import CompletionOptions
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.fit_options import FitOptions
@@ -25,13 +24,10 @@ class GeneratorOptions:
     Attributes:
         network: architecture of the generator.
         init: model file whose weights it starts from; empty for fresh ones.
-        size: side of the crops, a multiple of 16.
+        size: side of the crops.
         recogniser: bundled name or model file; sees whether a face stays the same person.
         vgg: `.pth` file of torchvision's VGG-16, which then gives the feature maps instead of the
             recogniser; empty for none.
-
-    Raises:
-        InputError: on construction, for an impossible size.
     """
 
     network: str = "completion-small"
@@ -39,10 +35,6 @@ class GeneratorOptions:
     size: int = 112
     recogniser: str = "arcface"
     vgg: str = ""
-
-    def __post_init__(self) -> None:
-        if self.size < 32 or self.size % 16:
-            raise InputError(f"model.size must be a multiple of 16 from 32, not {self.size}")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ _PAPER = (
 )
 _CHECK_SEED = 7  # of the masks the held-out faces wear, the same in every run
 _CHECK_BATCH = 16
+_LEAST_SIZE = 32
 
 
 def build(
@@ -109,8 +110,11 @@ def _generator(options: GeneratorOptions) -> Completion:
                 f"model.init {options.init}: is {card.architecture}, not {options.network}"
             )
         network.load_state_dict(origin.state_dict())
-    if options.size % network.multiple:
-        raise InputError(f"model.size must be a multiple of {network.multiple}")
+    if options.size < _LEAST_SIZE or options.size % network.multiple:
+        raise InputError(
+            f"model.size must be a multiple of {network.multiple} from {_LEAST_SIZE}, "
+            f"not {options.size}"
+        )
     return network
 
 

@@ -78,11 +78,7 @@ def test_dry_run_shows_settings_and_writes_nothing(here):
     ("line", "message"),
     [
         (["--preset", "smal"], b"did you mean small"),
-        (["--set", "method.game=chess"], b"expected hinge or wasserstein"),
-        (["--set", "model.network=mobilefacenet"], b"is no completion generator"),
         (["--init", "arcface"], b"is mobilefacenet, not completion-small"),
-        (["--set", "fit.betas=[0.5]"], b"expected 2 values"),
-        (["--set", "model.vgg=none.pth"], b"no such model file"),
     ],
 )
 def test_mistakes_stop_early_with_one_line(here, line, message):
