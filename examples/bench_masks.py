@@ -25,7 +25,8 @@ from mfrkit.faces.geometry import similarity_from_points, template, transform_po
 from mfrkit.io.images import decode_image, encode_image
 from mfrkit.io.source import open_source
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.pictures import mask_pictures
+from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
 
@@ -88,11 +89,8 @@ def paste(picture, points, layer):
 
 
 def render(renderer, pictures, points, specs):
-    """Uint8 in, uint8 out: the conversions count."""
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-    with torch.inference_mode():
-        drawn = renderer(pixels.float().div_(255), torch.from_numpy(points), specs)
-        return to_uint8(drawn.masked).permute(0, 2, 3, 1).contiguous().numpy()
+    """Uint8 in, uint8 out, as in synth-mask: the conversions count."""
+    return mask_pictures(renderer, np.stack(pictures), points, specs)[0]
 
 
 def compare(keys, pictures, points, turns=5):

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.pose import fit_pose
-from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.surface import pixel_axes, pixels_to_sheet, pose_columns, sheet_to_pixels
 from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
@@ -56,10 +57,8 @@ def main():
         for yaw in YAWS:
             face, moved = turn(picture, points, yaw)
             spec = sample_spec(3, f"{kind}{yaw}", MaskOptions.parse(kind, color, jitter=0.5))
-            tensor = torch.from_numpy(face).permute(2, 0, 1)[None].float() / 255
-            drawn = renderer(tensor, torch.tensor(moved, dtype=torch.float32)[None], [spec])
-            shown = to_uint8(drawn.masked)[0].permute(1, 2, 0).contiguous().numpy()
-            cells.append(Cell(shown, f"{kind}, {np.degrees(yaw):+.0f}°"))
+            masked, _ = mask_pictures(renderer, face[None], moved[None].astype(np.float32), [spec])
+            cells.append(Cell(masked[0], f"{kind}, {np.degrees(yaw):+.0f}°"))
     write_contact_sheet(Path(sys.argv[1]), cells, columns=len(YAWS), side=160)
 
 

@@ -60,10 +60,12 @@ class Console:
 
     Args:
         verbosity: -1 quiet (errors only), 0 normal, 1 verbose.
+        passes_records: whether records go on to the next command of a pipeline.
     """
 
-    def __init__(self, verbosity: int = 0) -> None:
+    def __init__(self, verbosity: int = 0, *, passes_records: bool = True) -> None:
         self.verbosity = verbosity
+        self._passes_records = passes_records
 
     @property
     def is_terminal_out(self) -> bool:
@@ -77,7 +79,7 @@ class Console:
 
     def record(self, record: Mapping[str, object]) -> None:
         """Pass one record to the next command of a pipeline; a terminal is spared them."""
-        if not self.is_terminal_out:
+        if self._passes_records and not self.is_terminal_out:
             self.data(to_line(record))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -96,10 +96,20 @@ def mfr(tmp_path: Path) -> Shell:
 @pytest.fixture
 def noise_crops(tmp_path: Path) -> Path:
     """A folder of 12 aligned crops of smooth noise, three people with four each."""
+    return write_noise_crops(tmp_path / "crops")
+
+
+@pytest.fixture(scope="session")
+def shared_noise_crops(tmp_path_factory) -> Path:
+    """The same crops, for tests that only read them."""
+    return write_noise_crops(tmp_path_factory.mktemp("noise") / "crops")
+
+
+def write_noise_crops(folder: Path) -> Path:
     generator = np.random.default_rng(0)
     for index in range(12):
         coarse = generator.integers(20, 235, (7, 7, 3), dtype=np.uint8)
-        path = tmp_path / "crops" / f"p{index // 4}" / f"p{index // 4}_{index % 4}.png"
+        path = folder / f"p{index // 4}" / f"p{index // 4}_{index % 4}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(coarse).resize((112, 112), Image.Resampling.BICUBIC).save(path)
-    return tmp_path / "crops"
+    return folder

@@ -106,23 +106,37 @@ def root(
 
 def _register() -> None:
     from mfrkit.cli.align import align
+    from mfrkit.cli.benchmark import benchmark
     from mfrkit.cli.demo import demo
     from mfrkit.cli.distill import distill
     from mfrkit.cli.doctor import doctor
     from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
+    from mfrkit.cli.identify import identify
+    from mfrkit.cli.inpaint import inpaint
     from mfrkit.cli.merge import merge
     from mfrkit.cli.models import app as models
+    from mfrkit.cli.pack import pack
+    from mfrkit.cli.pack_bin import pack_bin
     from mfrkit.cli.synth_mask import synth_mask
     from mfrkit.cli.train_inpaint import train_inpaint
+    from mfrkit.cli.train_region import train_region
+    from mfrkit.cli.unpack import unpack
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
+    app.command("pack")(pack)
     app.command("train-inpaint")(train_inpaint)
+    app.command("train-region")(train_region)
     app.command("distill")(distill)
+    app.command("inpaint")(inpaint)
     app.command("embed")(embed)
     app.command("merge")(merge)
     app.command("eval")(evaluate)
+    app.command("identify")(identify)
+    app.command("benchmark")(benchmark)
+    app.command("unpack")(unpack)
+    app.command("pack-bin")(pack_bin)
     app.add_typer(models, name="models")
     app.command("demo")(demo)
     app.command("doctor")(doctor)

@@ -34,6 +34,9 @@ def align(
         int, typer.Option("--min-size", help="Least height of a face in the photo, pixels.")
     ] = 40,
     image_format: ImageFormat = "png",
+    only: Annotated[
+        Path | None, typer.Option("--only", metavar="PAIRS", help="Only photos of this pair list.")
+    ] = None,
     *,
     run: RunOptions,
 ) -> None:
@@ -57,6 +60,7 @@ def align(
         min_score=min_score,
         min_size=min_size,
         image_format=image_format,
+        only=only,
         run=run,
     )
     run_stage(options, ctx.obj)

@@ -1,48 +1,36 @@
 """mfrkit distill."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mfrkit.cli import train_options as shared
 from mfrkit.cli.options import Force, Seed, default_input
 from mfrkit.cli.run_options import Device, DryRun, Resume, Workers, run_options
 
-Data = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="DATA...", help="Crops: folders, manifests; one named twice counts."),
-]
 TeacherNames = Annotated[
     list[str] | None,
-    typer.Option("--teacher", "-t", help="Bundled name or model file; may be repeated."),
+    typer.Option("--teacher", "-t", help="Bundled name or file, also .onnx, .pth; repeatable."),
 ]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="TABLE.NAME=VALUE", help="One setting; may be repeated."),
-]
-OUTPUT = Path("student.safetensors")
 
 
 def distill(
     ctx: typer.Context,
-    data: Data = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = OUTPUT,
+    data: shared.Data = None,
+    output: shared.Output = Path("student.safetensors"),
     teacher: TeacherNames = None,
     method: Annotated[str, typer.Option("--method", help="maskinv.")] = "maskinv",
     preset: Annotated[str, typer.Option("--preset", help="small, paper or paper-hg.")] = "small",
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")] = None,
-    assign: Assignments = None,
+    config: shared.Config = None,
+    assign: shared.Assignments = None,
     student: Annotated[
         str | None, typer.Option("--student", help="mobilefacenet, or iresnet18 to iresnet200.")
     ] = None,
     init: Annotated[str | None, typer.Option("--init", help="teacher, scratch or a model.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", "-b", help="Faces per step, over all processes.")
-    ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")] = None,
+    steps: shared.Steps = None,
+    batch_size: shared.FacesPerStep = None,
+    lr: shared.Rate = None,
     teacher_cache: Annotated[
         Path | None, typer.Option("--teacher-cache", help="HDF5 file of the teacher's templates.")
     ] = None,
@@ -83,7 +71,7 @@ def distill(
         teacher_cache=teacher_cache,
         pairs=pairs,
         pair_crops=pair_crops,
-        command=shlex.join(["mfrkit", *sys.argv[1:]]),
+        command=shared.command_line(),
         run=run_options(workers, 1, device, resume, force, dry_run),
     )
     run(request, ctx.obj)

@@ -14,17 +14,24 @@ from mfrkit.config import RunOptions
 def embed(
     ctx: typer.Context,
     source: Annotated[
-        str | None, typer.Argument(metavar="SRC", help="Crops: folder, picture, manifest or -.")
+        str | None,
+        typer.Argument(metavar="SRC", help="Crops: folder, picture, manifest, .rec, .tar or -."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")] = Path(
         "embeddings.h5"
     ),
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name or model file.")
+        str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")
     ] = "arcface",
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Average each face with its mirror image.")
     ] = True,
+    detect_mask: Annotated[
+        bool, typer.Option("--detect-mask", help="Look at each face and note if it is masked.")
+    ] = False,
+    region_model: Annotated[
+        str, typer.Option("--region-model", help="Region predictor that looks: name or file.")
+    ] = "region",
     *,
     run: RunOptions,
 ) -> None:
@@ -44,6 +51,7 @@ def embed(
         output=output,
         model=model,
         flip=flip,
+        mask_model=region_model if detect_mask else None,
         run=run,
     )
     run_stage(options, ctx.obj)

@@ -1,12 +1,10 @@
 """The options every per-image command shares, written once."""
 
-import functools
-import inspect
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from mfrkit.cli.option_groups import option_group
 from mfrkit.cli.options import Force
 from mfrkit.config import RunOptions, Shard, default_workers
 
@@ -60,20 +58,5 @@ def run_options(
     )
 
 
-def takes_run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a per-image command the shared options; it receives them as its argument `run`.
-
-    Written once here, they cannot come to mean different things in different commands.
-    """
-    own, shared = inspect.signature(command), inspect.signature(run_options)
-    kept = [parameter for parameter in own.parameters.values() if parameter.name != "run"]
-
-    @functools.wraps(command)
-    def with_run(**values: Any) -> None:
-        run = run_options(**{name: values.pop(name) for name in shared.parameters})
-        command(run=run, **values)
-
-    merged = own.replace(parameters=[*kept, *shared.parameters.values()])
-    with_run.__signature__ = merged  # type: ignore[attr-defined]
-    with_run.__annotations__ = {p.name: p.annotation for p in merged.parameters.values()}
-    return with_run
+takes_run_options = option_group("run", run_options)
+"""Give a per-image command the shared options; it receives them as its argument `run`."""

@@ -1,32 +1,26 @@
 """mfrkit train-inpaint."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mfrkit.cli.distill import Assignments, Data
+from mfrkit.cli import train_options as shared
 from mfrkit.cli.options import Force, Seed, default_input
 from mfrkit.cli.run_options import Device, DryRun, Resume, Workers, run_options
-
-OUTPUT = Path("completion.safetensors")
 
 
 def train_inpaint(
     ctx: typer.Context,
-    data: Data = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")] = OUTPUT,
+    data: shared.Data = None,
+    output: shared.Output = Path("completion.safetensors"),
     preset: Annotated[str, typer.Option("--preset", help="small or paper.")] = "small",
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")] = None,
-    assign: Assignments = None,
+    config: shared.Config = None,
+    assign: shared.Assignments = None,
     init: Annotated[str | None, typer.Option("--init", help="Model file to start from.")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Optimiser steps.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", "-b", help="Faces per step, over all processes.")
-    ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")] = None,
+    steps: shared.Steps = None,
+    batch_size: shared.FacesPerStep = None,
+    lr: shared.Rate = None,
     seed: Seed = 0,
     workers: Workers = None,
     device: Device = "auto",
@@ -53,7 +47,7 @@ def train_inpaint(
         assignments=tuple(assign or ()),
         flags={"model": {"init": init}, "fit": fit},
         seed=seed,
-        command=shlex.join(["mfrkit", *sys.argv[1:]]),
+        command=shared.command_line(),
         run=run_options(workers, 1, device, resume, force, dry_run),
     )
     run(request, ctx.obj)

@@ -6,7 +6,7 @@ The layout is described in `mfrkit.io.embedding_rows`; only `embeddings` and `ke
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -14,6 +14,24 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import FIELD_TYPES, Rows, dataset_name
+
+
+class Vectors(Protocol):
+    """Vectors that are found by key: those of pictures, or of templates pooled from them."""
+
+    path: Path
+    dim: int
+
+    @property
+    def index(self) -> dict[str, int]:
+        """Map each key to its row."""
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Map the keys that have no vector to the reason."""
+
+    def rows(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return (M, D) float32, the vectors of (M,) rows, in the order asked."""
 
 
 class EmbeddingReader:
@@ -93,6 +111,11 @@ class EmbeddingReader:
         return self.texts("mask_type", 0, self.count)
 
     @property
+    def norms(self) -> NDArray[np.float32]:
+        """Return (N,) float32 norms before normalisation; NaN where unknown."""
+        return self._numbers("norms", 0, self.count, default=np.nan)
+
+    @property
     def masked(self) -> NDArray[np.int8]:
         """Return (N,) int8: -1 unknown, 0 no mask, 1 masked."""
         return self._numbers("masked", 0, self.count, default=-1)
@@ -133,10 +156,14 @@ class EmbeddingReader:
             block = vectors[unique]
         return block[inverse].astype(np.float32, copy=False)
 
+    def vectors(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the (M, D) float32 embeddings of consecutive rows, as far as there are any."""
+        return self._file["embeddings"][start:stop].astype(np.float32, copy=False)
+
     def block(self, start: int, stop: int) -> Rows:
         """Return consecutive rows with all their fields, without skipped inputs."""
         return Rows(
-            embeddings=self._file["embeddings"][start:stop].astype(np.float32, copy=False),
+            embeddings=self.vectors(start, stop),
             keys=self.texts("keys", start, stop),
             identities=self.texts("identities", start, stop),
             norms=self._numbers("norms", start, stop, default=np.nan),

@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.files import write_whole
+from mfrkit.io.packed import Packed
 
 # Enough for a 200-megapixel phone; beyond it a small file can ask for gigabytes of memory.
 MAX_PIXELS = 200_000_000
@@ -25,7 +26,7 @@ _TRAILERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TRAILER_WINDOW = 64  # cameras append a few bytes behind the end marker
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path | Packed) -> NDArray[np.uint8]:
     """Decode a picture, upright.
 
     Convention:
@@ -64,6 +65,20 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
         raise ImageError("not a picture") from error
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise ImageError(f"damaged picture: {error}") from error
+
+
+def picture_suffix(content: bytes) -> str:
+    """Return the suffix a picture file's content asks for, `.jpg` for JPEG.
+
+    Raises:
+        ImageError: not a picture.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            kind = (picture.format or "").lower()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError("not a picture") from error
+    return ".jpg" if kind in ("jpeg", "mpo") else f".{kind}"
 
 
 def _is_plain(picture: Image.Image, content: bytes) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from mfrkit.io.manifest import Record
+from mfrkit.io.packed import Packed
 
 
 @dataclass(frozen=True)
@@ -15,23 +16,23 @@ class Item:
     Attributes:
         position: zero-based place among all inputs, the same in every shard.
         record: what is known of it; skipped if an earlier stage already gave it up.
-        path: the picture to read; None for a skipped record.
+        path: the picture to read, a file or part of one; None for a skipped record.
     """
 
     position: int
     record: Record
-    path: Path | None
+    path: Path | Packed | None
 
 
 def root_of(item: Item) -> Path:
-    """Return the folder an input's `path` is relative to.
+    """Return the folder an input's `path` is relative to; none for a picture inside a file.
 
     Example:
         >>> record = Record("a/b", "a/b.png", "b.jpg")
         >>> root_of(Item(0, record, Path("crops/a/b.png"))).as_posix()
         'crops'
     """
-    if item.path is None or item.record.path is None:
+    if not isinstance(item.path, Path) or item.record.path is None:
         return Path()
     return item.path.parents[len(PurePosixPath(item.record.path).parts) - 1]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.errors import InputError
-from mfrkit.io.pair_formats import Pair, Parsed, parse
+from mfrkit.io.pair_formats import parse
+from mfrkit.io.pair_lines import Pair, Parsed, read_text
 
 FOLDS = 10  # of a list that defines none, as in every LFW-style benchmark
 
@@ -41,6 +41,10 @@ class PairList:
     def __len__(self) -> int:
         return len(self.a)
 
+    def keys(self) -> frozenset[str]:
+        """Return the keys of all images the list names."""
+        return frozenset(self.a + self.b)
+
 
 def read_pairs(path: Path) -> PairList:
     """Read a pair list of any supported format.
@@ -58,7 +62,11 @@ def read_pairs(path: Path) -> PairList:
         InputError: unreadable, not UTF-8, empty, of no known format, a malformed line (which one
             is said), or fewer or more pairs than the header promises.
     """
-    parsed = parse(_read_text(path), str(path))
+    return pair_list(path, parse(read_text(path, "pair list"), str(path)))
+
+
+def pair_list(path: Path, parsed: Parsed) -> PairList:
+    """Arrange parsed pairs; see `read_pairs` for the folds."""
     pairs = parsed.pairs
     same = np.array([pair.same for pair in pairs], dtype=bool)
     return PairList(
@@ -103,24 +111,3 @@ def contiguous_folds(count: int, folds: int) -> NDArray[np.int64]:
         return np.zeros(0, dtype=np.int64)
     size, larger = divmod(count, folds)
     return np.repeat(np.arange(folds), np.where(np.arange(folds) < larger, size + 1, size))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such pair list") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder; name the pair list inside it") from error
-    except OSError as error:
-        raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not a pair list: byte {error.start} is not UTF-8 text; "
-            "convert an older list with `iconv -t utf-8`"
-        ) from error
-    if "\0" in text:
-        raise InputError(f"{path}: not a pair list: it holds binary data")
-    if not text.strip():
-        raise InputError(f"{path}: the pair list is empty")
-    return text

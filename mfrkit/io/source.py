@@ -1,4 +1,4 @@
-"""Enumerate the inputs of a stage: a folder, one picture, a manifest, or records on a pipe.
+"""Enumerate the inputs of a stage: folder, picture, manifest, archive, or records on a pipe.
 
 Inputs come one by one, in an order that depends on their names alone, so that memory does not
 grow with their number and every rerun sees the same positions.
@@ -6,15 +6,17 @@ grow with their number and every rerun sees the same positions.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 
 from mfrkit.errors import InputError
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import MANIFEST, Record, identity_of
-from mfrkit.io.names import is_picture, strip_suffix
+from mfrkit.io.names import expand_braces, is_picture, strip_suffix
+from mfrkit.io.rec_source import RecSource
 from mfrkit.io.record_source import ManifestSource, StreamSource
+from mfrkit.io.tar_source import TarSource
 
 _SHARD_MANIFEST = re.compile(r"manifest-(\d+)-of-(\d+)\.jsonl")
 
@@ -23,8 +25,9 @@ def open_source(text: str, *, exclude: Path | None = None) -> Source:
     """Choose the reader for a command's SRC argument.
 
     Args:
-        text: a folder (its manifest is used when it has one), a picture, a `.jsonl` manifest, or
-            `-` for records on standard input.
+        text: a folder (its manifest is used when it has one), a picture, a `.jsonl` manifest, a
+            `.rec` file with its index, `.tar` shards (`train-{0000..0009}.tar` names ten), or `-`
+            for records on standard input.
         exclude: a folder not to descend into, so that a stage never reads its own output.
 
     Raises:
@@ -36,11 +39,13 @@ def open_source(text: str, *, exclude: Path | None = None) -> Source:
     if path.is_dir():
         manifests = _manifests(path)
         return ManifestSource(manifests) if manifests else FolderSource(path, exclude)
+    if path.suffix == ".tar":
+        return TarSource(expand_braces(text))
     if not path.exists():
         raise InputError(f"{text}: no such file or folder")
-    if path.suffix == ".jsonl":
-        return ManifestSource([path])
-    return PictureSource(path)
+    if path.suffix == ".rec":
+        return RecSource(path)
+    return ManifestSource([path]) if path.suffix == ".jsonl" else PictureSource(path)
 
 
 class PictureSource:
@@ -57,6 +62,29 @@ class PictureSource:
     def count(self) -> int:
         """Return 1."""
         return 1
+
+
+class NamedSource:
+    """The inputs of another source whose keys are on a list, numbered anew.
+
+    Example:
+        >>> portraits = PictureSource(Path("ada.jpg"))
+        >>> [item.record.key for item in NamedSource(portraits, {"ada", "bob"})]
+        ['ada']
+    """
+
+    def __init__(self, source: Source, keys: Set[str]) -> None:
+        self._source = source
+        self._keys = keys
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the inputs in the order of the source."""
+        chosen = (item for item in self._source if item.record.key in self._keys)
+        return (replace(item, position=position) for position, item in enumerate(chosen))
+
+    def count(self) -> int | None:
+        """Return the length of the list, which the source may not quite reach."""
+        return len(self._keys)
 
 
 class FolderSource:

@@ -74,7 +74,19 @@ class MarginHead(nn.Module):
             return self.scale * cosines.scatter(1, label[:, None], harder[:, None])
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        """Return the mean cross-entropy, with MagFace's regulariser; arguments as `logits`."""
+        """Return the mean cross-entropy of the known faces, with MagFace's regulariser.
+
+        Args:
+            features: (B, D) float, any length.
+            label: (B,) int64 in [0, K), -1 where unknown.
+
+        Returns:
+            A scalar; 0, with a gradient of 0, if nobody is known.
+        """
+        known = label >= 0
+        if not bool(known.any()):
+            return 0.0 * (features.sum() + self.weight.sum())
+        features, label = features[known], label[known]
         loss = F.cross_entropy(self.logits(features, label), label)
         if isinstance(self.margin, Magnitude):
             loss = loss + self.margin.regulariser(features.float().norm(dim=1))

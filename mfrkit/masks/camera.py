@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.masks.pose import Array, Pose
 from mfrkit.masks.surface import half_width, sheet_to_pixels
+
+Pictures = Tensor | NDArray[np.uint8]
 
 # x, y (face units) and weight of the skin patches: forehead, cheeks, nose, beside the mouth, chin.
 PATCHES = np.array(
@@ -49,16 +52,17 @@ class Camera:
     blur: Array
 
 
-def read_camera(faces: Tensor, chosen: list[int], pose: Pose) -> Camera:
+def read_camera(pictures: Pictures, chosen: list[int], pose: Pose) -> Camera:
     """Read colours, noise and sharpness off faces.
 
     Args:
-        faces: (N, 3, H, W) float32 RGB in [0, 1].
+        pictures: N pictures: (N, 3, H, W) float32 RGB in [0, 1], or (N, H, W, 3) uint8.
         chosen: Which B of them to read.
         pose: B placements.
 
     Returns:
-        The readings; a place outside the picture repeats its border.
+        The readings, the same of a picture in either form; a place outside the picture repeats
+        its border.
     """
     skin = _places(pose, PATCHES[:, :2])
     spacing = np.maximum(1, np.floor(_PATCH_SIDE * pose.scale / _GRID))
@@ -70,7 +74,7 @@ def read_camera(faces: Tensor, chosen: list[int], pose: Pose) -> Camera:
     ]
     counts = [block.shape[1] for block in blocks]
     color, fine, eyes = np.split(
-        _gather(faces, chosen, np.concatenate(blocks, axis=1)), np.cumsum(counts)[:-1], axis=1
+        _gather(pictures, chosen, np.concatenate(blocks, axis=1)), np.cumsum(counts)[:-1], axis=1
     )
     number = len(chosen)
     patches = color.reshape(number, len(PATCHES), _GRID**2, 3).mean(axis=2)
@@ -93,13 +97,24 @@ def _blocks(centers: Array, side: int, spacing: Array) -> Array:
     return squares.reshape(len(centers), -1, 2)
 
 
-def _gather(faces: Tensor, chosen: list[int], pixels: Array) -> Array:
-    """Read faces at whole pixels (B, N, 2): (B, N, 3) float64."""
-    limit = [faces.shape[-1] - 1, faces.shape[-2] - 1]
-    index = torch.from_numpy(np.clip(pixels, 0, limit).astype(np.int64)).to(faces.device)
-    face = torch.tensor(chosen, device=faces.device)[:, None]
-    read = faces.detach()[face, :, index[..., 1], index[..., 0]]
-    return np.asarray(read.cpu().numpy(), dtype=np.float64)
+def _gather(pictures: Pictures, chosen: list[int], pixels: Array) -> Array:
+    """Read pictures at whole pixels (B, N, 2): (B, N, 3) float64 in [0, 1]."""
+    height, width = picture_size(pictures)
+    places = np.clip(pixels, 0, [width - 1, height - 1]).astype(np.int64)
+    if not isinstance(pictures, Tensor):
+        flat = (np.array(chosen)[:, None] * height + places[..., 1]) * width + places[..., 0]
+        read = pictures.reshape(-1, 3).take(flat, axis=0)
+        return (read.astype(np.float32) / np.float32(255)).astype(np.float64)
+    index = torch.from_numpy(places).to(pictures.device)
+    face = torch.tensor(chosen, device=pictures.device)[:, None]
+    found = pictures.detach()[face, :, index[..., 1], index[..., 0]]
+    return np.asarray(found.cpu().numpy(), dtype=np.float64)
+
+
+def picture_size(pictures: Pictures) -> tuple[int, int]:
+    """Return height and width of pictures in either form."""
+    height, width = pictures.shape[2:] if isinstance(pictures, Tensor) else pictures.shape[1:3]
+    return height, width
 
 
 def _noise(luma: Array) -> Array:

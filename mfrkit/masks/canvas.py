@@ -5,19 +5,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mfrkit.masks.fields import Fields
 from mfrkit.masks.noise import NoiseTiles
-from mfrkit.masks.outline import Fields
 from mfrkit.masks.template import Template
+
+Box = tuple[slice, slice, slice]  # faces, rows, columns
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """The pixels of b faces as seen by a painter.
+    """The pixels of b faces that wear one kind of mask.
 
     Attributes:
         x, y: (b, h, w) in the mask's frame, face units.
-        arc: (b, h, w) distance from the mid-line along the cloth, signed.
+        square: (b, h, w), x * x.
+        sine: (b, h, w) of the angle round the head.
         limb: (b, h, w) distance inside the head's silhouette.
+        head_x, head_y: (b, h, w) on the head, however the mask sits.
         waves: (b, h, w) unit-variance smooth noise, this mask's wrinkles.
         pixel: (b, 1, 1) width of a sharp edge in this photo, face units: a pixel or more.
         look: Per-face columns, each (b, 1, 1).
@@ -28,8 +32,11 @@ class Canvas:
 
     x: Tensor
     y: Tensor
-    arc: Tensor
+    square: Tensor
+    sine: Tensor
     limb: Tensor
+    head_x: Tensor
+    head_y: Tensor
     waves: Tensor
     pixel: Tensor
     look: Fields
@@ -37,24 +44,10 @@ class Canvas:
     tiles: NoiseTiles
     template: Template | None
 
-    def part(self, faces: slice, look: Fields) -> "Canvas":
-        """Return the pixels of some of the faces, given their share of the columns."""
-        return replace(
-            self,
-            x=self.x[faces],
-            y=self.y[faces],
-            arc=self.arc[faces],
-            limb=self.limb[faces],
-            waves=self.waves[faces],
-            pixel=self.pixel[faces],
-            look=look,
-            texture=self.texture[faces],
-        )
-
-    def crop(self, box: tuple[slice, slice, slice]) -> "Canvas":
+    def crop(self, box: Box) -> "Canvas":
         """Return the pixels of a box of all faces, rows and columns."""
-        names = ("x", "y", "arc", "limb", "waves")
-        return replace(self, **{name: getattr(self, name)[box] for name in names})
+        names = ("x", "y", "square", "sine", "limb", "head_x", "head_y", "waves")
+        return replace(self, **{name: getattr(self, name)[box].contiguous() for name in names})
 
 
 @dataclass(frozen=True)
@@ -62,16 +55,15 @@ class Paint:
     """A painted surface.
 
     Attributes:
-        tone: (b, h, w) factor on the colour.
+        tone: (b, h, w) factor on the colour, or None for an even one.
         height: (b, h, w) relief in face units.
         accent: (b, h, w) share of the second colour, or None for a plain cloth.
         opacity: (b, h, w) in [0, 1], or None for opaque.
         gloss: (b, h, w) brightness of reflections, or None for matt.
-        own: (b, 3, h, w) RGB of a picture in place of the cloth's colour, negative where there is
-            none; or None.
+        own: (b, 3, h, w) RGB of a picture in place of the cloth's colour; or None.
     """
 
-    tone: Tensor
+    tone: Tensor | None
     height: Tensor
     accent: Tensor | None = None
     opacity: Tensor | None = None
@@ -79,42 +71,10 @@ class Paint:
     own: Tensor | None = None
 
 
-def join(paints: list[Paint]) -> Paint:
-    """Return the surfaces of several groups of faces as one, in order."""
-    if len(paints) == 1:
-        return paints[0]
-
-    def together(name: str, missing: float) -> Tensor | None:
-        planes = [getattr(paint, name) for paint in paints]
-        if all(plane is None for plane in planes):
-            return None
-        return torch.cat(
-            [
-                _blank(paint, name, missing) if plane is None else plane
-                for paint, plane in zip(paints, planes, strict=True)
-            ]
-        )
-
-    return Paint(
-        tone=torch.cat([paint.tone for paint in paints]),
-        height=torch.cat([paint.height for paint in paints]),
-        accent=together("accent", 0.0),
-        opacity=together("opacity", 1.0),
-        gloss=together("gloss", 0.0),
-        own=together("own", -1.0),
-    )
-
-
-def _blank(paint: Paint, name: str, value: float) -> Tensor:
-    """Return what stands for a plane that a painter left out."""
-    plane = torch.full_like(paint.tone, value)
-    return plane[:, None].expand(-1, 3, -1, -1) if name == "own" else plane
-
-
-def bump(x: Tensor, center: Tensor | float, radius: Tensor | float) -> Tensor:
+def bump(x: Tensor, center: float, radius: Tensor | float) -> Tensor:
     """Return a hill of height 1 that is 0 beyond `radius`, smooth."""
-    t = (x - center).div_(radius)
-    t = t.mul_(t).neg_().add_(1).clamp_(min=0)
+    t = (x - center).mul_(1 / radius) if center else x * (1 / radius)
+    t = t.mul_(t).sub_(1).clamp_(max=0)
     return t.mul_(t)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mfrkit.masks.camera import Camera
-from mfrkit.masks.catalog import COVERAGES, Shape
+from mfrkit.masks.catalog import COVERAGES, Kind, Shape
 from mfrkit.masks.kinds import KINDS
-from mfrkit.masks.light import light_columns, skin_color, under_light
+from mfrkit.masks.light import LIGHT_HEIGHT, light_columns, skin_color, under_light
 from mfrkit.masks.outline import JAW_SCALE
 from mfrkit.masks.pose import Array, Pose
 from mfrkit.masks.spec import MaskSpec
@@ -51,9 +51,13 @@ def mask_columns(specs: Sequence[MaskSpec], pose: Pose, camera: Camera) -> dict[
             zip(names, np.where(skin, skin_color(camera.patches, light), cloth).T, strict=True)
         )
     gains = {name: light[name] * look["exposure"] for name in light if name.startswith("gain")}
+    gains["gain"] = gains["gain"] - LIGHT_HEIGHT * gains["gain_y"]  # from there to the eyes
     place = pose_columns(pose)
     place["pixel"] = place["unit"] * look["blur"]
-    return look | light | gains | place
+    sharp = {"sharp": 2 / (look["soft"] / place["unit"] + look["blur"])}  # per pair of pixels
+    steep = look["relief"] / (2 * place["unit"])
+    slopes = {"steep_x": -steep * light["light_x"], "steep_y": -steep * light["light_y"]}
+    return look | light | gains | place | sharp | slopes
 
 
 def _look_columns(specs: Sequence[MaskSpec], pose: Pose) -> dict[str, Array]:
@@ -104,13 +108,14 @@ def _row(spec: MaskSpec, girth: float, chin: float) -> dict[str, float]:
     lower, flatter = lower_edge - slide + spec.lift, 1 - 0.8 * min(1.0, lower_edge)
     row = shape_columns(shape, lower, flatter, girth, chin)
     tilt_cos, tilt_sin = np.cos(spec.tilt), np.sin(spec.tilt)
+    center = 1.0 + slide + spec.shift_y
     row |= {
-        "shift_x": spec.shift_x,
-        "center": 1.0 + slide + spec.shift_y,
-        "worn_right": tilt_cos / spec.width,
-        "worn_right_down": tilt_sin / spec.width,
-        "worn_down": tilt_cos / spec.height,
-        "worn_down_right": tilt_sin / spec.height,
+        "worn_xx": tilt_cos / spec.width,
+        "worn_xy": tilt_sin / spec.width,
+        "worn_x": -(tilt_cos * spec.shift_x + tilt_sin * center) / spec.width,
+        "worn_yx": -tilt_sin / spec.height,
+        "worn_yy": tilt_cos / spec.height,
+        "worn_y": 1 + (tilt_sin * spec.shift_x - tilt_cos * center) / spec.height,
         "slack": spec.slack,
         "pleats": float(spec.pleats),
         "pleat_depth": spec.pleat_depth if spec.pleats else 0.0,
@@ -137,15 +142,20 @@ def _row(spec: MaskSpec, girth: float, chin: float) -> dict[str, float]:
         "broad": girth,
     }
     for name, (start, end) in zip(("upper", "lower"), kind.anchors, strict=True):
-        row |= _cord(name, shape, start + lower_edge * 0.4, end, girth)
+        row |= _cord(name, kind, start + lower_edge * 0.4, end, girth)
     for name, color in (("color", spec.color), ("accent", spec.accent)):
         row |= {f"{name}_{channel}": value for channel, value in zip("rgb", color, strict=True)}
     return row
 
 
-def _cord(name: str, shape: Shape, start: float, end: float, girth: float) -> dict[str, float]:
+def _cord(name: str, kind: Kind, start: float, end: float, girth: float) -> dict[str, float]:
     """Return the columns of one cord from the mask's side (height `start`) to the head's."""
-    x = shape.side * girth - (start - 1) * shape.taper - 0.16
+    x = kind.shape.side * girth - (start - 1) * kind.shape.taper - 0.16
     dx, dy = _CORD_END * girth - x, end - start
     a, b = dy / np.hypot(dx, dy), -dx / np.hypot(dx, dy)
-    return {f"{name}_x": x, f"{name}_a": a, f"{name}_b": b, f"{name}_c": a * x + b * start}
+    return {
+        f"{name}_x": x + kind.cord,
+        f"{name}_a": a,
+        f"{name}_b": b,
+        f"{name}_c": a * x + b * start,
+    }

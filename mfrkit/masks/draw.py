@@ -1,108 +1,114 @@
 """From a painted surface to pixels: edge, contact shadow, light, colour and camera grain."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mfrkit.masks.canvas import Canvas, Paint, join
+from mfrkit.masks.canvas import Box, Canvas, Paint
 from mfrkit.masks.catalog import TEMPLATE, Kind
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.fields import Fields, color
 from mfrkit.masks.noise import NoiseTiles
-from mfrkit.masks.outline import Fields, cord, distance, ramp, slope, step, worn
+from mfrkit.masks.outline import cords, distance, rise, step, worn
 from mfrkit.masks.paint import PAINTERS
 from mfrkit.masks.shapes import OUTLINES
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.surface import Sheet, pixel_axes, pixels_to_sheet
 from mfrkit.masks.template import Template
 
-Box = tuple[slice, slice, slice]  # faces, rows, columns
 TOP = 0.08  # nothing is drawn above this height, face units
 SHADOW_REACH = 0.10  # how far outside the edge the contact shadow ends, along the sheet
 _THICKNESS = 0.035  # how far the mask stands out from the head at the silhouette
 _STITCH_WHITE = 0.86
+_WASTE = 1.3  # a box is cut smaller if it has this many times the pixels it needs
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What is laid over b faces.
+    """What is laid over b faces: picture * keep + color.
 
     Attributes:
-        rows: The pixel rows it lies over; h of them, at most to the picture's end.
+        rows: The pixel rows it lies over; h of them.
         columns: The pixel columns; w of them.
         alpha: (b, h, w) in [0, 1], how much of each pixel is covered.
-        shade: (b, h, w) in [0, 1], factor on the uncovered picture.
-        color: (b, 3, h, w) RGB in [0, 1].
+        keep: (b, h, w) in [0, 1], what is left of the picture, under the contact shadow.
+        color: (b, 3, h, w) RGB, `alpha` times the mask's colour; highlights may exceed 1.
     """
 
     rows: slice
     columns: slice
     alpha: Tensor
-    shade: Tensor
+    keep: Tensor
     color: Tensor
 
 
 def draw_layer(
     specs: Sequence[MaskSpec],
+    kind: Kind,
     look: Fields,
     tiles: NoiseTiles,
     template: Template | None,
-    rows: slice,
-    columns: slice,
+    box: tuple[slice, slice],
 ) -> Layer | None:
     """Draw the masks of b faces.
 
     Args:
-        specs: Their specs, those of one kind side by side.
+        specs: Their specs, all of one kind.
+        kind: That kind.
         look: All per-face columns, each (b, 1, 1) float32.
         tiles: The renderer's noise.
-        template: The user's own mask, for specs of the kind "template".
-        rows: Pixel rows that may be drawn on, at least 2.
-        columns: Pixel columns, at least 2.
+        template: The user's own mask, for the kind "template".
+        box: Pixel rows and columns that may be drawn on, at least one each.
 
     Returns:
         The layer over the pixels that are; None if there are none.
     """
+    # A rim of one pixel, be it outside the picture, has the neighbours that slopes are taken from.
+    rows, columns = _rimmed(box[0]), _rimmed(box[1])
     sheet = pixels_to_sheet(look, *pixel_axes(rows, columns, look["unit"].device))
     canvas = _canvas(specs, look, tiles, template, sheet)
-    groups = list(_groups(specs, look))
-    edge = torch.cat([_outline(kind, canvas.part(f, its)) for kind, f, its in groups])
     # The box ends higher: nothing may reach its rim, or what is drawn would depend on it.
-    edge = torch.minimum(edge, sheet.y - TOP)
-    near = _cords(look, canvas, sheet)
+    below_top = sheet.y - TOP
+    edge = torch.minimum(_outline(kind, canvas), below_top)
+    near = None
+    if kind.cord and any(spec.cords for spec in specs):
+        # They end before the silhouette makes them too thin.
+        near = torch.minimum(cords(look, canvas.x, canvas.y), (canvas.limb - 0.04))
+        near = torch.minimum(near, below_top)
 
-    tight = _occupied(torch.maximum(edge + SHADOW_REACH, near + look["pixel"]))
+    tight = _occupied(edge, near, look["pixel"])
     if tight is None:
         return None
-    edge, near = edge[tight], near[tight]
-    sheet, canvas = sheet.crop(tight), canvas.crop(tight)
-    rows = slice(rows.start + tight[1].start, rows.start + tight[1].stop)
-    columns = slice(columns.start + tight[2].start, columns.start + tight[2].stop)
+    if edge[tight].numel() * _WASTE < edge.numel():
+        edge, canvas = edge[tight].contiguous(), canvas.crop(tight)
+        near = near if near is None else near[tight]
+        rows, columns = _part(rows, tight[1]), _part(columns, tight[2])
 
-    paint = join([PAINTERS[k.paint](canvas.part(f, its), edge[f]) for k, f, its in groups])
-    apart = distance(edge)  # pixels; wrong where the silhouette squeezes the field
-    cloth = (apart / (look["soft"] / look["unit"] + look["blur"]) + 0.5).clamp(0, 1)
-    thread = (near / look["pixel"] + 0.5).clamp(0, 1)
-    alpha = torch.maximum(cloth, thread)
-    if paint.opacity is not None:
-        alpha = alpha * paint.opacity
-    tone = paint.tone * _lit(look, sheet, paint.height)
+    paint = PAINTERS[kind.paint](canvas, edge)
+    tone = _lit(canvas, paint.height)
+    if paint.tone is not None:
+        tone.mul_(paint.tone)
+    apart = distance(edge)  # wrong where the silhouette squeezes the field
     starts = [(spec.grain_row, spec.grain_column) for spec in specs]
-    grain = tiles.camera(starts, rows, columns) * look["grain"]
-    color = _color(look, tone, paint, (thread - cloth).clamp(min=0), grain)
-    shade = _shadow(look, sheet, torch.minimum(edge, apart * look["unit"]))
-    return Layer(rows, columns, alpha, shade, color)
+    shine = tiles.camera(starts, rows, columns).mul_(look["grain"])
+    if paint.gloss is not None:
+        shine.add_(paint.gloss)
+    layer = _layer(canvas, paint, tone, shine, edge, apart, near)
+    inner = (..., slice(1, -1), slice(1, -1))
+    alpha, keep, shown = (plane[inner] for plane in layer)
+    return Layer(_part(rows, slice(1, -1)), _part(columns, slice(1, -1)), alpha, keep, shown)
 
 
-def _groups(specs: Sequence[MaskSpec], look: Fields) -> Iterator[tuple[Kind, slice, Fields]]:
-    """Yield each kind with the faces that wear it, which are side by side, and their columns."""
-    for name, group in groupby(range(len(specs)), key=lambda i: specs[i].kind):
-        wearers = list(group)
-        faces = slice(wearers[0], wearers[-1] + 1)
-        yield KINDS[name], faces, {field: column[faces] for field, column in look.items()}
+def _rimmed(pixels: slice) -> slice:
+    return slice(pixels.start - 1, pixels.stop + 1)
+
+
+def _part(pixels: slice, part: slice) -> slice:
+    """Return the pixels that a part of their numbers stands for."""
+    numbers = range(pixels.start, pixels.stop)[part]
+    return slice(numbers.start, numbers.stop)
 
 
 def _canvas(
@@ -114,91 +120,114 @@ def _canvas(
 ) -> Canvas:
     """Return the sheet as painters see it."""
     x, y = worn(look, sheet.x, sheet.y)
-    # Length along the cloth from the mid-line: the arc sine's first terms, times the radius.
-    square = (sheet.sine * sheet.sine).clamp(max=1)
-    arc = x * (square * (square * 0.075 + 0.1667) + 1)
-    waves = tiles.wrinkles(arc, y, look["crease_u"], look["crease_v"])
-    textures = tuple(spec.texture for spec in specs)
-    return Canvas(x, y, arc, sheet.limb, waves, look["pixel"], look, textures, tiles, template)
+    return Canvas(
+        x=x,
+        y=y,
+        square=x * x,
+        sine=sheet.sine,
+        limb=sheet.limb,
+        head_x=sheet.x,
+        head_y=sheet.y,
+        waves=tiles.wrinkles(x, y, look["crease_u"], look["crease_v"]),
+        pixel=look["pixel"],
+        look=look,
+        texture=tuple(spec.texture for spec in specs),
+        tiles=tiles,
+        template=template,
+    )
 
 
 def _outline(kind: Kind, canvas: Canvas) -> Tensor:
-    """Return the field of the outline of faces that all wear one kind."""
+    """Return the field of the outline."""
     shape = kind.shape
     if shape.outline == TEMPLATE and canvas.template is not None:
         edge = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(3, 4))[:, 0]
     else:
-        edge = OUTLINES[shape.outline](canvas.look, canvas.x, canvas.y, shape.corner)
-    edge = edge + canvas.waves * canvas.look["slack"]
+        edge = OUTLINES[shape.outline](canvas, shape.corner)
+    edge = edge.add_(canvas.waves * canvas.look["slack"])
     if shape.cut == "none":
         return edge
     limit = canvas.limb + _THICKNESS
     if shape.cut == "jaw":  # below the mouth it hangs clear of the head
-        limit = limit + step(canvas.y, 1.1, 1.9)
+        limit.add_(step(canvas.y, 1.1, 1.9))
     return torch.minimum(edge, limit)
 
 
-def _cords(look: Fields, canvas: Canvas, sheet: Sheet) -> Tensor:
-    """Return the field of both cords; they end before the silhouette makes them too thin."""
-    outside = canvas.x.abs()
-    near = torch.maximum(
-        cord(look, outside, canvas.y, "upper"), cord(look, outside, canvas.y, "lower")
-    )
-    return torch.minimum(near, torch.minimum(sheet.limb - 0.04, sheet.y - TOP))
+def _occupied(edge: Tensor, near: Tensor | None, pixel: Tensor) -> Box | None:
+    """Return the smallest box round all that is drawn on any face and a rim; None if nothing is.
 
-
-def _occupied(field: Tensor) -> Box | None:
-    """Return the smallest box round all that is positive on any face, and two pixels more.
-
-    With that rim, no pixel that is drawn sees the box's border in its differences.
+    Between what the fields reach and the rim lies one pixel more, for edges steeper than a pixel.
     """
-    drawn = (field.amax(dim=0) > 0).cpu().numpy()
+    reach = edge + SHADOW_REACH
+    if near is not None:
+        reach = torch.maximum(reach, near + pixel)
+    drawn = (reach.amax(dim=0) > 0)[1:-1, 1:-1].cpu().numpy()
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     if len(rows) == 0:
         return None
     return (
         slice(None),
-        slice(max(0, int(rows[0]) - 2), min(len(drawn), int(rows[-1]) + 3)),
-        slice(max(0, int(columns[0]) - 2), min(drawn.shape[1], int(columns[-1]) + 3)),
+        slice(max(0, int(rows[0]) - 1), int(rows[-1]) + 4),
+        slice(max(0, int(columns[0]) - 1), int(columns[-1]) + 4),
     )
 
 
-def _shadow(look: Fields, sheet: Sheet, edge: Tensor) -> Tensor:
-    """Return the factor that darkens skin beside the mask, more below it than above."""
-    close = ramp(edge, -SHADOW_REACH, 0.0)
-    below = step(sheet.y, 0.5, 1.5).mul_(0.6).add_(0.4)
-    dark = close.mul_(close).mul_(step(sheet.limb, -0.02, 0.06)).mul_(below)
-    return dark.mul_(-look["shadow"]).add_(1)
-
-
-def _lit(look: Fields, sheet: Sheet, height: Tensor) -> Tensor:
+def _lit(canvas: Canvas, height: Tensor) -> Tensor:
     """Return brightness: the face's own light, the relief under it, and turning away from it."""
-    x, y = sheet.x.clamp(-1.2, 1.2), sheet.y - 0.8
+    look, x, y = canvas.look, canvas.head_x.clamp(-1.2, 1.2), canvas.head_y
     gain = (x * look["gain_xx"]).add_(look["gain_x"]).mul_(x).add_(look["gain"])
-    gain += y.mul_(look["gain_y"])
-    right, down = slope(height)
-    steep = look["relief"] / look["unit"]
-    relief = right.mul_(look["light_x"] * -steep).sub_(down.mul_(look["light_y"] * steep)).add_(1)
-    away = (sheet.sine * sheet.sine).mul_(-look["round"]).add_(1)
-    under = ramp(sheet.y, 1.45, 2.0).mul_(-look["under"]).add_(1)
-    return gain.mul_(relief.clamp_(0.5, 1.4)).mul_(away).mul_(under)
+    gain.add_(y * look["gain_y"])
+    right, down = rise(height)
+    relief = right.mul_(look["steep_x"]).add_(down.mul_(look["steep_y"])).add_(1).clamp_(0.5, 1.4)
+    under = (y - 1.3).mul_(1 / 0.65).clamp_(0, 1)
+    dark = under.mul_(under).mul_(look["under"])
+    dark.add_((canvas.sine * canvas.sine).mul_(look["round"]))
+    return gain.mul_(relief).mul_(dark.neg_().add_(1))
+
+
+def _layer(
+    canvas: Canvas,
+    paint: Paint,
+    tone: Tensor,
+    shine: Tensor,
+    edge: Tensor,
+    apart: Tensor,
+    near: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return coverage, what is left of the picture, and the colour to add (see `Layer`)."""
+    look = canvas.look
+    alpha = (apart * look["sharp"]).add_(0.5).clamp_(0, 1)
+    thread = None
+    if near is not None:
+        cord = (near * (1 / look["pixel"])).add_(0.5).clamp_(0, 1)
+        thread = (cord - alpha).clamp_(min=0)
+        alpha = torch.maximum(alpha, cord)
+    if paint.opacity is not None:
+        alpha = alpha * paint.opacity
+    tone.mul_(alpha)
+    plane = tone[:, None]  # (b, 1, h, w) from here on
+    base = color(look, "color") if paint.own is None else _under_light(look, paint.own)
+    shown = base * plane
+    if thread is not None:
+        white = (_STITCH_WHITE - base) * look["cord_white"][:, None]
+        shown.add_(white * thread[:, None].mul_(plane))
+    if paint.accent is not None:
+        accent = color(look, "accent") - base
+        shown.add_(accent * paint.accent[:, None].mul_(plane))
+    shown.add_(shine.mul_(alpha)[:, None])
+    keep = _shadow(canvas, torch.minimum(edge, apart.mul_(2 * look["unit"])))
+    return alpha, keep.mul_(1 - alpha), shown
+
+
+def _shadow(canvas: Canvas, edge: Tensor) -> Tensor:
+    """Return the factor that darkens skin beside the mask, more below it than above."""
+    close = edge.mul_(1 / SHADOW_REACH).add_(1).clamp_(0, 1)
+    below = (canvas.head_y * 0.6).add_(0.1).clamp_(0.4, 1)
+    dark = close.mul_(close).mul_(step(canvas.limb, -0.02, 0.06)).mul_(below)
+    return dark.mul_(-canvas.look["shadow"]).add_(1)
 
 
 def _under_light(look: Fields, picture: Tensor) -> Tensor:
     """Return a picture's colours as the light's cast and the photo's colourfulness show them."""
-    cast = torch.stack([look["cast_" + name] for name in "rgb"], dim=1)  # (b, 3, 1, 1)
     grey = (picture[:, :1] + picture[:, 1:2] + picture[:, 2:]) * (1 / 3)
-    return (grey + (picture - grey) * look["vivid"][:, None]) * cast
-
-
-def _color(look: Fields, tone: Tensor, paint: Paint, thread: Tensor, grain: Tensor) -> Tensor:
-    """Return the lit colour with the camera's grain, (b, 3, h, w)."""
-    color = torch.stack([look["color_" + name] for name in "rgb"], dim=1)  # (b, 3, 1, 1)
-    if paint.own is not None:
-        color = torch.where(paint.own < 0, color, _under_light(look, paint.own))
-    shown = color + thread[:, None] * ((_STITCH_WHITE - color) * look["cord_white"][:, None])
-    if paint.accent is not None:
-        accent = torch.stack([look["accent_" + name] for name in "rgb"], dim=1)
-        shown = shown + paint.accent[:, None] * (accent - color)
-    shine = grain if paint.gloss is None else grain + paint.gloss
-    return shown.mul_(tone[:, None]).add_(shine[:, None]).clamp_(0, 1)
+    return (grey + (picture - grey) * look["vivid"][:, None]) * color(look, "cast")

@@ -14,6 +14,7 @@ from mfrkit.masks.pose import Array
 # Colour of skin under white light, over its luminance; what is left is taken for the light's cast.
 _SKIN = np.array([1.24, 0.94, 0.80])
 _MIDDLE_SKIN = 0.52  # luminance of a well exposed face
+LIGHT_HEIGHT = 0.8  # where on the face the light's change downwards is counted from, face units
 
 
 def light_columns(patches: Array, follow: Array) -> dict[str, Array]:
@@ -70,7 +71,7 @@ def skin_color(patches: Array, light: dict[str, Array]) -> Array:
 
 def _surface_fit(relative: Array, weights: Array) -> Array:
     """Fit departures from the mean by [1, x, y - 0.8, x^2], damped, (B, 4) in [-0.5, 0.5]."""
-    x, y = PATCHES[:, 0], PATCHES[:, 1] - 0.8
+    x, y = PATCHES[:, 0], PATCHES[:, 1] - LIGHT_HEIGHT
     basis = np.stack([np.ones_like(x), x, y, x * x], axis=1)  # (P, 4)
     weighted = basis * weights[:, None]
     solve = np.linalg.solve(weighted.T @ basis + np.diag([0.0, 0.3, 1.5, 1.0]), weighted.T)

@@ -7,7 +7,8 @@ and needs only exactly rounded arithmetic (see `surface`).
 import torch
 from torch import Tensor
 
-Fields = dict[str, Tensor]
+from mfrkit.masks.fields import Fields
+
 JAW_SCALE = 0.78  # one over how fast a field would rise across the jaw's slope
 
 
@@ -26,19 +27,13 @@ def smooth_min(a: Tensor, b: Tensor, radius: float) -> Tensor:
         >>> smooth_min(torch.tensor([0.0, 5.0]), torch.tensor([0.0, 0.0]), 1.0).tolist()
         [-0.25, 0.0]
     """
-    overlap = (a - b).abs_().neg_().add_(radius).clamp_(min=0)
+    overlap = (a - b).abs_().sub_(radius).clamp_(max=0)
     return torch.minimum(a, b).sub_(overlap.mul_(overlap).mul_(0.25 / radius))
 
 
 def step(x: Tensor, low: float, high: float) -> Tensor:
     """Return 0 below `low`, 1 above `high`, a straight rise between; `high` may be the lesser."""
     return (x - low).mul_(1 / (high - low)).clamp_(0, 1)
-
-
-def ramp(x: Tensor, low: float, high: float) -> Tensor:
-    """Return `step` with its two corners smoothed."""
-    t = step(x, low, high)
-    return (t * -2).add_(3).mul_(t).mul_(t)
 
 
 def worn(look: Fields, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,63 +47,75 @@ def worn(look: Fields, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         x and y of the same pixels on the mask.
     """
-    across, down = x - look["shift_x"], y - look["center"]
-    turned = (across * look["worn_right"]).add_(down * look["worn_right_down"])
-    upright = down.mul_(look["worn_down"]).sub_(across.mul_(look["worn_down_right"])).add_(1.0)
+    turned = (x * look["worn_xx"]).add_(y * look["worn_xy"]).add_(look["worn_x"])
+    upright = (x * look["worn_yx"]).add_(y * look["worn_yy"]).add_(look["worn_y"])
     return turned, upright
 
 
-def from_top(look: Fields, x: Tensor, y: Tensor) -> Tensor:
-    """Return the distance below the upper edge, which bends over the nose, (B, H, W)."""
-    bend = (x * x).add_(look["peak_square"]).sqrt_().mul_(-look["fall"])
+def from_top(look: Fields, square: Tensor, y: Tensor) -> Tensor:
+    """Return the distance below the upper edge, which bends over the nose, (B, H, W).
+
+    Args:
+        look: Columns `peak_square`, `fall` and `top`.
+        square: (B, H, W) square of the distance from the mid-line.
+        y: Likewise, height.
+    """
+    bend = (square + look["peak_square"]).sqrt_().mul_(-look["fall"])
     return bend.add_(y).sub_(look["top"])
 
 
-def cord(look: Fields, outside: Tensor, y: Tensor, which: str) -> Tensor:
-    """Return the field of the upper or lower cord, on both sides of the head.
+def cords(look: Fields, x: Tensor, y: Tensor) -> Tensor:
+    """Return the field of both cords, on both sides of the head.
 
     Args:
-        look: Columns `{which}_x` (where it starts), `{which}_a`, `{which}_b`, `{which}_c` (its
-            line, a * |x| + b * y = c with a and b of unit length) and `cord` (half width).
-        outside: (B, H, W) distance from the mid-line, |x|, face units.
+        look: For "upper" and "lower" the columns `{which}_x` (where it starts, plus its half
+            width), `{which}_a`, `{which}_b`, `{which}_c` (its line, a * |x| + b * y = c with a and
+            b of unit length); and `cord` (half width).
+        x: (B, H, W) distance from the mid-line, face units.
         y: (B, H, W) height.
-        which: "upper" or "lower".
 
     Returns:
-        (B, H, W) signed distance; the cord runs on outwards past the silhouette.
+        (B, H, W) signed distance; the cords run on outwards past the silhouette.
     """
-    away = (outside * look[which + "_a"]).add_(y * look[which + "_b"]).sub_(look[which + "_c"])
-    return torch.minimum(away.abs_().neg_().add_(look["cord"]), outside - look[which + "_x"])
+    outside = x.abs()
+    apart = []
+    for which in ("upper", "lower"):
+        line = (outside * look[which + "_a"]).add_(y * look[which + "_b"]).sub_(look[which + "_c"])
+        apart.append(torch.maximum(line.abs_(), look[which + "_x"] - outside))
+    return torch.minimum(*apart).neg_().add_(look["cord"])
 
 
-def slope(field: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a field's change per pixel to the right and downwards, (B, H, W) each.
+def rise(field: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a field's change over two pixels, to the right and downwards, (B, H, W) each.
 
-    Central differences; one-sided at the border, where the nearest inner value is repeated.
+    Args:
+        field: (B, H, W) float32, contiguous.
+
+    Returns:
+        New tensors, of no meaning in the first and last row and column.
     """
-    right = torch.empty_like(field)
-    right[..., 1:-1] = (field[..., 2:] - field[..., :-2]) * 0.5
-    right[..., 0] = field[..., 1] - field[..., 0]
-    right[..., -1] = field[..., -1] - field[..., -2]
-    down = torch.empty_like(field)
-    down[..., 1:-1, :] = (field[..., 2:, :] - field[..., :-2, :]) * 0.5
-    down[..., 0, :] = field[..., 1, :] - field[..., 0, :]
-    down[..., -1, :] = field[..., -1, :] - field[..., -2, :]
-    return right, down
+    # Seen as one long row a face, the neighbours of all inner pixels are a fixed step away.
+    flat = field.flatten(1)
+    changes = []
+    for step_ in (1, field.shape[2]):
+        change = torch.zeros_like(flat)
+        torch.sub(flat[:, 2 * step_ :], flat[:, : -2 * step_], out=change[:, step_:-step_])
+        changes.append(change.view_as(field))
+    return changes[0], changes[1]
 
 
 def distance(field: Tensor) -> Tensor:
-    """Return the distance from a field's edge in pixels, positive inside; true near the edge.
+    """Return the distance from a field's edge in pairs of pixels, positive inside; true near it.
 
     The field is divided by its own steepness, so that an edge is as soft, and a shadow as wide, on
     a foreshortened cheek as on a frontal one.
 
     Args:
-        field: (B, H, W), H and W at least 2.
+        field: (B, H, W) float32, contiguous.
 
     Returns:
-        (B, H, W) pixels.
+        (B, H, W), of no meaning in the first and last row and column.
     """
-    right, down = slope(field)
+    right, down = rise(field)
     steep = right.mul_(right).add_(down.mul_(down)).sqrt_().clamp_(min=1e-6)
     return torch.div(field, steep, out=steep)

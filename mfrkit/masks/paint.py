@@ -18,56 +18,56 @@ from mfrkit.masks.pattern import pattern
 
 def drape(canvas: Canvas) -> Tensor:
     """Return the relief of the cloth over a face: the nose, the middle's bulge, wrinkles."""
-    x, y, look = canvas.x, canvas.y, canvas.look
-    over_nose = bump(y, 0.62, 0.55)
-    nose = bump(x, 0.0, 0.42 - 0.1 * over_nose) * over_nose
-    dome = (1 - (x * x * 1.3 + (y - 1.02) * (y - 1.02)) * 1.1).clamp(min=0)
-    return nose * 0.09 + dome * look["bulge"] + canvas.waves * look["crease"]
+    y, look = canvas.y, canvas.look
+    relief = bump(canvas.x, 0.0, 0.36).mul_(0.09).mul_(bump(y, 0.62, 0.55))
+    dome = (y - 1.02).mul_(1.05)
+    dome = dome.mul_(dome).add_(canvas.square * 1.43).sub_(1).clamp_(max=0)
+    relief.sub_(dome.mul_(look["bulge"]))
+    return relief.add_(canvas.waves * look["crease"])
 
 
 def surgical(canvas: Canvas, edge: Tensor) -> Paint:
     """Pleats closed at the side seams, a wire in the upper edge, a sewn border all round."""
-    x, y, look, pixel = canvas.x, canvas.y, canvas.look, canvas.pixel
+    look, pixel, square = canvas.look, canvas.pixel, canvas.square
     spacing = 0.78 / (look["pleats"] + 1)
-    square = x * x
     # Each pleat hangs over the next: a long rise, then a drop that the light from above misses.
-    turn = (y - square * 0.10) * (1 / spacing) - 0.70 / spacing
-    inside = turn.clamp(min=0)
-    inside = torch.minimum(inside, look["pleats"] + 1)
-    turn = inside - inside.floor()
+    turn = (canvas.y - square * 0.10).mul_(1 / spacing).sub_(0.70 / spacing).clamp_(min=0)
+    turn = torch.minimum(turn, look["pleats"] + 1)
+    turn.sub_(turn.floor())
     fall = torch.clamp(pixel * 1.3 / spacing, min=0.14)
-    tooth = torch.minimum(turn * (1 / (1 - fall)), (1 - turn) * (1 / fall))
-    open_middle = (1.05 - square * 0.9).clamp(min=0)
-    pleats = tooth * open_middle * look["pleat_depth"]
+    tooth = torch.minimum(turn * (1 / (1 - fall)), turn.sub_(1).mul_(-1 / fall))
+    open_middle = (square * -0.9).add_(1.05).clamp_(min=0).mul_(look["pleat_depth"])
 
-    wire = groove(from_top(look, x, y), 0.09, 0.035, pixel) * step(x.abs(), 0.5, 0.4)
-    seam = groove(edge, 0.055, 0.018, pixel)
-    height = drape(canvas) + pleats + wire * 0.012 - seam * 0.008
-    return Paint(tone=1 + step(edge, 0.06, 0.045) * 0.04, height=height)
+    height = drape(canvas).add_(tooth.mul_(open_middle))
+    wire = groove(from_top(look, square, canvas.y), 0.09, 0.035, pixel)
+    height.add_(wire.mul_((square * -11).add_(2.75).clamp_(0, 1)).mul_(0.012))
+    height.sub_(groove(edge, 0.055, 0.018, pixel).mul_(0.008))
+    border = (edge * (-0.04 / 0.015)).add_(1.16).clamp_(1, 1.04)
+    return Paint(tone=border, height=height)
 
 
 def cup(canvas: Canvas, edge: Tensor) -> Paint:
     """A stiff cup: a dome, an embossed rim, a metal clip over the nose."""
-    x, y, look, pixel = canvas.x, canvas.y, canvas.look, canvas.pixel
-    rim = groove(edge, 0.085, 0.02, pixel)
-    stand = step(edge, 0.08, 0.16) * 0.03
-    clip = bump(from_top(look, x, y), 0.15, 0.05) * step(x.abs(), 0.36, 0.32)
-    tone = 1 - rim * 0.08 - clip.clamp(max=0.5) * 0.5
-    return Paint(tone=tone, height=drape(canvas) + stand - rim * 0.006 + clip * 0.012)
+    rim = groove(edge, 0.085, 0.02, canvas.pixel)
+    clip = bump(from_top(canvas.look, canvas.square, canvas.y), 0.15, 0.05)
+    clip.mul_(step(canvas.x.abs(), 0.36, 0.32))
+    height = drape(canvas).add_(step(edge, 0.08, 0.16).mul_(0.03))
+    height.sub_(rim * 0.006).add_(clip * 0.012)
+    tone = rim.mul_(-0.08).sub_(clip.clamp_(max=0.5).mul_(0.5)).add_(1)
+    return Paint(tone=tone, height=height)
 
 
 def cloth(canvas: Canvas, edge: Tensor) -> Paint:
     """Sewn cloth: a hem, sometimes a centre seam, plain or with a printed or woven pattern."""
-    x, look, pixel = canvas.x, canvas.look, canvas.pixel
-    hem = groove(edge, 0.07, 0.018, pixel)
-    seam = groove(x, 0.0, 0.014, pixel) * look["seam"]
-    height = drape(canvas) - hem * 0.008 - seam * 0.012
-    return Paint(tone=1 - seam * 0.06, height=height, accent=pattern(canvas))
+    hem = groove(edge, 0.07, 0.018, canvas.pixel)
+    seam = groove(canvas.x, 0.0, 0.014, canvas.pixel).mul_(canvas.look["seam"])
+    height = drape(canvas).sub_(hem.mul_(0.008)).sub_(seam * 0.012)
+    return Paint(tone=seam.mul_(-0.06).add_(1), height=height, accent=pattern(canvas))
 
 
 def plain(canvas: Canvas, edge: Tensor) -> Paint:
     """Bare cloth or skin: only the relief of what is under it."""
-    return Paint(tone=torch.ones_like(canvas.x), height=drape(canvas))
+    return Paint(tone=None, height=drape(canvas))
 
 
 def skin(canvas: Canvas, edge: Tensor) -> Paint:
@@ -80,14 +80,15 @@ def skin(canvas: Canvas, edge: Tensor) -> Paint:
 
 def folded(canvas: Canvas, edge: Tensor) -> Paint:
     """A flat-fold respirator: two halves meeting in a ridge, a welded rim, a nose clip."""
-    x, y, look, pixel = canvas.x, canvas.y, canvas.look, canvas.pixel
-    outward = (x * x + 0.0012).sqrt()
-    ridge = outward * look["ridge"]
-    weld = groove(edge, 0.07, 0.02, pixel) + groove(edge, 0.035, 0.014, pixel)
-    fold = groove(x, 0.0, 0.02, pixel)
-    clip = bump(from_top(look, x, y), 0.12, 0.045) * step(x.abs(), 0.34, 0.30)
-    height = drape(canvas) - ridge - weld * 0.004 + clip * 0.01
-    return Paint(tone=1 - weld * 0.05 + fold * 0.03 - clip * 0.06, height=height)
+    look, pixel, square = canvas.look, canvas.pixel, canvas.square
+    ridge = (square + 0.0012).sqrt_().mul_(look["ridge"])
+    weld = groove(edge, 0.07, 0.02, pixel).add_(groove(edge, 0.035, 0.014, pixel))
+    fold = groove(canvas.x, 0.0, 0.02, pixel)
+    clip = bump(from_top(look, square, canvas.y), 0.12, 0.045)
+    clip.mul_(step(canvas.x.abs(), 0.34, 0.30))
+    height = drape(canvas).sub_(ridge).sub_(weld * 0.004).add_(clip * 0.01)
+    tone = fold.mul_(0.03).sub_(weld.mul_(0.05)).sub_(clip.mul_(0.06)).add_(1)
+    return Paint(tone=tone, height=height)
 
 
 def valve(canvas: Canvas, edge: Tensor) -> Paint:
@@ -99,18 +100,19 @@ def valve(canvas: Canvas, edge: Tensor) -> Paint:
     slots = bump(down - (down * 11).floor() * (1 / 11) - 0.045, 0.0, 0.025)
     slots = slots * step(radius, 0.14, 0.12)
     rim = bump(radius, 0.17, 0.03)
-    tone = base.tone * (1 - disc * 0.06 - slots * 0.35)
+    shade = 1 - disc * 0.06 - slots * 0.35
+    tone = shade if base.tone is None else base.tone * shade
     gloss = rim * step(down, 0.02, -0.12) * 0.12
     return Paint(tone=tone, height=base.height + disc * 0.03 + rim * 0.015, gloss=gloss)
 
 
 def sponge(canvas: Canvas, edge: Tensor) -> Paint:
     """Moulded foam: smooth, no hem, the two halves sewn together down the middle."""
-    x = canvas.x
-    ridge = (x * x + 0.01).sqrt() * canvas.look["ridge"]
-    seam = groove(x, 0.0, 0.02, canvas.pixel) * step(canvas.y, 0.3, 0.5)
-    height = drape(canvas) - ridge - seam * 0.006 + step(edge, 0.0, 0.05) * 0.02
-    return Paint(tone=1 - seam * 0.08, height=height)
+    ridge = (canvas.square + 0.01).sqrt_().mul_(canvas.look["ridge"])
+    seam = groove(canvas.x, 0.0, 0.02, canvas.pixel).mul_(step(canvas.y, 0.3, 0.5))
+    height = drape(canvas).sub_(ridge).sub_(seam * 0.006)
+    height.add_(step(edge, 0.0, 0.05).mul_(0.02))
+    return Paint(tone=seam.mul_(-0.08).add_(1), height=height)
 
 
 def window(canvas: Canvas, edge: Tensor) -> Paint:
@@ -120,35 +122,34 @@ def window(canvas: Canvas, edge: Tensor) -> Paint:
     inside = torch.minimum(torch.minimum(tall, across), (tall + across) * 0.7 - 0.05)
     pane = step(inside, 0.0, 0.03)
     frame = groove(inside, 0.0, 0.03, canvas.pixel)
-    glare = bump(canvas.x + canvas.y * 0.6, 0.42, 0.14) + bump(
-        canvas.x + canvas.y * 0.6, 0.78, 0.05
-    )
+    slanting = canvas.x + canvas.y * 0.6
+    glare = bump(slanting, 0.42, 0.14) + bump(slanting, 0.78, 0.05)
     glare = (glare * 0.5 + 0.08) * pane
     opacity = 1 - pane * (0.94 - glare * 0.6)
     # What little of the pane is opaque is its reflection, not its cloth.
-    tone = base.tone * (1 - pane * 0.4)
+    shade = 1 - pane * 0.4
+    tone = shade if base.tone is None else base.tone * shade
     return Paint(tone, base.height + frame * 0.01, base.accent, opacity, glare * 0.7)
 
 
 def hanging(canvas: Canvas, edge: Tensor) -> Paint:
     """Loose cloth: folds that run down and inwards from the cheeks, no hem to speak of."""
-    x, y = canvas.x.abs(), canvas.y
-    lines = (x * 0.8 + y * 0.55) * 4 + canvas.look["crease_u"] + canvas.waves * 0.25
-    wave = (lines - lines.floor() - 0.5).abs()
-    folds = wave * wave * step(x, 0.1, 0.6) * canvas.look["crease"]
-    roll = groove(edge, 0.05, 0.05, canvas.pixel) * 0.012
-    tone = torch.ones_like(x)
-    return Paint(tone=tone, height=drape(canvas) + folds + roll, accent=pattern(canvas))
+    x, look = canvas.x.abs(), canvas.look
+    lines = (x * 3.2).add_(canvas.y * 2.2).add_(canvas.waves * 0.25).add_(look["crease_u"])
+    wave = lines.sub_(lines.floor()).sub_(0.5)
+    folds = wave.mul_(wave).mul_(step(x, 0.1, 0.6)).mul_(look["crease"])
+    height = drape(canvas).add_(folds)
+    height.add_(groove(edge, 0.05, 0.05, canvas.pixel).mul_(0.012))
+    return Paint(tone=None, height=height, accent=pattern(canvas))
 
 
 def printed(canvas: Canvas, edge: Tensor) -> Paint:
     """The user's own picture, over the relief of the face."""
-    tone = torch.ones_like(canvas.x)
     if canvas.template is None:
-        return Paint(tone=tone, height=drape(canvas))
+        return plain(canvas, edge)
     picture = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(0, 3))
     solid = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(4, 5))[:, 0]
-    return Paint(tone=tone, height=drape(canvas), opacity=solid, own=picture)
+    return Paint(tone=None, height=drape(canvas), opacity=solid, own=picture)
 
 
 Painter = Callable[[Canvas, Tensor], Paint]

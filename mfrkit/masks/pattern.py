@@ -48,9 +48,12 @@ def pattern(canvas: Canvas) -> Tensor | None:
     if not names:
         return None
     look = canvas.look
+    # Length along the cloth from the mid-line: the arc sine's first terms, times the radius.
+    square = (canvas.sine * canvas.sine).clamp_(max=1)
+    arc = (square * 0.075).add_(0.1667).mul_(square).add_(1).mul_(canvas.x)
     scale = 1 / (look["texture_scale"] * 0.16)
-    u = canvas.arc * (look["turn_cos"] * scale) + canvas.y * (look["turn_sin"] * scale)
-    v = canvas.y * (look["turn_cos"] * scale) - canvas.arc * (look["turn_sin"] * scale)
+    u = arc * (look["turn_cos"] * scale) + canvas.y * (look["turn_sin"] * scale)
+    v = canvas.y * (look["turn_cos"] * scale) - arc * (look["turn_sin"] * scale)
     u, v = u + look["texture_u"], v + look["texture_v"]
     blur = torch.clamp(canvas.pixel * scale, min=0.04)
     share = torch.zeros_like(u)

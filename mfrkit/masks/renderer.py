@@ -9,26 +9,25 @@ exactly rounded operations and small per-face numbers are float64, so neither ba
 change a value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.masks.camera import read_camera
-from mfrkit.masks.catalog import BARE, PASTED, TEMPLATE
+from mfrkit.masks.camera import Pictures, picture_size, read_camera
+from mfrkit.masks.catalog import BARE, PASTED, TEMPLATE, Kind
 from mfrkit.masks.columns import mask_columns
-from mfrkit.masks.draw import TOP, draw_layer
+from mfrkit.masks.draw import TOP, Layer, draw_layer
+from mfrkit.masks.fields import Columns
 from mfrkit.masks.jaw import follow_jaw
 from mfrkit.masks.kinds import KINDS
 from mfrkit.masks.maskinv import draw_artwork, paste
 from mfrkit.masks.noise import NoiseTiles
-from mfrkit.masks.outline import Fields
 from mfrkit.masks.pose import Pose, fit_pose
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.surface import bounding_box
@@ -48,10 +47,6 @@ class Rendered:
 
     masked: Tensor
     region: Tensor
-
-    def polygons(self) -> list[NDArray[np.int32]]:
-        """Return each mask's outline, see `outline_polygon`."""
-        return [outline_polygon(plane) for plane in self.region[:, 0].cpu().numpy()]
 
 
 class MaskRenderer(nn.Module):
@@ -112,40 +107,68 @@ class MaskRenderer(nn.Module):
             ((1, 3, 112, 112), True)
         """
         _check(faces, points, specs)
-        if self.template is None and any(spec.kind == TEMPLATE for spec in specs):
-            raise InputError("a mask of the kind 'template' needs the picture: give --template.")
         masked, region = faces.clone(), torch.zeros_like(faces[:, :1], requires_grad=False)
         self._paste(faces, points, specs, masked, region)
-        worn = [i for i, spec in enumerate(specs) if spec.kind not in (BARE, *PASTED)]
-        # Faces of one kind are painted together; those with a mask past the head come last.
-        worn.sort(key=lambda i: (KINDS[specs[i].kind].shape.cut != "head", specs[i].kind))
-        if not worn:
-            return Rendered(masked, region)
-        chosen = [specs[i] for i in worn]
-        pose = fit_pose(points[worn].detach().cpu().numpy())
-        if landmarks is not None:
-            pose = follow_jaw(pose, landmarks[worn].detach().cpu().numpy())
-        camera = read_camera(faces, worn, pose)
-        look = _to_tensors(mask_columns(chosen, pose, camera), faces.device)
-        for start in range(0, len(chosen), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            rows, columns = _box(chosen[part], pose[part], faces)
-            if min(rows.stop - rows.start, columns.stop - columns.start) < 2:
-                continue  # these faces lie outside their pictures
-            with torch.no_grad():
-                fields = {name: column[part] for name, column in look.items()}
-                layer = draw_layer(chosen[part], fields, self.tiles, self.template, rows, columns)
-            if layer is None:
-                continue
+        marks = None if landmarks is None else landmarks.detach().cpu().numpy()
+        drawn = self.layers(faces, points.detach().cpu().numpy(), specs, marks, faces.device)
+        for wearers, layer in drawn:
             rows, columns = layer.rows, layer.columns
-            index = torch.tensor(worn[part], device=faces.device)
+            index = torch.tensor(wearers, device=faces.device)
             # In place wherever the value is ours: half the memory traffic of new planes.
             shown = faces[:, :, rows, columns].index_select(0, index)
-            shown *= layer.shade.mul_(1 - layer.alpha)[:, None]
-            shown += layer.color.mul_(layer.alpha[:, None])
-            masked[:, :, rows, columns].index_copy_(0, index, shown)
+            shown *= layer.keep[:, None]
+            shown += layer.color
+            masked[:, :, rows, columns].index_copy_(0, index, shown.clamp_(0, 1))
             region[:, 0, rows, columns].index_copy_(0, index, layer.alpha)
         return Rendered(masked, region)
+
+    def layers(
+        self,
+        pictures: Pictures,
+        points: NDArray[np.floating],
+        specs: Sequence[MaskSpec],
+        landmarks: NDArray[np.floating] | None,
+        device: torch.device,
+    ) -> Iterator[tuple[list[int], Layer]]:
+        """Draw the masks to be laid over pictures, those that are pasted flat left out.
+
+        Args:
+            pictures: (B, 3, H, W) float32 RGB in [0, 1], or (B, H, W, 3) uint8; light and camera
+                are read off them.
+            points: (B, 5, 2), see `forward`.
+            specs: B masks.
+            landmarks: (B, 68, 2), see `forward`; or None.
+            device: Where to draw.
+
+        Yields:
+            Which pictures wear a layer, and the layer, for a few of one kind at a time.
+
+        Raises:
+            InputError: see `forward`.
+        """
+        if self.template is None and any(spec.kind == TEMPLATE for spec in specs):
+            raise InputError("a mask of the kind 'template' needs the picture: give --template.")
+        worn = [i for i, spec in enumerate(specs) if spec.kind not in (BARE, *PASTED)]
+        if not worn:
+            return
+        worn.sort(key=lambda i: specs[i].kind)
+        chosen = [specs[i] for i in worn]
+        pose = fit_pose(points[worn])
+        if landmarks is not None:
+            pose = follow_jaw(pose, landmarks[worn])
+        camera = read_camera(pictures, worn, pose)
+        look = Columns.send(mask_columns(chosen, pose, camera), device)
+        size = picture_size(pictures)
+        for part in _chunks(chosen):
+            kind = KINDS[chosen[part.start].kind]
+            box = _box(kind, pose[part], size)
+            if box[0].start == box[0].stop or box[1].start == box[1].stop:
+                continue  # these faces lie outside their pictures
+            with torch.no_grad():
+                fields = look.part(part)
+                layer = draw_layer(chosen[part], kind, fields, self.tiles, self.template, box)
+            if layer is not None:
+                yield worn[part], layer
 
     def _paste(
         self,
@@ -181,48 +204,28 @@ def to_uint8(faces: Tensor) -> Tensor:
         >>> to_uint8(torch.tensor([-0.1, 0.5, 1.0])).tolist()
         [0, 128, 255]
     """
-    return (faces.detach() * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8)
+    return (faces.detach() * 255).add_(0.5).clamp_(0, 255).to(torch.uint8)  # cuts off fractions
 
 
-def outline_polygon(region: NDArray[Any], half: float = 0.5) -> NDArray[np.int32]:
-    """Trace where a region crosses one half, the largest piece of it.
-
-    Args:
-        region: (H, W) in [0, 1], or in [0, 255] with `half` 127.
-        half: What a pixel must exceed to count as covered.
-
-    Returns:
-        (N, 2) int32, (x, y) of pixel centres round the mask; (0, 2) if nothing is covered.
-
-    Example:
-        >>> square = np.zeros((8, 8), np.float32)
-        >>> square[2:5, 3:6] = 1
-        >>> sorted(map(tuple, outline_polygon(square).tolist()))
-        [(3, 2), (3, 4), (5, 2), (5, 4)]
-    """
-    inside = (region > half).astype(np.uint8)
-    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return np.zeros((0, 2), np.int32)
-    largest = max(contours, key=cv2.contourArea)
-    return np.asarray(cv2.approxPolyDP(largest, 0.6, True)[:, 0], dtype=np.int32)
+def _chunks(specs: Sequence[MaskSpec]) -> Iterator[slice]:
+    """Yield runs of one kind, those of many faces in equal parts."""
+    start = 0
+    for _, group in groupby(specs, key=lambda spec: spec.kind):
+        count = len(list(group))
+        parts = -(-count // _CHUNK)
+        for part in range(parts):
+            yield slice(start + part * count // parts, start + (part + 1) * count // parts)
+        start += count
 
 
-def _box(specs: list[MaskSpec], pose: Pose, faces: Tensor) -> tuple[slice, slice]:
+def _box(kind: Kind, pose: Pose, size: tuple[int, int]) -> tuple[slice, slice]:
     """Return the pixels to draw: those of the heads, unless a mask reaches past its head.
 
     What is drawn must lie within the box whichever faces share it, or they would change each other.
     """
-    height, width = faces.shape[-2:]
-    if all(KINDS[spec.kind].shape.cut == "head" for spec in specs):
-        return bounding_box(pose, TOP, (height, width))
-    return slice(0, height), slice(0, width)
-
-
-def _to_tensors(columns: dict[str, NDArray[np.float64]], device: torch.device) -> Fields:
-    """Send float64 columns (B,) to the device in one copy, as (B, 1, 1) float32."""
-    table = torch.as_tensor(np.stack(list(columns.values())), dtype=torch.float32).to(device)
-    return dict(zip(columns, table[:, :, None, None], strict=True))
+    if kind.shape.cut == "head":
+        return bounding_box(pose, TOP, size)
+    return slice(0, size[0]), slice(0, size[1])
 
 
 def _check(faces: Tensor, points: Tensor, specs: Sequence[MaskSpec]) -> None:

@@ -10,9 +10,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from mfrkit.masks.outline import JAW_SCALE, Fields, from_top, smooth_min
+from mfrkit.masks.canvas import Canvas
+from mfrkit.masks.outline import JAW_SCALE, from_top, smooth_min
 
-Outline = Callable[[Fields, Tensor, Tensor, float], Tensor]
+Outline = Callable[[Canvas, float], Tensor]
 # Palm and four fingers lying aslant over the mouth: ends (x, y) and radius of each capsule.
 _HAND = (
     (0.55, 1.45, 0.10, 1.25, 0.38),
@@ -24,49 +25,52 @@ _HAND = (
 )
 
 
-def shield(look: Fields, x: Tensor, y: Tensor, corner: float) -> Tensor:
+def shield(canvas: Canvas, corner: float) -> Tensor:
     """Return the field of a mask with an upper edge over the nose, two sides and a jaw line.
 
     Args:
-        look: Columns of the shape (see `mask_columns.shape_columns`), each (B, 1, 1).
-        x: (B, H, W) in the mask's frame.
-        y: Likewise.
+        canvas: The pixels; of its columns, those of `columns.shape_columns` count.
         corner: Radius of its corners.
 
     Returns:
         (B, H, W) signed distance, nearly.
     """
-    sides = look["side"] - x.abs() - y * look["taper"]
-    lower = look["bottom"] - y * JAW_SCALE - (x * x + look["chin_square"]).sqrt() * look["jaw"]
-    return smooth_min(smooth_min(from_top(look, x, y), sides, corner), lower, corner)
+    look, y, square = canvas.look, canvas.y, canvas.square
+    upper = from_top(look, square, y)
+    sides = canvas.x.abs().add_(y * look["taper"]).neg_().add_(look["side"])
+    bend = (square + look["chin_square"]).sqrt_().mul_(look["jaw"])
+    lower = (y * -JAW_SCALE).sub_(bend).add_(look["bottom"])
+    return smooth_min(smooth_min(upper, sides, corner), lower, corner)
 
 
-def wide(look: Fields, x: Tensor, y: Tensor, corner: float) -> Tensor:
+def wide(canvas: Canvas, corner: float) -> Tensor:
     """Return the field of all below a straight-lined upper edge, down to the chin."""
+    look, x, y = canvas.look, canvas.x, canvas.y
     beyond = x.abs() - look["knee"]
     rise = beyond.clamp(max=0) * look["inner"] + beyond.clamp(min=0) * look["fall"]
     return torch.minimum(y - look["level"] - rise, look["end"] - y)
 
 
-def round_off(look: Fields, x: Tensor, y: Tensor, corner: float) -> Tensor:
+def round_off(canvas: Canvas, corner: float) -> Tensor:
     """Return the field of an ellipse between the heights of the upper and the lower edge."""
+    look, x, y = canvas.look, canvas.x, canvas.y
     tall = (look["end"] - look["level"]) * 0.5
     across, down = x * (1 / look["half"]), (y - look["level"] - tall) * (1 / tall)
     return (1 - (across * across + down * down).sqrt()) * torch.minimum(tall, look["half"])
 
 
-def box(look: Fields, x: Tensor, y: Tensor, corner: float) -> Tensor:
+def box(canvas: Canvas, corner: float) -> Tensor:
     """Return the field of an upright rectangle."""
+    look, x, y = canvas.look, canvas.x, canvas.y
     tall = torch.minimum(y - look["level"], look["end"] - y)
     return torch.minimum(tall, look["half"] - x.abs())
 
 
-def hand(look: Fields, x: Tensor, y: Tensor, corner: float) -> Tensor:
+def hand(canvas: Canvas, corner: float) -> Tensor:
     """Return the field of a hand laid over the mouth from the picture's right."""
-    field = torch.full_like(
-        x, -1.0
-    )  # its creases, where two capsules are equally near, show as gaps
-    down = y - (look["level"] - 0.62)
+    x = canvas.x
+    field = torch.full_like(x, -1.0)  # creases, where two capsules are equally near, show as gaps
+    down = canvas.y - (canvas.look["level"] - 0.62)
     for x0, y0, x1, y1, radius in _HAND:
         dx, dy = x1 - x0, y1 - y0
         right, below = x - x0, down - y0

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mfrkit.masks.fields import Fields
 from mfrkit.masks.pose import Array, Pose, project
 
 # Face units (distance between the eyes). The widest point of the head and its half width there,
@@ -34,7 +35,7 @@ class Sheet:
     Attributes:
         x: Sideways position seen from the front.
         y: Height, 0 at the eyes, about 1 at the mouth, 1.8 at the chin.
-        sine: Sine of the angle round the cylinder: 0 at the mid-line, +-1 at the ears, up to +-2
+        sine: Sine of the angle round the cylinder: 0 at the mid-line, +-1 at the ears, beyond
             behind them.
         limb: Distance inside the silhouette; negative where the line of sight misses the head.
     """
@@ -43,11 +44,6 @@ class Sheet:
     y: Tensor
     sine: Tensor
     limb: Tensor
-
-    def crop(self, box: tuple[slice, slice, slice]) -> "Sheet":
-        """Return the pixels of a box of faces, rows and columns."""
-        planes = (self.x, self.y, self.sine, self.limb)
-        return Sheet(*(plane[box] for plane in planes))
 
 
 def half_width(y: Array, chin: Array | float = 0.0) -> Array:
@@ -97,6 +93,8 @@ def pose_columns(pose: Pose) -> dict[str, Array]:
     rise = 1 / (np.cos(pose.pitch) * pose.length)
     # The guessed height allows for the front line's depth at the mouth; see `pixels_to_sheet`.
     front = _FRONT * cos_yaw
+    tip_even = tip * (_ROUND * cos_phase * cos_yaw + sin_phase * sin_yaw)
+    tip_odd = tip * (_ROUND * sin_phase * cos_yaw - cos_phase * sin_yaw)
     return {
         "cos": cos,
         "sin": sin,
@@ -104,24 +102,23 @@ def pose_columns(pose: Pose) -> dict[str, Array]:
         "right_sin": sin * rise,
         "tx": pose.tx + pose.sin * tip * front / rise,
         "ty": pose.ty - pose.cos * tip * front / rise,
-        "guess_x": _FRONT * sin_yaw,
-        "guess_front": front,
-        "guess_fall": 0.45 * tip,
-        "tip": tip,
-        "cos_yaw": cos_yaw,
+        "front_x": _FRONT * sin_yaw,
+        "guess_fall": -0.45 * tip,
         "sin_yaw": sin_yaw,
+        "tip_cos_yaw": tip * cos_yaw,
+        "tip_even": tip_even,
+        "tip_odd": tip_odd,
         "stretch": stretch,
         "cos_phase": cos_phase,
         "sin_phase": sin_phase,
-        "depth_even": _ROUND * cos_phase * cos_yaw + sin_phase * sin_yaw,
-        "depth_odd": _ROUND * sin_phase * cos_yaw - cos_phase * sin_yaw,
+        "near_side": -np.sign(sin_phase),
         "unit": 1 / pose.scale,
-        "half_width": _HALF_WIDTH * pose.girth,
+        "minus_half_square": -((_HALF_WIDTH * pose.girth) ** 2),
         "per_height": 1 / (_HALF_HEIGHT + pose.chin),
     }
 
 
-def pixels_to_sheet(place: dict[str, Tensor], rows: Tensor, columns: Tensor) -> Sheet:
+def pixels_to_sheet(place: Fields, rows: Tensor, columns: Tensor) -> Sheet:
     """Find where each pixel's line of sight meets the sheet.
 
     Args:
@@ -134,30 +131,31 @@ def pixels_to_sheet(place: dict[str, Tensor], rows: Tensor, columns: Tensor) -> 
     """
     right = columns - place["tx"]  # (B, 1, W)
     down = rows[:, None] - place["ty"]  # (B, H, 1)
-    across = right * place["cos"] + down * place["sin"]  # (B, H, W) from here on
+    # (B, H, W) from here on: sideways from the front line's foremost point, and down.
+    across = right * place["cos"] + (down * place["sin"] - place["front_x"])
     along = down * place["down_cos"] - right * place["right_sin"]
     # The height decides the radius and, through pitch, the radius the height: guess the height
     # from a flatter sheet, then correct it once.
-    lean = across - place["guess_x"]
-    y = along - lean.mul_(lean).mul_(place["guess_fall"])
-    drop = (y - _WIDEST).mul_(place["per_height"])
-    width = drop.mul_(drop).neg_().add_(1).clamp_(min=_LEAST).sqrt_().mul_(place["half_width"])
+    y = (across * across).mul_(place["guess_fall"]).add_(along)
+    width = (y - _WIDEST).mul_(place["per_height"])
+    width = width.mul_(width).sub_(1).clamp_(max=-_LEAST).mul_(place["minus_half_square"]).sqrt_()
     lower = y.sub_(_FRONT_AT)
-    axis = lower.mul_(lower).mul_(-_FRONT_FALL).add_(_FRONT).sub_(width * _ROUND)
+    behind = lower.mul_(lower).mul_(_FRONT_FALL).add_(width * _ROUND)  # the axis, from that point
     reach = width * place["stretch"]
-    seen = across.sub_(axis * place["sin_yaw"]).div_(reach)
+    seen = across.add_(behind * place["sin_yaw"]).div_(reach)
     inside = seen.clamp(-1, 1)
-    front = (inside * inside).neg_().add_(1).sqrt_()
-    depth = (front * place["depth_even"]).add_(inside * place["depth_odd"]).mul_(width)
-    lift = axis.mul_(place["cos_yaw"]).add_(depth).sub_(place["guess_front"]).mul_(place["tip"])
-    y = along.add_(lift)
-    sine = (inside * place["cos_phase"]).sub_(front * place["sin_phase"])
-    cosine = front.mul_(place["cos_phase"]).add_(inside * place["sin_phase"])
-    # Behind the ear the sine comes back; mirror it so that x keeps growing with the angle.
-    sine = torch.where(cosine < 0, sine.sign() * 2 - sine, sine)
+    front = (inside * inside).sub_(1).abs_().sqrt_()
+    depth = (front * place["tip_even"]).add_(inside * place["tip_odd"]).mul_(width)
+    y = along.add_(depth.sub_(behind.mul_(place["tip_cos_yaw"])))
+    cosine = (front * place["cos_phase"]).add_(inside * place["sin_phase"])
+    sine = (inside * place["cos_phase"]).sub_(front.mul_(place["sin_phase"]))
+    # Behind the ear, which only the near side shows, the sine comes back. x must keep growing, up
+    # to the largest yaw, but gently: a field that jumps at the silhouette leaves specks there.
+    hidden = cosine.clamp_(max=0)
+    sine.add_(hidden.mul_(hidden).mul_(place["near_side"]))
     # Past the silhouette x goes on outwards, so that fields of x stay monotone there.
     x = (seen - inside).add_(sine).mul_(width)
-    return Sheet(x=x, y=y, sine=sine, limb=seen.abs_().neg_().add_(1).mul_(reach))
+    return Sheet(x=x, y=y, sine=sine, limb=seen.abs_().sub_(1).mul_(reach).neg_())
 
 
 def bounding_box(pose: Pose, top: float, size: tuple[int, int]) -> tuple[slice, slice]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mfrkit.errors import InputError
 from mfrkit.io.checkpoints import file_sha256
 from mfrkit.io.images import read_layer
-from mfrkit.masks.outline import Fields
+from mfrkit.masks.fields import Fields
 
 # Where each point belongs on the mean face: face units, x to the picture's right, y down.
 ANCHORS: dict[str, tuple[float, float]] = {

@@ -38,6 +38,10 @@ class Task(nn.Module):
         """Return the parameters whose joint gradient norm is limited: the student's."""
         return [p for p in self.student.parameters() if p.requires_grad]
 
+    def sharded(self) -> Mapping[str, nn.Parameter]:
+        """Return the parameters, by full name, of which each process trains rows of its own."""
+        return {}
+
 
 class Frozen(nn.Module):
     """A network that never trains: fixed weights, always in eval mode.

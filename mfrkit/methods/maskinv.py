@@ -13,20 +13,26 @@ Differs:
     The teacher's view is never masked and shares mirroring and light with the student's (the
     published code paints into the teacher's picture and mirrors the two independently). Faces
     without label take part in the distillation and sit out the classifier. Distance as a cosine,
-    weights on unmasked faces, relations between faces are additions, off in the paper presets.
+    weights on unmasked faces, relations between faces, attention transfer and targets averaged over
+    mirror images are additions, off in the paper presets.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError
+from mfrkit.losses.attention import attention_distance
 from mfrkit.losses.head import MarginHead
+from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import Frozen, Losses, Task, check_finite
 from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.tap import Tap
 from mfrkit.models.recogniser import Recogniser
 
 Distance = Literal["cosine", "mse"]
@@ -44,12 +50,19 @@ class MaskInvOptions:
         identity: weight of the margin classifier, 0 for none.
         margin: name of its margin.
         scale: its scale s.
+        sample: share of the identities a step compares with, in (0, 1]; less saves time and memory
+            where there are very many.
         pairs: weight of the pairwise distances.
         triplets: weight of the triplet angles.
+        attention: weight of the distance between attention maps (beta / 2 of its paper); student
+            and teacher of one family of architectures.
+        stage: where the maps come from: the end of a module's name, of the same size in both.
+        flip_target: average the teacher's template with that of the mirror image, as a teacher
+            cache always does; the teacher then computes twice.
 
     Raises:
-        InputError: on construction, for an unknown distance, a negative weight, or no weight at
-            all.
+        InputError: on construction, for an unknown distance, a negative weight, no weight at all,
+            or a share that is none.
     """
 
     distance: Distance = "cosine"
@@ -58,15 +71,21 @@ class MaskInvOptions:
     identity: float = 0.0
     margin: str = "elastic-arc"
     scale: float = 64.0
+    sample: float = 1.0
     pairs: float = 0.0
     triplets: float = 0.0
+    attention: float = 0.0
+    stage: str = "block.11"
+    flip_target: bool = False
 
     def __post_init__(self) -> None:
         if self.distance not in get_args(Distance):
             raise InputError(f"method.distance {self.distance!r}: expected cosine or mse")
-        weights = [self.template, self.identity, self.pairs, self.triplets]
+        weights = [self.template, self.identity, self.pairs, self.triplets, self.attention]
         if min(*weights, self.unmasked) < 0 or not any(weights):
             raise InputError("method weights must not be negative, and not all 0")
+        if not 0 < self.sample <= 1:
+            raise InputError(f"method.sample is a share above 0 and up to 1, not {self.sample}")
 
 
 class MaskInv(Task):
@@ -79,6 +98,8 @@ class MaskInv(Task):
         projection: maps the student's features to the width of the templates where they differ;
             trained, and left behind at export.
         options: weights.
+        taps: where the student's and the teacher's feature maps are taken; None to leave attention
+            out.
     """
 
     def __init__(
@@ -86,9 +107,10 @@ class MaskInv(Task):
         *,
         student: Recogniser,
         teacher: nn.Module,
-        head: MarginHead | None,
+        head: MarginHead | PartialHead | None,
         projection: nn.Module | None,
         options: MaskInvOptions,
+        taps: tuple[Tap, Tap] | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -96,6 +118,7 @@ class MaskInv(Task):
         self.head = head
         self.projection = projection
         self.options = options
+        self.taps = taps
 
     def forward(self, batch: FaceBatch) -> Losses:
         """Return `loss`, `template`, `masked`, and those of the other terms that count.
@@ -103,11 +126,7 @@ class MaskInv(Task):
         Raises:
             WeightsError: the teacher's output is not finite.
         """
-        template = batch.template
-        if template is None:
-            with torch.no_grad():
-                template = self.teacher(batch.clean)
-        template = template.float()
+        template = self._template(batch).float()
         check_finite(template)
         features = self.embed(batch.masked)
         # The losses ask for more digits than half precision has.
@@ -119,6 +138,22 @@ class MaskInv(Task):
         features: Tensor = self.student.features(faces)  # type: ignore[operator]
         return features
 
+    def sharded(self) -> Mapping[str, nn.Parameter]:
+        """Return the classifier's weight if every process has its share of it."""
+        if isinstance(self.head, PartialHead) and self.head.world > 1:
+            return {"head.weight": self.head.weight}
+        return {}
+
+    @torch.no_grad()
+    def _template(self, batch: FaceBatch) -> Tensor:
+        """Return what the student is pulled to, (B, E) of unit norm."""
+        if batch.template is not None:
+            return batch.template
+        # The mirror image first: a tap keeps the map of the last call, the view the student shares.
+        mirrored = self.teacher(batch.clean.flip(3)) if self.options.flip_target else None
+        template: Tensor = self.teacher(batch.clean)
+        return template if mirrored is None else F.normalize(template + mirrored)
+
     def _losses(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
         options, worn = self.options, batch.worn
         projected = features if self.projection is None else self.projection(features)
@@ -127,7 +162,7 @@ class MaskInv(Task):
         terms = {"template": (distance * weight).sum() / weight.sum().clamp_min(1e-9)}
         total = options.template * terms["template"]
         if options.identity and self.head is not None:
-            terms["identity"] = self._identity(self.head, features, batch.label)
+            terms["identity"] = self.head(features, batch.label)
             total = total + options.identity * terms["identity"]
         if options.pairs:
             terms["pairs"] = pair_loss(features, template)
@@ -135,16 +170,11 @@ class MaskInv(Task):
         if options.triplets:
             terms["triplets"] = triplet_loss(features, template)
             total = total + options.triplets * terms["triplets"]
+        if self.taps is not None:
+            student, teacher = (tap.take().float() for tap in self.taps)
+            terms["attention"] = attention_distance(student, teacher).mean()
+            total = total + options.attention * terms["attention"]
         return {"loss": total, **terms, **_by_view(distance.detach(), worn)}
-
-    @staticmethod
-    def _identity(head: MarginHead, features: Tensor, label: Tensor) -> Tensor:
-        """Classify the faces whose identity is known; 0, with a gradient of 0, if none is."""
-        known = label >= 0
-        if not bool(known.any()):
-            return 0.0 * (features.sum() + head.weight.sum())
-        loss: Tensor = head(features[known], label[known])
-        return loss
 
 
 def _by_view(distance: Tensor, worn: Tensor) -> Losses:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.errors import ShapeError
+from mfrkit.errors import InputError, ShapeError
 from mfrkit.metrics.roc import Floats, check_scores
 
 # Squared distances of unit vectors lie in [0, 4].
 DISTANCES = np.arange(0.0, 4.0, 0.01)
 DISTANCES.flags.writeable = False
+_SLACK = 1e-5  # of cosines in single precision
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class FoldAccuracy:
     """Share of pairs decided rightly, each fold with the threshold of the others.
 
     Attributes:
-        mean: mean over the folds in [0, 1]; NaN with fewer than two folds.
+        mean: mean over the folds in [0, 1]; NaN with fewer than two folds, or scores that
+            are no cosines.
         std: population standard deviation over the folds; NaN likewise.
         folds: number of each fold, as the pair list numbers them, rising.
         accuracies: accuracy of each fold.
@@ -52,7 +54,8 @@ def fold_accuracy(
         fold: (P,) int, the fold of each pair.
 
     Returns:
-        Mean, spread, and each fold's accuracy and threshold.
+        Mean, spread, and each fold's accuracy and threshold; NaN and nothing where there is one
+        fold, or a score of another system's that is no cosine.
 
     Raises:
         ShapeError: arrays of different lengths, or labels that are not bool.
@@ -63,36 +66,96 @@ def fold_accuracy(
         >>> fold_accuracy(scores, np.array([True, False] * 2), np.array([0, 0, 1, 1])).mean
         1.0
     """
-    distances = 2.0 - 2.0 * check_scores(scores, same)
-    if distances.shape != fold.shape:
-        raise ShapeError(f"scores and folds differ in length: {distances.size} vs {fold.size}")
-    names, place = np.unique(fold, return_inverse=True)
-    if names.size < 2:
+    grid = FoldGrid.of(check_scores(scores, same), same, fold)
+    if grid.folds.size < 2 or not _are_cosines(scores):
         return FoldAccuracy(float("nan"), float("nan"), (), (), ())
-    right = _right_decisions(distances, same, place, names.size)  # (F, T)
-    sizes = np.bincount(place)  # (F,)
-    best = np.argmax(right.sum(axis=0) - right, axis=1)  # the other folds; first maximum
-    accuracies: Floats = right[np.arange(names.size), best] / sizes
+    accuracies, best = grid.accuracies(np.ones((1, scores.size)))
     return FoldAccuracy(
-        mean=float(accuracies.mean()),
-        std=float(accuracies.std()),
-        folds=tuple(names.tolist()),
-        accuracies=tuple(accuracies.tolist()),
-        thresholds=tuple(DISTANCES[best].tolist()),
+        mean=float(accuracies[0].mean()),
+        std=float(accuracies[0].std()),
+        folds=tuple(grid.folds.tolist()),
+        accuracies=tuple(accuracies[0].tolist()),
+        thresholds=tuple(DISTANCES[best[0]].tolist()),
     )
 
 
-def _right_decisions(
-    distances: Floats, same: NDArray[np.bool_], place: NDArray[np.intp], folds: int
-) -> NDArray[np.int64]:
-    """Count the right decisions of each fold at each threshold: (F, T).
+def _are_cosines(scores: NDArray[np.floating]) -> bool:
+    """Whether all scores that are there lie in [-1, 1]; those of other systems may not."""
+    return not np.any(np.abs(scores[np.isfinite(scores)]) > 1 + _SLACK)
 
-    One pass over the pairs: a pair is accepted from the first threshold above its distance on.
+
+def fold_decisions(
+    scores: NDArray[np.floating], same: NDArray[np.bool_], fold: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Tell which pairs are decided rightly in `fold_accuracy`.
+
+    Args:
+        scores: (P,) float, cosine similarities in [-1, 1], or -inf.
+        same: (P,) bool, whether the two images show one person.
+        fold: (P,) int, the fold of each pair; at least two folds.
+
+    Returns:
+        (P,) bool.
+
+    Raises:
+        ShapeError: arrays of different lengths, or labels that are not bool.
+        InputError: a NaN or +inf score, or fewer than two folds.
+
+    Example:
+        >>> scores = np.array([0.9, 0.1, 0.5, 0.2])
+        >>> fold_decisions(scores, np.array([True, False] * 2), np.array([0, 0, 1, 1])).tolist()
+        [True, True, False, True]
     """
-    first = np.searchsorted(DISTANCES, distances, side="right")  # T when never accepted
-    columns = DISTANCES.size + 1
-    cells = (place * 2 + same) * columns + first
-    counts = np.bincount(cells, minlength=folds * 2 * columns).reshape(folds, 2, columns)
-    accepted = counts.cumsum(axis=2)[:, :, :-1]  # (F, 2, T): impostor, genuine
-    impostors = counts[:, 0].sum(axis=1, keepdims=True)
-    return np.asarray(accepted[:, 1] + impostors - accepted[:, 0], dtype=np.int64)
+    result = fold_accuracy(scores, same, fold)
+    if not result.folds:
+        raise InputError("decisions with the thresholds of other folds need two folds")
+    threshold = np.array(result.thresholds)[np.searchsorted(result.folds, fold)]
+    return np.asarray((2.0 - 2.0 * scores.astype(np.float64) < threshold) == same)
+
+
+@dataclass(frozen=True, eq=False)
+class FoldGrid:
+    """Pairs sorted into folds, labels and thresholds, so that decisions can be counted at once.
+
+    Attributes:
+        folds: (F,) int, number of each fold, rising.
+        cells: (P,) int64, each pair's place in a flat table (F, 2, T + 1): its fold, whether it
+            shows one person, and the first threshold that accepts it (T when none does).
+    """
+
+    folds: NDArray[np.integer]
+    cells: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scores: Floats, same: NDArray[np.bool_], fold: NDArray[np.integer]) -> "FoldGrid":
+        """Sort pairs whose scores are checked.
+
+        Raises:
+            ShapeError: arrays of different lengths.
+        """
+        if scores.shape != fold.shape:
+            raise ShapeError(f"scores and folds differ in length: {scores.size} vs {fold.size}")
+        folds, place = np.unique(fold, return_inverse=True)
+        first = np.searchsorted(DISTANCES, 2.0 - 2.0 * scores, side="right")
+        return cls(folds, (place * 2 + same) * (DISTANCES.size + 1) + first)
+
+    def accuracies(self, weights: Floats) -> tuple[Floats, NDArray[np.intp]]:
+        """Measure each fold at the threshold best on the others, for every weighting of the pairs.
+
+        Args:
+            weights: (R, P) float64, how often each pair counts.
+
+        Returns:
+            (R, F) accuracies, NaN for a fold without weight, and (R, F) places in `DISTANCES`.
+        """
+        shape = (len(weights), self.folds.size, 2, DISTANCES.size + 1)
+        rows = np.arange(len(weights))[:, None] * (self.folds.size * 2 * shape[-1])
+        counts = np.bincount(
+            (rows + self.cells).ravel(), weights.ravel(), minlength=int(np.prod(shape))
+        ).reshape(shape)
+        accepted = counts.cumsum(axis=-1)  # (R, F, 2, T + 1): impostor, genuine
+        impostors, total = accepted[:, :, 0, -1:], accepted[..., -1].sum(axis=-1)
+        right = (accepted[:, :, 1] + impostors - accepted[:, :, 0])[..., :-1]  # (R, F, T)
+        best = np.argmax(right.sum(axis=1, keepdims=True) - right, axis=-1)  # first maximum
+        with np.errstate(invalid="ignore"):
+            return np.take_along_axis(right, best[..., None], -1)[..., 0] / total, best

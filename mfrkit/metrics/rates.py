@@ -6,9 +6,59 @@ Conventions and names are those of `mfrkit.metrics.roc`.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
-from mfrkit.metrics.roc import Roc
+from mfrkit.metrics.roc import Floats, Roc
+
+
+def area(fmr: Floats, tar: Floats) -> Floats:
+    """Return the area under curves of accepted genuine over accepted impostor comparisons.
+
+    Args:
+        fmr: (..., T) rising along the last axis, as in `Roc`.
+        tar: (..., T) likewise.
+
+    Returns:
+        (...) in [0, 1]; failed comparisons form one last level that accepts everything.
+    """
+    inner = np.trapezoid(tar, fmr, axis=-1)
+    last = (1.0 - fmr[..., -1]) * (1.0 + tar[..., -1]) / 2
+    return np.asarray(inner + last)
+
+
+def meeting(fmr: Floats, fnmr: Floats) -> tuple[Floats, NDArray[np.intp], Floats]:
+    """Find where the curves of the two error rates meet, between two neighbouring points.
+
+    Args:
+        fmr: (..., T) rising along the last axis, as in `Roc`.
+        fnmr: (..., T) falling.
+
+    Returns:
+        (...) the common rate, NaN where they never meet; the first point past the crossing; and
+        how far in [0, 1] the crossing lies from the point before it to this one.
+    """
+    gap = fmr - fnmr  # rises from -1
+    after = np.argmax(gap >= 0, axis=-1)
+    before = np.maximum(after - 1, 0)
+
+    def at(values: Floats, place: NDArray[np.intp]) -> Floats:
+        return np.take_along_axis(values, np.expand_dims(place, -1), -1)[..., 0]
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = at(gap, before) / (at(gap, before) - at(gap, after))
+        rate = at(fmr, before) + weight * (at(fmr, after) - at(fmr, before))
+    return np.where(at(gap, after) >= 0, rate, np.nan), after, weight
+
+
+def most_lenient(fmr: Floats, target: float) -> NDArray[np.intp]:
+    """Return the last point of each curve at which the FMR is still at most the target.
+
+    Args:
+        fmr: (..., T) rising along the last axis from 0, as in `Roc`.
+        target: the largest FMR allowed.
+    """
+    return np.asarray(np.count_nonzero(fmr <= target, axis=-1) - 1)
 
 
 def auc(curve: Roc) -> float:
@@ -23,10 +73,7 @@ def auc(curve: Roc) -> float:
         >>> auc(roc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False])))
         0.875
     """
-    if not curve.is_defined:
-        return float("nan")
-    # Failed comparisons, if any, form one last level that accepts everything.
-    return float(np.trapezoid(np.append(curve.tar, 1.0), np.append(curve.fmr, 1.0)))
+    return float(area(curve.fmr, curve.tar)) if curve.is_defined else float("nan")
 
 
 @dataclass(frozen=True)
@@ -58,14 +105,10 @@ def equal_error(curve: Roc) -> EqualError:
         >>> equal_error(roc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False])))
         EqualError(rate=0.25, threshold=0.65)
     """
-    gap = curve.fmr - curve.fnmr  # rises from -1
-    crossing = int(np.argmax(gap >= 0))
-    if not curve.is_defined or gap[crossing] < 0:
+    rate, after, weight = meeting(curve.fmr, curve.fnmr)
+    if np.isnan(rate):
         return EqualError(float("nan"), float("nan"))
-    before, after = crossing - 1, crossing
-    weight = gap[before] / (gap[before] - gap[after])
-    rate = curve.fmr[before] + weight * (curve.fmr[after] - curve.fmr[before])
-    upper, lower = curve.thresholds[before], curve.thresholds[after]
+    upper, lower = curve.thresholds[after - 1], curve.thresholds[after]
     threshold = upper + weight * (lower - upper) if np.isfinite(upper) else lower
     return EqualError(float(rate), float(threshold))
 
@@ -114,15 +157,41 @@ def operating_point(curve: Roc, target: float) -> OperatingPoint:
         >>> operating_point(curve, 0.5)
         OperatingPoint(target=0.5, threshold=0.3, far=0.5, tar=1.0, enough_impostors=True)
     """
-    if not 0 < target <= 1:
-        raise InputError(f"FAR {target:g}: expected a share above 0 and at most 1")
+    place = place_of(curve, target)
     if not curve.is_defined:
         return OperatingPoint(target, float("nan"), float("nan"), float("nan"), False)
-    place = int(np.searchsorted(curve.fmr, target, side="right")) - 1
     return OperatingPoint(
         target=target,
         threshold=float(curve.thresholds[place]),
         far=float(curve.fmr[place]),
         tar=float(curve.tar[place]),
-        enough_impostors=round(curve.impostor * target, 9) >= 1,
+        enough_impostors=supports(curve.impostor, target),
     )
+
+
+def place_of(curve: Roc, target: float) -> int:
+    """Return the point of a curve with the most lenient threshold that keeps the FMR in bounds.
+
+    Returns:
+        Its index; 0, where everything is rejected, without impostors.
+
+    Raises:
+        InputError: a target outside (0, 1].
+    """
+    if not 0 < target <= 1:
+        raise InputError(f"FAR {target:g}: expected a share above 0 and at most 1")
+    return int(most_lenient(curve.fmr, target)) if curve.impostor else 0
+
+
+def supports(impostors: int, target: float) -> bool:
+    """Whether so many impostor comparisons let a false match at this rate be seen at all.
+
+    Convention:
+        At least 1/target of them. An estimate within 30 % (with 90 % confidence) takes thirty
+        errors, so thirty times as many (Doddington's rule of 30; ISO/IEC 19795-1, annex B).
+
+    Example:
+        >>> supports(999, 1e-3), supports(1000, 1e-3)
+        (False, True)
+    """
+    return bool(round(impostors * target, 9) >= 1)  # 29 * 0.01 is not quite 0.29 in binary

@@ -90,6 +90,26 @@ def check_scores(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Float
     return scores.astype(np.float64, copy=False)
 
 
+def descending(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Sort scores from strict to lenient and mark where one value ends and the next begins.
+
+    Args:
+        scores: (P,) float64, similarities; -inf marks a failed comparison.
+
+    Returns:
+        (P,) places in falling order of their scores, failed comparisons last; and (L,) for each
+        distinct finite score its last place in that order.
+
+    Example:
+        >>> order, last = descending(np.array([0.1, 0.4, -np.inf, 0.4]))
+        >>> order[[0, 1]].tolist() in ([1, 3], [3, 1]), order[2:].tolist(), last.tolist()
+        (True, [0, 2], [1, 2])
+    """
+    order = np.argsort(scores)[::-1]
+    levels = scores[order[: np.count_nonzero(np.isfinite(scores))]]
+    return order, np.flatnonzero(np.append(np.diff(levels) != 0, True)[: levels.size])
+
+
 def roc(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
     """Count the accepted comparisons at every threshold that makes a difference.
 
@@ -110,14 +130,11 @@ def roc(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
         ([inf, 0.9, 0.4, 0.1], [0.0, 0.0, 0.5, 1.0], [1.0, 0.5, 0.0, 0.0])
     """
     scores = check_scores(scores, same)
-    order = np.argsort(scores)[::-1]
-    order = order[: np.count_nonzero(np.isfinite(scores))]  # -inf sorts last: never accepted
-    levels, genuine = scores[order], same[order]
-    last_of_level = np.flatnonzero(np.append(np.diff(levels) != 0, True)[: levels.size])
-    accepted_genuine = np.cumsum(genuine, dtype=np.int64)[last_of_level]
+    order, last_of_level = descending(scores)
+    accepted_genuine = np.cumsum(same[order], dtype=np.int64)[last_of_level]
     total = int(np.count_nonzero(same))
     return Roc(
-        thresholds=np.insert(levels[last_of_level], 0, np.inf),
+        thresholds=np.insert(scores[order][last_of_level], 0, np.inf),
         accepted_genuine=np.insert(accepted_genuine, 0, 0),
         accepted_impostor=np.insert(last_of_level + 1 - accepted_genuine, 0, 0),
         genuine=total,

@@ -1,4 +1,4 @@
-"""Recognisers trained elsewhere: InsightFace-style residual networks in `.pt` and `.pth` files.
+"""Recognisers trained elsewhere: residual networks of InsightFace, AdaFace and their kin.
 
 The architecture is read off the parameter names, whatever wrapper the training code put round them.
 Such a file is a pickle; only tensors and plain containers are unpickled, never code.
@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfrkit.errors import InputError, WeightsError
-from mfrkit.io.checkpoints import mismatches
-from mfrkit.models.cards import ModelCard
+from mfrkit.io.checkpoints import file_sha256, mismatches
+from mfrkit.models import adaface
+from mfrkit.models.cards import ColourOrder, ModelCard
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mfrkit.models.recogniser import Recogniser
-
-SUFFIXES = (".pt", ".pth")
 
 # Units in each stage -> architecture.
 _DEPTHS: Mapping[tuple[int, ...], str] = {
@@ -30,14 +29,19 @@ _DEPTHS: Mapping[tuple[int, ...], str] = {
     (6, 26, 60, 6): "iresnet200",
 }
 _CONTAINERS = ("state_dict", "model", "backbone", "network", "net")
-_LANDMARK = "layer1.0.conv1.weight"  # every such network has it; what stands before it is a wrapper
+# Every such network has one of these; what stands before it is a wrapper.
+_LANDMARK = "layer1.0.conv1.weight"
+_LANDMARKS = (_LANDMARK, adaface.LANDMARK)
+# What PyTorch Lightning keeps beside the weights.
+_BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "argparse.Namespace")
 
 
 def load_foreign(path: Path) -> "Recogniser":
-    """Load an InsightFace-style network, with InsightFace's normalisation.
+    """Load a network of InsightFace's or AdaFace's names, with that family's normalisation.
 
     Convention:
-        RGB, (value - 0.5) / 0.5, as arcface_torch, ElasticFace and MaskInv feed theirs.
+        (value - 0.5) / 0.5 in both; RGB, as arcface_torch, ElasticFace and MaskInv feed theirs,
+        but BGR for AdaFace.
 
     Args:
         path: a state dict, bare or inside a training checkpoint.
@@ -53,6 +57,9 @@ def load_foreign(path: Path) -> "Recogniser":
     from mfrkit.models.registry import build_network
 
     tensors = strip_wrappers(read_tensors(path), str(path))
+    colour: ColourOrder = "RGB"
+    if adaface.LANDMARK in tensors:
+        tensors, colour = adaface.rename(tensors), "BGR"
     architecture, arguments = recognise(tensors, str(path))
     network = build_network(architecture, arguments)
     own = network.state_dict()
@@ -70,9 +77,11 @@ def load_foreign(path: Path) -> "Recogniser":
         task="recognition",
         architecture=architecture,
         arguments=arguments,
+        colour=colour,
         embedding_dim=arguments["embedding_dim"],
         source=path.name,
-        note="Normalisation assumed from the family: RGB, (value - 0.5) / 0.5.",
+        note=f"Normalisation assumed from the family: {colour}, (value - 0.5) / 0.5.",
+        sha256=file_sha256(path),
     )
     return Recogniser(network, card).eval()
 
@@ -95,15 +104,16 @@ def strip_wrappers(content: object, where: str) -> "dict[str, Tensor]":
     if isinstance(content, Mapping):
         tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
         for name in tensors:
-            if name == _LANDMARK or name.endswith("." + _LANDMARK):
-                prefix = name[: -len(_LANDMARK)]
+            mark = next((m for m in _LANDMARKS if name == m or name.endswith("." + m)), None)
+            if mark is not None:
+                prefix = name[: -len(mark)]
                 return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
         for key in _CONTAINERS:
             if isinstance(content.get(key), Mapping):
                 return strip_wrappers(content[key], where)
     raise WeightsError(
-        f"{where}: holds no iResNet in InsightFace's parameter names; convert it to one, or name a "
-        "bundled model or a .safetensors file"
+        f"{where}: holds no iResNet in InsightFace's or AdaFace's parameter names; convert it to "
+        "one, or name a bundled model or a .safetensors file"
     )
 
 
@@ -134,22 +144,50 @@ def recognise(tensors: "Mapping[str, Tensor]", where: str) -> tuple[str, dict[st
     return _DEPTHS[depths], {"embedding_dim": int(head.shape[0])}
 
 
+class _Inert(dict[Any, Any]):
+    """Stands for any object of a training program: takes everything, does nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> "_Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
 def read_tensors(path: Path) -> object:
-    """Unpickle a `.pt` or `.pth` file: tensors and plain containers, never code.
+    """Unpickle a PyTorch file: tensors and plain containers, never code.
 
     Raises:
         InputError: there is no such file.
-        WeightsError: it holds anything else, or is damaged.
+        WeightsError: it is damaged, or no such file.
     """
     import torch
 
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_stand_ins(path)):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: holds more than tensors and was not loaded; save its state_dict() alone"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise WeightsError(f"{path}: damaged, or no PyTorch file") from error
+
+
+def _stand_ins(path: Path) -> list[Any]:
+    """Return what to unpickle in place of the classes a checkpoint of Lightning's refers to.
+
+    Nothing of Lightning's is imported or called, whether it is installed or not.
+    """
+    import torch
+
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except (ValueError, pickle.UnpicklingError):  # older than the zip form: no Lightning
+        return []
+    return [(_Inert, name) for name in names if name.startswith(_BOOKKEEPING)]

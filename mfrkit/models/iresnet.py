@@ -10,6 +10,8 @@ Weights published for these networks load under their own names, so the names he
 
 from torch import Tensor, nn
 
+from mfrkit.models.prelu import PReLU
+
 _EPS = 1e-5
 _WIDTHS = (64, 128, 256, 512)
 _FINAL_SIDE = 7  # a 112-pixel face after four halvings
@@ -29,7 +31,7 @@ class IResBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(inputs, _EPS)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs, _EPS)
-        self.prelu = nn.PReLU(outputs)
+        self.prelu = PReLU(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs, _EPS)
         self.downsample: nn.Module | None = None
@@ -69,7 +71,7 @@ class IResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, _WIDTHS[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0], _EPS)
-        self.prelu = nn.PReLU(_WIDTHS[0])
+        self.prelu = PReLU(_WIDTHS[0])
         self.layer1 = _stage(_WIDTHS[0], _WIDTHS[0], blocks[0])
         self.layer2 = _stage(_WIDTHS[0], _WIDTHS[1], blocks[1])
         self.layer3 = _stage(_WIDTHS[1], _WIDTHS[2], blocks[2])

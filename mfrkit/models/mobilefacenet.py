@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfrkit.models.prelu import prelu
+
 # Inverted residuals, in order: (input, expanded, output) channels and the stride.
 # A block adds its input to its output when the two have the same shape.
 BLOCKS: tuple[tuple[int, int, int, int], ...] = (
@@ -71,7 +73,9 @@ class Unit(nn.Module):
             kernel = self.weight.shape[-1]
             x = F.pad(x, (kernel // 2 - 1, kernel // 2) * 2)
         x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
-        return x if self.prelu is None else F.prelu(x, self.prelu)
+        if self.prelu is None:
+            return x
+        return prelu(x, self.prelu) if self.training else F.prelu(x, self.prelu)
 
 
 class InvertedResidual(nn.Sequential):

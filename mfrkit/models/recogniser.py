@@ -2,13 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mfrkit.errors import ShapeError
-from mfrkit.models.cards import ModelCard
+from mfrkit.models.carded import Carded
 
 
-class Recogniser(nn.Module):
+class Recogniser(Carded):
     """Turn RGB faces in [0, 1] into embeddings, whatever the network inside was trained on.
 
     Args:
@@ -22,17 +21,6 @@ class Recogniser(nn.Module):
         [1.0, 1.0]
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module, card: ModelCard) -> None:
-        super().__init__()
-        self.network = network
-        self.card = card
-        # Not persistent: they belong to the card, and the tensors of a file to the network alone.
-        self.register_buffer("mean", torch.tensor(card.mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(card.std).view(3, 1, 1), persistent=False)
-
     def features(self, faces: Tensor) -> Tensor:
         """Embed faces, keeping the length the network gives.
 
@@ -45,12 +33,7 @@ class Recogniser(nn.Module):
         Raises:
             ShapeError: not floating point, or of another shape or size.
         """
-        check_faces(faces, self.card)
-        x = (faces - self.mean) / self.std
-        if self.card.colour == "BGR":
-            x = x.flip(1)
-        features: Tensor = self.network(x)
-        return features
+        return self.raw(faces)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Embed faces on the unit sphere, so that a dot product is a cosine.
@@ -65,24 +48,6 @@ class Recogniser(nn.Module):
             ShapeError: as for `features`.
         """
         return F.normalize(self.features(faces))
-
-
-def check_faces(faces: Tensor, card: ModelCard) -> None:
-    """Refuse a batch the card's network cannot take.
-
-    Raises:
-        ShapeError: `faces` is not (B, 3, H, W) floating point of the card's input size.
-    """
-    if not faces.is_floating_point():
-        raise ShapeError(f"{card.name}: expected float faces in [0, 1], got {faces.dtype}")
-    size = card.input_size
-    fits = faces.ndim == 4 and faces.shape[1] == 3
-    if not fits or (size is not None and tuple(faces.shape[2:]) != size):
-        wanted = "H, W" if size is None else f"{size[0]}, {size[1]}"
-        raise ShapeError(
-            f"{card.name}: expected faces (B, 3, {wanted}), got {tuple(faces.shape)}; "
-            "mfrkit align makes crops of the right size"
-        )
 
 
 def embed_faces(recogniser: Recogniser, faces: Tensor, *, flip: bool = True) -> Tensor:

@@ -18,7 +18,7 @@ from mfrkit.io.checkpoints import (
     read_header,
     save_model,
 )
-from mfrkit.models.cards import BUNDLED, ModelCard
+from mfrkit.models.cards import BUNDLED, ModelCard, Task
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +37,17 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "iresnet100": ("mfrkit.models.iresnet", "iresnet100"),
     "iresnet200": ("mfrkit.models.iresnet", "iresnet200"),
     "mtcnn": ("mfrkit.models.mtcnn", "MTCNN"),
+    "region": ("mfrkit.models.region", "RegionNet"),
     "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),
     "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
+}
+
+# Suffixes of other programs' files -> where their reader lives.
+FOREIGN: Mapping[str, tuple[str, str]] = {
+    ".pt": ("mfrkit.models.foreign", "load_foreign"),
+    ".pth": ("mfrkit.models.foreign", "load_foreign"),
+    ".ckpt": ("mfrkit.models.foreign", "load_foreign"),
+    ".onnx": ("mfrkit.models.onnx_recogniser", "load_onnx"),
 }
 
 
@@ -157,11 +166,36 @@ def load_network(model: str, device: "torch.device | str" = "cpu") -> tuple["nn.
     return network.to(device).eval(), card
 
 
+def load_for_task(
+    model: str, task: Task, device: "torch.device | str" = "cpu"
+) -> tuple["nn.Module", ModelCard]:
+    """Load a model that must be for a given task; otherwise as `load_network`.
+
+    Raises:
+        InputError: no such model, or it is for another task.
+        WeightsError: as `load_network`.
+    """
+    card, _, path = read_card(model)
+    if card.task != task:
+        raise InputError(f"{path}: is for {card.task}, not {task}; choose another model")
+    return load_network(model, device)
+
+
+def is_foreign(model: str) -> bool:
+    """Whether a model is a file of another program, whose card comes with loading it.
+
+    Example:
+        >>> is_foreign("w600k_r50.onnx"), is_foreign("arcface")
+        (True, False)
+    """
+    return Path(model).suffix in FOREIGN
+
+
 def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogniser":
     """Load a model that turns faces into embeddings.
 
     Args:
-        model: bundled name or model file.
+        model: bundled name, model file, or a file of another program (`FOREIGN`).
         device: where it goes.
 
     Returns:
@@ -177,10 +211,11 @@ def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogn
     """
     from mfrkit.models.recogniser import Recogniser
 
-    card, _, path = read_card(model)
-    if card.task != "recognition":
-        raise InputError(f"{path}: is for {card.task}, not recognition; choose another model")
-    network, card = load_network(model, device)
+    if is_foreign(model):
+        module, reader = FOREIGN[Path(model).suffix]
+        foreign: Recogniser = getattr(importlib.import_module(module), reader)(Path(model))
+        return foreign.to(device)
+    network, card = load_for_task(model, "recognition", device)
     return Recogniser(network, card).to(device).eval()
 
 

@@ -2,30 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from mfrkit.models.foreign import SUFFIXES, load_foreign
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import load_recogniser
-
-
-def load_teacher(model: str, device: torch.device | str = "cpu") -> Recogniser:
-    """Load a recogniser of ours or of InsightFace's family.
-
-    Args:
-        model: bundled name, `.safetensors` file, or `.pt` or `.pth` file.
-        device: where it goes.
-
-    Raises:
-        InputError: no such model, or it is for another task.
-        WeightsError: it cannot be loaded.
-    """
-    if Path(model).suffix in SUFFIXES:
-        return load_foreign(Path(model)).to(device)
-    return load_recogniser(model, device)
 
 
 class Teachers(nn.Module):
@@ -38,7 +19,8 @@ class Teachers(nn.Module):
         recognisers: at least one, all of one input size.
 
     Example:
-        >>> arcface = load_teacher("arcface")
+        >>> from mfrkit.models.registry import load_recogniser
+        >>> arcface = load_recogniser("arcface")
         >>> teachers = Teachers([arcface, arcface])
         >>> with torch.no_grad():
         ...     template = teachers(torch.rand(1, 3, 112, 112))

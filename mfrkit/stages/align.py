@@ -5,6 +5,7 @@ that a wrong argument is refused at once.
 """
 
 from mfrkit.console import Console
+from mfrkit.io.pairs import read_pairs
 from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.run import Process, run_stage
 from mfrkit.stages.sink import Tally
@@ -14,7 +15,8 @@ def align(options: AlignOptions, console: Console) -> Tally:
     """Align every photo of a source.
 
     Raises:
-        InputError: an output that exists, or a detector whose weights are missing.
+        InputError: an output that exists, a pair list that cannot be read, or a detector whose
+            weights are missing.
         PartialError: too many photos gave no face.
     """
     recipe = {
@@ -23,6 +25,8 @@ def align(options: AlignOptions, console: Console) -> Tally:
             "detector", "select", "size", "margin", "min_score", "min_size", "image_format",
         )
     }  # fmt: skip
+    if options.only is not None:
+        recipe["only"] = str(options.only)
     return run_stage(
         "align",
         options.source,
@@ -31,6 +35,7 @@ def align(options: AlignOptions, console: Console) -> Tally:
         options.run,
         console,
         prepare=lambda: _worker(options),
+        only=None if options.only is None else read_pairs(options.only).keys(),
     )
 
 

@@ -26,6 +26,7 @@ class AlignOptions:
         min_score: least detector score, [0, 1].
         min_size: least height of a face in the photo, pixels.
         image_format: `png` or `jpg`.
+        only: pair list; photos it does not name are passed over. None takes all.
         run: how the run is sized and continued.
 
     Raises:
@@ -41,6 +42,7 @@ class AlignOptions:
     min_score: float = 0.7
     min_size: int = 40
     image_format: str = "png"
+    only: Path | None = None
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:

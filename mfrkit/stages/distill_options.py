@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfrkit.methods.maskinv import MaskInvOptions
 from mfrkit.methods.view_draw import ViewOptions
+from mfrkit.stages.distill_methods import METHODS
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.presets import find_preset
 from mfrkit.stages.train_request import (
@@ -59,7 +59,7 @@ class Settings:
 
     Attributes:
         model: what is trained.
-        method: what pulls it.
+        method: what pulls it; the class is the method's own.
         views: how faces vary.
         masks: the words behind the masks.
         fit: of the loop.
@@ -67,7 +67,7 @@ class Settings:
     """
 
     model: ModelOptions
-    method: MaskInvOptions
+    method: Any
     views: ViewOptions
     masks: MaskSettings
     fit: FitOptions
@@ -78,16 +78,6 @@ class Settings:
         return plain_tables(vars(self))
 
 
-_TABLES: Mapping[str, type] = {
-    "model": ModelOptions,
-    "method": MaskInvOptions,
-    "views": ViewOptions,
-    "masks": MaskSettings,
-    "fit": FitOptions,
-    "card": CardOptions,
-}
-
-
 def resolve(request: DistillRequest) -> Settings:
     """Lay preset, TOML file, assignments and flags over each other and check the result.
 
@@ -95,4 +85,12 @@ def resolve(request: DistillRequest) -> Settings:
         InputError: an unknown table, name, method or preset, or a value that cannot be used.
     """
     preset = find_preset(request.method, request.preset)
-    return Settings(**resolve_tables(request, preset, _TABLES))
+    kinds: Mapping[str, type] = {
+        "model": ModelOptions,
+        "method": METHODS[request.method].options,
+        "views": ViewOptions,
+        "masks": MaskSettings,
+        "fit": FitOptions,
+        "card": CardOptions,
+    }
+    return Settings(**resolve_tables(request, preset, kinds))

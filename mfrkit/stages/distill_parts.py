@@ -1,39 +1,30 @@
 """Build what a distillation works with: teachers, student, method, data, views, checks."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import nn
 
 from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.losses.head import MarginHead
-from mfrkit.losses.margin import create_margin
-from mfrkit.methods.base import Task
 from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.maskinv import MaskInv
 from mfrkit.methods.views import PairedViews
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.teachers import Teachers, load_teacher
+from mfrkit.models.registry import load_recogniser
+from mfrkit.models.teachers import Teachers
+from mfrkit.stages.distill_methods import METHODS, MethodParts
 from mfrkit.stages.distill_options import DistillRequest, Settings
 from mfrkit.stages.fit import Check
 from mfrkit.stages.students import build_student
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache
 from mfrkit.stages.train_check import PairCheck
-from mfrkit.stages.train_data import Batches, RawBatch, TrainSet, open_train_set
-from mfrkit.stages.train_parts import Built
+from mfrkit.stages.train_data import RawBatch, TrainSet, open_train_set
+from mfrkit.stages.train_parts import Built, deal_out
 from mfrkit.stages.world import World
-
-_PAPERS: Mapping[str, str] = {
-    "maskinv": "Huber et al., Mask-invariant Face Recognition through Template-level Knowledge "
-    "Distillation, FG 2021, arXiv:2112.05646"
-}
 
 
 def build(
@@ -51,22 +42,24 @@ def build(
     """
     data = open_train_set(request.data)
     if data.skipped:
-        console.info(f"{data.skipped} inputs were skipped by an earlier stage")
-    recognisers = [load_teacher(name) for name in request.teachers]
+        console.info(f"data: {len(data)} crops, {data.tally.losses}")
+    recognisers = [load_recogniser(name) for name in request.teachers]
     student = build_student(settings.model, recognisers[0])
     size = _common_size([student, *recognisers])
-    batches = Batches(
-        data,
-        size=size,
-        views=settings.views,
-        masks=settings.masks.parsed(),
-        seed=request.seed,
-        batch_size=settings.fit.batch_size,
-        rank=world.rank,
-        world=world.size,
+    batches = deal_out(data, size, settings, request.seed, world)
+    method = METHODS[request.method]
+    parts = MethodParts(
+        student=student,
+        teachers=Teachers([_fast(each, device) for each in recognisers]),
+        identities=len(data.identities),
+        templates_known=request.teacher_cache is not None,
+        world=world,
     )
+    task = method.build(parts, settings.method)  # before the cache: what it refuses costs nothing
     cache = _cache(request, recognisers, data, world, console)
-    task = _task(settings, student, recognisers, len(data.identities), device)
+    student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.fit.compile:
+        compile_in_place(student.network)
     views = PairedViews().to(device)
 
     def show(raw: RawBatch) -> FaceBatch:
@@ -96,7 +89,7 @@ def _card(request: DistillRequest, student: Recogniser) -> ModelCard:
         student.card,
         licence="not stated; depends on the data and the teacher",
         source=f"mfrkit {__version__}, distilled from {', '.join(request.teachers)}",
-        paper=_PAPERS[request.method],
+        paper=METHODS[request.method].paper,
     )
 
 
@@ -108,31 +101,6 @@ def _pair_check(request: DistillRequest, settings: Settings, student: Recogniser
     masks = replace(settings.masks.parsed(), probability=1.0)
     check = PairCheck(request.pairs, crops, masks=masks, workers=request.run.workers)
     return partial(check, student)
-
-
-def _task(
-    settings: Settings,
-    student: Recogniser,
-    recognisers: list[Recogniser],
-    identities: int,
-    device: torch.device,
-) -> Task:
-    teachers = Teachers([_fast(each, device) for each in recognisers])
-    options, dim = settings.method, student.card.embedding_dim or 0
-    head = None
-    if options.identity:
-        if identities < 2:
-            raise InputError(
-                "method.identity needs labels: a folder for each person, or records with identity"
-            )
-        head = MarginHead(dim, identities, create_margin(options.margin), options.scale)
-    projection = None if dim == teachers.dim else nn.Linear(dim, teachers.dim, bias=False)
-    student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if settings.fit.compile:
-        compile_in_place(student.network)
-    return MaskInv(
-        student=student, teacher=teachers, head=head, projection=projection, options=options
-    )
 
 
 def _fast(recogniser: Recogniser, device: torch.device) -> Recogniser:

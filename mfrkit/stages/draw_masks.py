@@ -14,9 +14,12 @@ from mfrkit.faces.select import select
 from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
+from mfrkit.io.packed import Packed
 from mfrkit.masks.catalog import TEMPLATE
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.renderer import MaskRenderer, outline_polygon, to_uint8
+from mfrkit.masks.pictures import mask_pictures
+from mfrkit.masks.region import outline_polygon
+from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.template import TemplateFile
@@ -97,15 +100,14 @@ class MaskWorker:
         subjects = load_subjects(items, self._options.detector, self._find)
         jobs = [self._jobs(subject) for subject in subjects]
         ready = [job for group in jobs for job in group]
-        with torch.inference_mode():
-            for job in ready:
-                if job.subject.is_photo:
-                    job.picture, job.region, job.own_regions = mask_photo(
-                        self._renderer, job.subject.picture, job.subject.places, job.specs
-                    )
-            crops = [job for job in ready if not job.subject.is_photo]
-            for shape in sorted({job.subject.picture.shape for job in crops}):
-                self._draw([job for job in crops if job.subject.picture.shape == shape])
+        for job in ready:
+            if job.subject.is_photo:
+                job.picture, job.region, job.own_regions = mask_photo(
+                    self._renderer, job.subject.picture, job.subject.places, job.specs
+                )
+        crops = [job for job in ready if not job.subject.is_photo]
+        for shape in sorted({job.subject.picture.shape for job in crops}):
+            self._draw([job for job in crops if job.subject.picture.shape == shape])
         return [
             [self._save(job) for job in group] or [_given_up(subject)]
             for subject, group in zip(subjects, jobs, strict=True)
@@ -145,16 +147,10 @@ class MaskWorker:
     def _draw(self, jobs: list[_Job]) -> None:
         """Draw on crops of one shape together."""
         pictures = np.stack([job.subject.picture for job in jobs])
-        places = [job.subject.places[0] for job in jobs]
-        pixels = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).contiguous()
-        points, landmarks = (
-            torch.from_numpy(np.stack([getattr(place, name) for place in places])).to(self._device)
-            for name in ("points", "landmarks")
-        )
+        points = np.stack([job.subject.places[0].points for job in jobs])
+        landmarks = np.stack([job.subject.places[0].landmarks for job in jobs])
         specs = [job.specs[0] for job in jobs]
-        drawn = self._renderer(pixels.float().div_(255), points, specs, landmarks)
-        masked = to_uint8(drawn.masked).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        regions = to_uint8(drawn.region)[:, 0].cpu().numpy()
+        masked, regions = mask_pictures(self._renderer, pictures, points, specs, landmarks)
         for job, picture, region in zip(jobs, masked, regions, strict=True):
             job.picture, job.region, job.own_regions = picture, region, [region]
 
@@ -216,6 +212,8 @@ class MaskWorker:
 
 def _file_size(item: Item) -> int:
     """Return the size of an input's file; what cannot be read costs nothing."""
+    if isinstance(item.path, Packed):
+        return item.path.size
     try:
         return 0 if item.path is None else item.path.stat().st_size
     except OSError:

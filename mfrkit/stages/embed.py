@@ -4,7 +4,7 @@ This module checks and drives; `mfrkit.stages.embed_faces` does the work and loa
 that a wrong argument is refused at once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,10 @@ from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.item import Item, Source, root_of
 from mfrkit.io.manifest import Record
+from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.registry import read_card
+from mfrkit.models.registry import is_foreign, read_card
 from mfrkit.stages.flow import batched
 from mfrkit.stages.merge import join
 from mfrkit.stages.pieces import PIECE_INPUTS, PieceStore
@@ -27,6 +28,7 @@ from mfrkit.stages.run import announce, check_skipped, expected_total, first_or_
 from mfrkit.stages.sink import Tally
 
 if TYPE_CHECKING:
+    from mfrkit.models.recogniser import Recogniser
     from mfrkit.stages.embed_faces import Embedded
 
 
@@ -37,9 +39,11 @@ class EmbedOptions:
     Attributes:
         source: SRC.
         output: HDF5 file to write.
-        model: bundled name or model file.
+        model: bundled name, model file, or file of another program.
         flip: average each face with its mirror image.
         run: how the run is sized and continued.
+        mask_model: region predictor that decides which faces are masked, bundled name or model
+            file; None leaves it to the manifest.
     """
 
     source: str
@@ -47,6 +51,7 @@ class EmbedOptions:
     model: str = "arcface"
     flip: bool = True
     run: RunOptions = field(default_factory=RunOptions)
+    mask_model: str | None = None
 
 
 def embed(options: EmbedOptions, console: Console) -> Tally:
@@ -68,12 +73,12 @@ def embed(options: EmbedOptions, console: Console) -> Tally:
         for item in own_share(inputs, run):
             _pass_on(item, item.record, console)
         return Tally()
-    card, _, _ = read_card(options.model)
+    card, load = _find_model(options)
     attributes = _attributes(options, card)
     store = PieceStore(output, attributes, resume=run.resume, force=run.force)
     started = perf_counter()
     try:
-        tally = _embed_pending(inputs, store, options, console)
+        tally = _embed_pending(inputs, store, load, options, console)
         if not store.paths and run.shard.is_whole:
             raise InputError(f"{options.source}: no inputs arrived")
         attributes["dim"] = card.embedding_dim or 0
@@ -87,6 +92,20 @@ def embed(options: EmbedOptions, console: Console) -> Tally:
     return tally
 
 
+def _find_model(options: EmbedOptions) -> "tuple[ModelCard, Callable[[], Recogniser]]":
+    """Return a model's card, at once where it is in the file, and what gives its network."""
+
+    def load() -> "Recogniser":
+        from mfrkit.stages.embed_faces import load_model  # torch loads here
+
+        return load_model(options.model, options.run.device)
+
+    if not is_foreign(options.model):
+        return read_card(options.model)[0], load
+    recogniser = load()
+    return recogniser.card, lambda: recogniser
+
+
 def _attributes(options: EmbedOptions, card: ModelCard) -> dict[str, Any]:
     """Return what the file says of how its vectors were made."""
     shard = options.run.shard
@@ -96,17 +115,23 @@ def _attributes(options: EmbedOptions, card: ModelCard) -> dict[str, Any]:
         "input_size": list(card.input_size or ()),
         "flip": options.flip,
     }
+    if options.mask_model is not None:
+        attributes["mask_model_sha256"] = read_card(options.mask_model)[0].sha256
     return attributes if shard.is_whole else {**attributes, "shard": str(shard)}
 
 
 def _embed_pending(
-    inputs: Source, store: PieceStore, options: EmbedOptions, console: Console
+    inputs: Source,
+    store: PieceStore,
+    load: "Callable[[], Recogniser]",
+    options: EmbedOptions,
+    console: Console,
 ) -> Tally:
     """Embed what the store does not hold yet, piece by piece."""
-    from mfrkit.stages.embed_faces import EmbedWorker, to_rows  # torch loads here
+    from mfrkit.stages.embed_faces import EmbedWorker, to_rows
 
     run, tally = options.run, store.tally()
-    worker = EmbedWorker(options.model, flip=options.flip, run=run)
+    worker = EmbedWorker(load(), options.mask_model, flip=options.flip, run=run)
     with closing(worker), console.progress("embed", expected_total(inputs, run, console)) as bar:
         bar.update(tally.total)
         mine = own_share(inputs, run)
@@ -132,6 +157,11 @@ def _noted(
 
 
 def _pass_on(item: Item, record: Record, console: Console) -> None:
-    """Print an input's record for the next command of a pipeline, which reads the same crops."""
+    """Print an input's record for the next command of a pipeline, which reads the same crops.
+
+    A picture inside a larger file has no path of its own to read it by.
+    """
+    if isinstance(item.path, Packed):
+        return
     root = {} if item.path is None else {"root": str(root_of(item).resolve())}
     console.record(root | record.to_json())

@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mfrkit.config import RunOptions
@@ -13,9 +14,10 @@ from mfrkit.errors import ImageError
 from mfrkit.io.embedding_rows import Rows
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
-from mfrkit.io.manifest import Record
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
+from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.region import is_masked, load_region
 from mfrkit.models.registry import load_recogniser
 from mfrkit.stages.flow import batched, ordered_map
 
@@ -36,29 +38,46 @@ class Embedded(NamedTuple):
         vector: (D,) float32 of unit norm, or None.
         norm: length before normalisation.
         reason: why there is no vector.
+        masked: whether the face is found masked; None where nobody looked.
     """
 
     item: Item
     vector: NDArray[np.float32] | None
     norm: float
     reason: str
+    masked: bool | None
+
+
+def load_model(model: str, device: str) -> Recogniser:
+    """Load a recogniser to a device named as on the command line.
+
+    Raises:
+        InputError: no such model or device, or a model for another task.
+        WeightsError: a model file is damaged.
+    """
+    return load_recogniser(model, resolve_device(device))
 
 
 class EmbedWorker:
     """Turns inputs into vectors, in input order; to be closed after use.
 
     Args:
-        model: bundled name or model file.
+        recogniser: on the device it runs on.
+        mask_model: region predictor that decides which faces are masked, bundled name or model
+            file; None looks at none.
         flip: average each face with its mirror image.
         run: how the run is sized.
 
     Raises:
-        InputError: no such model or device.
-        WeightsError: the model file is damaged.
+        InputError: no such predictor, or a model for another task.
+        WeightsError: its file is damaged.
     """
 
-    def __init__(self, model: str, *, flip: bool, run: RunOptions) -> None:
-        recogniser = load_recogniser(model, resolve_device(run.device))
+    def __init__(
+        self, recogniser: Recogniser, mask_model: str | None, *, flip: bool, run: RunOptions
+    ) -> None:
+        device = recogniser.mean.device
+        self._finder = None if mask_model is None else load_region(mask_model, device)
         self._run = run
         self._size = recogniser.card.input_size
         self._engine = EmbedEngine(recogniser, flip=flip, workers=run.workers)
@@ -72,19 +91,30 @@ class EmbedWorker:
         """Yield what each input gave."""
         load = partial(_load, size=self._size)
         crops = ordered_map(load, items, workers=self._run.workers)
-        under_way: deque[list[_Crop]] = deque()
+        under_way: deque[tuple[list[_Crop], list[bool | None]]] = deque()
 
         def arrays() -> Iterator[NDArray[np.uint8]]:
             for batch in batched(crops, self._run.batch_size):
-                under_way.append(batch)
-                pixels = [crop.pixels for crop in batch if crop.pixels is not None]
-                yield np.stack(pixels) if pixels else np.empty((0, 1, 1, 3), np.uint8)
+                found = [crop.pixels for crop in batch if crop.pixels is not None]
+                pixels = np.stack(found) if found else np.empty((0, 1, 1, 3), np.uint8)
+                under_way.append((batch, self._masked(pixels)))
+                yield pixels
 
         for vectors, norms in self._engine.map(arrays()):
-            rows = iter(zip(vectors, norms, strict=True))
-            for crop in under_way.popleft():
-                vector, norm = (None, 0.0) if crop.pixels is None else next(rows)
-                yield Embedded(crop.item, vector, float(norm), crop.reason)
+            batch, masked = under_way.popleft()
+            rows = iter(zip(vectors, norms, masked, strict=True))
+            for crop in batch:
+                vector, norm, worn = (None, 0.0, None) if crop.pixels is None else next(rows)
+                yield Embedded(crop.item, vector, float(norm), crop.reason, worn)
+
+    def _masked(self, pixels: NDArray[np.uint8]) -> list[bool | None]:
+        """Decide which of the crops (B, H, W, 3) are masked."""
+        if self._finder is None or not len(pixels):
+            return [None] * len(pixels)
+        faces = torch.from_numpy(pixels).to(self._finder.mean.device)
+        region = self._finder.find(faces.permute(0, 3, 1, 2).float() / 255)
+        decisions: list[bool | None] = is_masked(region).tolist()
+        return decisions
 
 
 def _load(item: Item, size: tuple[int, int] | None) -> _Crop:
@@ -112,7 +142,7 @@ def to_rows(piece: list[Embedded], dim: int) -> Rows:
     """
     kept = [each for each in piece if each.vector is not None]
     lost = [each for each in piece if each.vector is None]
-    masks = [_mask_of(each.item.record) for each in kept]
+    masks = [_mask_of(each) for each in kept]
     return Rows(
         embeddings=np.array([each.vector for each in kept], np.float32).reshape(-1, dim),
         keys=[each.item.record.key for each in kept],
@@ -127,10 +157,14 @@ def to_rows(piece: list[Embedded], dim: int) -> Rows:
     )
 
 
-def _mask_of(record: Record) -> tuple[int, str]:
-    """Return whether the face wears a mask (-1 unknown, 0, 1) and which kind."""
-    block = record.blocks.get("mask")
-    if not isinstance(block, dict):
-        return -1, ""
-    kind = str(block.get("type", ""))
-    return (0, "") if kind == "none" else (1, kind)
+def _mask_of(result: Embedded) -> tuple[int, str]:
+    """Return whether the face wears a mask (-1 unknown, 0, 1) and which kind.
+
+    What was seen on the face comes before what its record says.
+    """
+    block = result.item.record.blocks.get("mask")
+    said, kind = -1, ""
+    if isinstance(block, dict):
+        kind = str(block.get("type", ""))
+        said, kind = (0, "") if kind == "none" else (1, kind)
+    return (said if result.masked is None else int(result.masked)), kind

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mfrkit.errors import InputError
+from mfrkit.stages.table_formats import TABLE_SUFFIXES
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -13,8 +14,10 @@ class EvalOptions:
     """What to evaluate and what to write.
 
     Attributes:
-        pairs: the pair list, see `mfrkit.io.pairs`.
+        pairs: the pair list, see `mfrkit.io.pairs`; None takes the pairs of the first score file.
         embeddings: one HDF5 file per system.
+        scores_in: score files of other systems, see `mfrkit.io.score_files`.
+        templates: list of the pictures that make up each template the pairs name.
         probes: where each pair's second image is looked up instead: none, one file for all
             systems, or one for each.
         missing: what an image without embedding means: an error, a failed comparison that is
@@ -25,12 +28,27 @@ class EvalOptions:
         scores: file for the score of every pair.
         plots: PNG, SVG or PDF files for the DET curve and the score histogram.
         report: file for a self-contained HTML page.
+        table: file for the table, Markdown or LaTeX.
+        crops: where the page finds the first pictures of the worst pairs, and the second ones
+            of systems without probes: none, one folder for all, or one for each embedding file.
+        probe_crops: where it finds the second pictures of systems with probes; likewise.
         pictures: PNG files that the HTML page shows as well.
         force: replace earlier results.
+        ci: confidence of intervals in per cent; None for no intervals and no paired tests.
+        seed: of the resampling behind them.
+        fix_threshold: `unmasked` to set thresholds on `embeddings` alone before `probes` are
+            looked at; empty to set them on the pairs that are evaluated.
+        fmr: FMRs in (0, 1] at which thresholds are set.
+        threshold_out: file for the thresholds.
+        threshold: file of thresholds set earlier, used instead of setting any.
+        by: traits of images by which error rates are broken down.
+        covariates: table or manifest with further traits.
     """
 
-    pairs: Path
+    pairs: Path | None
     embeddings: tuple[Path, ...] = (Path("embeddings.h5"),)
+    scores_in: tuple[Path, ...] = ()
+    templates: Path | None = None
     probes: tuple[Path, ...] = ()
     missing: str = "error"
     far: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
@@ -39,23 +57,82 @@ class EvalOptions:
     scores: Path | None = None
     plots: tuple[Path, ...] = ()
     report: Path | None = None
+    table: Path | None = None
+    crops: tuple[str, ...] = ()
+    probe_crops: tuple[str, ...] = ()
     pictures: tuple[Path, ...] = ()
     force: bool = False
+    ci: float | None = None
+    seed: int = 0
+    fix_threshold: str = ""
+    fmr: tuple[float, ...] = ()
+    threshold_out: Path | None = None
+    threshold: Path | None = None
+    by: tuple[str, ...] = ()
+    covariates: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse values no run can use."""
         if self.missing not in ("error", "reject", "drop"):
             raise InputError(f"--missing {self.missing!r}: expected error, reject or drop")
-        for far in self.far:
-            if not 0 < far <= 1:
-                raise InputError(f"--far {far:g}: expected a share above 0 and at most 1")
-        if not self.embeddings:
+        for option, rates in (("--far", self.far), ("--fmr", self.fmr)):
+            for rate in rates:
+                if not 0 < rate <= 1:
+                    raise InputError(f"{option} {rate:g}: expected a share above 0 and at most 1")
+        if self.ci is not None and not 0 < self.ci < 100:
+            raise InputError(f"--ci {self.ci:g}: expected per cent between 0 and 100, such as 95")
+        self._check_thresholds()
+        self._check_inputs()
+        self._check_outputs()
+
+    def _check_thresholds(self) -> None:
+        if self.fix_threshold not in ("", "unmasked"):
+            raise InputError(f"--fix-threshold {self.fix_threshold!r}: expected unmasked")
+        if self.fix_threshold and not self.probes:
+            raise InputError("--fix-threshold unmasked needs the masked images: --probes FILE")
+        if self.threshold and (self.fix_threshold or self.fmr or self.threshold_out):
+            raise InputError(
+                "--threshold brings thresholds along; it excludes --fix-threshold, --fmr and "
+                "--threshold-out, which set new ones"
+            )
+        if self.covariates and not self.by:
+            raise InputError("--covariates needs --by COLUMN")
+        if self.scores_in and (self.by or self.fix_threshold):
+            raise InputError(
+                "--by and --fix-threshold need embeddings; a score file tells neither which "
+                "images are masked nor how unmasked ones score"
+            )
+
+    def _check_inputs(self) -> None:
+        if self.pairs is None and not self.scores_in:
+            raise InputError("no pair list given; name one, or score files with --scores-in")
+        if not self.embeddings and not self.scores_in:
             raise InputError("no embedding file given; mfrkit embed writes one")
-        for plot in self.plots:
-            if plot.suffix.lower() not in PLOT_SUFFIXES:
-                raise InputError(f"{plot}: expected a name ending in {', '.join(PLOT_SUFFIXES)}")
+        if self.templates is not None and not self.embeddings:
+            raise InputError("--templates pools embeddings, but no embedding file is given")
+        for option, folders in (("--crops", self.crops), ("--probe-crops", self.probe_crops)):
+            if len(folders) > 1 and len(folders) != len(self.embeddings):
+                raise InputError(
+                    f"{option} given {len(folders)} times for {len(self.embeddings)} embedding "
+                    "files: give one for all, or one for each"
+                )
+
+    def _check_outputs(self) -> None:
+        for known, files in ((PLOT_SUFFIXES, self.plots), (TABLE_SUFFIXES, (self.table,))):
+            for path in files:
+                if path is not None and path.suffix.lower() not in known:
+                    raise InputError(f"{path}: expected a name ending in {', '.join(known)}")
         outputs = [path.absolute() for path in self.outputs]
-        inputs = {path.absolute() for path in (self.pairs, *self.embeddings, *self.probes)}
+        given = (
+            self.pairs,
+            *self.embeddings,
+            *self.probes,
+            *self.scores_in,
+            self.templates,
+            self.threshold,
+            self.covariates,
+        )
+        inputs = {path.absolute() for path in given if path is not None}
         for path in outputs:
             if path in inputs or outputs.count(path) > 1:
                 raise InputError(f"{path}: would be written over; give each output its own name")
@@ -63,11 +140,22 @@ class EvalOptions:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """All files the run writes."""
-        return tuple(path for path in (self.scores, *self.plots, self.report) if path is not None)
+        files = (self.scores, self.table, *self.plots, self.report, self.threshold_out)
+        return tuple(path for path in files if path is not None)
+
+    @property
+    def wants_thresholds(self) -> bool:
+        """Whether error rates at fixed thresholds are asked for."""
+        files = self.threshold or self.threshold_out
+        return bool(self.fix_threshold or self.fmr or files or self.by)
 
 
-def parse_rates(text: str) -> tuple[float, ...]:
+def parse_rates(text: str, option: str = "--far") -> tuple[float, ...]:
     """Read a comma-separated list of error rates.
+
+    Args:
+        text: the list, may be empty.
+        option: where it was given, for the message.
 
     Raises:
         InputError: not numbers.
@@ -79,4 +167,4 @@ def parse_rates(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(rate) for rate in text.split(",") if rate.strip())
     except ValueError as error:
-        raise InputError(f"--far {text!r}: expected numbers such as 1e-2,1e-3") from error
+        raise InputError(f"{option} {text!r}: expected numbers such as 1e-2,1e-3") from error

@@ -7,22 +7,22 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mfrkit.console import Console
-from mfrkit.errors import InputError
-from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import refuse_existing, write_whole
-from mfrkit.io.pairs import PairList, read_pairs
-from mfrkit.metrics.verification import verify
+from mfrkit.io.pairs import PairList
+from mfrkit.stages.assess import Assessment, assess
 from mfrkit.stages.eval_options import EvalOptions
+from mfrkit.stages.eval_tables import further_tables
+from mfrkit.stages.report_tables import results_table
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
-from mfrkit.stages.scoring import ScoredPairs, score_pairs
-from mfrkit.stages.systems import distinct_labels, pair_up_probes
+from mfrkit.stages.table import Table
+from mfrkit.stages.table_formats import render
+from mfrkit.stages.threshold_file import write_thresholds
+from mfrkit.stages.uncertainty import comparison_record, confidence_record
 
 SCHEMA = 1
 
@@ -39,111 +39,30 @@ def evaluate(options: EvalOptions, console: Console) -> list[dict[str, Any]]:
     """
     for path in options.outputs:
         refuse_existing(path, force=options.force)
-    pairs = read_pairs(options.pairs)
-    results = _evaluate_systems(pairs, options, console)
-    _warn(pairs, results, console)
-    records = [to_json(result) for result in results]
-    _write_files(pairs, results, options)
+    found = assess(options, console)
+    write_files(found, options)
+    document = to_document(found, options)
     if options.json:
-        console.data(json.dumps(_envelope(pairs, records, options), ensure_ascii=False))
+        console.data(json.dumps(document, ensure_ascii=False))
     else:
-        _show(pairs, results, options, console)
+        show(found, options, console)
     for path in options.outputs:
         console.info(f"wrote {path}")
-    return records
+    results: list[dict[str, Any]] = document["results"]
+    return results
 
 
-def _evaluate_systems(
-    pairs: PairList, options: EvalOptions, console: Console
-) -> list[SystemResult]:
-    probes = pair_up_probes(options.embeddings, options.probes)
-    opened, scored = [], []
-    for path, probe in zip(options.embeddings, probes, strict=True):
-        with ExitStack() as files:
-            first = files.enter_context(EmbeddingReader(path))
-            second = files.enter_context(EmbeddingReader(probe)) if probe else first
-            _compare_origins(first, second, console)
-            opened.append((path, probe, first.attributes))
-            scored.append(score_pairs(pairs, first, second))
-        _report_absences(scored[-1], options, console)
-    labels = distinct_labels(opened, options.names)
-    return [
-        _figures(label, *system, pairs=pairs, scored=one, options=options)
-        for label, system, one in zip(labels, opened, scored, strict=True)
-    ]
-
-
-def _compare_origins(first: EmbeddingReader, second: EmbeddingReader, console: Console) -> None:
-    for name in ("weights_sha256", "model", "flip"):
-        a, b = first.attributes.get(name), second.attributes.get(name)
-        if a is not None and b is not None and a != b:
-            # A student may share its teacher's space, so this is worth a word, not a refusal.
-            console.warn(f"{first.path} and {second.path} differ in {name}: {a} and {b}")
-            return
-
-
-def _report_absences(scored: ScoredPairs, options: EvalOptions, console: Console) -> None:
-    if not scored.absences:
-        return
-    text = "; ".join(str(absence) for absence in scored.absences)
-    if options.missing == "error":
-        raise InputError(
-            f"{text}; --missing reject counts their pairs as failed comparisons, "
-            "--missing drop leaves them out"
-        )
-    done = "count as failed comparisons" if options.missing == "reject" else "are left out"
-    console.warn(f"{text}; their {np.count_nonzero(np.isneginf(scored.scores))} pairs {done}")
-
-
-def _figures(
-    label: str,
-    embeddings: Path,
-    probes: Path | None,
-    attributes: dict[str, Any],
-    *,
-    pairs: PairList,
-    scored: ScoredPairs,
-    options: EvalOptions,
-) -> SystemResult:
-    compared = np.isfinite(scored.scores)
-    counted = compared if options.missing == "drop" else np.ones(len(pairs), dtype=bool)
-    if not compared.any():
-        raise InputError(f"{embeddings}: no pair of {pairs.path} has both its images embedded")
-    return SystemResult(
-        label=label,
-        embeddings=embeddings,
-        probes=probes,
-        attributes=attributes,
-        scores=scored.scores,
-        counted=counted,
-        missing_images=sum(len(absence.images) for absence in scored.absences),
-        missing_pairs=int(np.count_nonzero(~compared)),
-        figures=verify(
-            scored.scores[counted], pairs.same[counted], pairs.fold[counted], options.far
-        ),
-    )
-
-
-def _warn(pairs: PairList, results: Sequence[SystemResult], console: Console) -> None:
-    if pairs.same.all() or not pairs.same.any():
-        kind = "one person" if pairs.same.all() else "two people"
-        console.warn(f"{pairs.path}: every pair shows {kind}; error rates need both kinds")
-        return
-    lopsided = [f for f in np.unique(pairs.fold) if pairs.same[pairs.fold == f].mean() in (0, 1)]
-    if lopsided:
-        console.warn(
-            f"{pairs.path}: {len(lopsided)} folds hold pairs of one kind only; "
-            "the spread of the accuracy says little"
-        )
-    if any((result.counted != results[0].counted).any() for result in results):
-        console.warn(
-            "the systems are scored on different pairs; compare them with --missing reject"
-        )
-
-
-def _write_files(pairs: PairList, results: Sequence[SystemResult], options: EvalOptions) -> None:
+def write_files(found: Assessment, options: EvalOptions) -> None:
+    """Write the files that the options name."""
+    pairs, results = found.pairs, found.results
+    if options.threshold_out is not None:
+        settings = [(r.attributes, [fixed.setting for fixed in r.fixed]) for r in results]
+        write_thresholds(options.threshold_out, pairs.path, settings)
     if options.scores is not None:
         write_whole(options.scores, scores_table(pairs, results).encode())
+    if options.table is not None:
+        tables = [results_table(results, options.far), *_further(found, for_people=True)]
+        write_whole(options.table, render(tables, options.table))
     if not options.plots and options.report is None:
         return
     from mfrkit.stages.plots import draw  # matplotlib loads here, when a picture is wanted
@@ -151,11 +70,10 @@ def _write_files(pairs: PairList, results: Sequence[SystemResult], options: Eval
     for plot in options.plots:
         write_whole(plot, draw(pairs.same, results, plot.suffix[1:].lower()))
     if options.report is not None:
-        from mfrkit.stages.report import html_report
+        from mfrkit.stages.eval_report import report_page
 
-        drawing = draw(pairs.same, results, "svg").decode()
-        page = html_report(pairs, results, options.far, drawing, options.pictures)
-        write_whole(options.report, page.encode())
+        further = _further(found, for_people=True)
+        write_whole(options.report, report_page(pairs, results, further, options).encode())
 
 
 def scores_table(pairs: PairList, results: Sequence[SystemResult]) -> str:
@@ -178,10 +96,10 @@ def scores_table(pairs: PairList, results: Sequence[SystemResult]) -> str:
     return out.getvalue()
 
 
-def _envelope(
-    pairs: PairList, records: list[dict[str, Any]], options: EvalOptions
-) -> dict[str, Any]:
-    return {
+def to_document(found: Assessment, options: EvalOptions) -> dict[str, Any]:
+    """Return the evaluation as one plain object, as `--json` prints it."""
+    pairs = found.pairs
+    document = {
         "schema": SCHEMA,
         "pairs": {
             "path": str(pairs.path),
@@ -193,20 +111,45 @@ def _envelope(
         },
         "missing": options.missing,
         "definitions": dict(DEFINITIONS),
-        "results": records,
+        "results": [to_json(result) for result in found.results],
     }
+    if found.confidence is not None:
+        document["bootstrap"] = confidence_record(found.confidence)
+        document["comparisons"] = [comparison_record(each) for each in found.comparisons]
+    return document
 
 
-def _show(
-    pairs: PairList, results: Sequence[SystemResult], options: EvalOptions, console: Console
-) -> None:
-    """Print a table: a system a line for programs, a system a column for people."""
-    if not console.is_terminal_out:
+def show(found: Assessment, options: EvalOptions, console: Console) -> None:
+    """Print the tables: a system a line for programs, a system a column for people."""
+    results = found.results
+    if console.is_terminal_out:
+        lines = zip(columns(options.far), *(row(r, flag="*") for r in results), strict=True)
+        header, *body = (list(line) for line in lines)
+        console.table(f"{found.pairs.path.name}: {len(found.pairs)} pairs", header, body)
+        _explain_flags(results, console)
+    else:
         console.table("", columns(options.far), [row(result) for result in results])
-        return
-    lines = zip(columns(options.far), *(row(r, flag="*") for r in results), strict=True)
-    header, *body = (list(line) for line in lines)
-    console.table(f"{pairs.path.name}: {len(pairs)} pairs", header, body)
+    for table in _further(found, for_people=console.is_terminal_out):
+        _show_below(table, console)
+
+
+def _further(found: Assessment, *, for_people: bool) -> list[Table]:
+    return further_tables(found.results, found.comparisons, found.confidence, for_people)
+
+
+def _explain_flags(results: Sequence[SystemResult], console: Console) -> None:
     impostors = min(result.figures.impostor.count for result in results)
     if any(not p.enough_impostors for r in results for p in (r.figures.fmr1000, *r.figures.tar)):
         console.info(f"* rests on too few impostor pairs ({impostors}); 1/FAR are needed")
+
+
+def _show_below(table: Table, console: Console) -> None:
+    """Print a further table; in a pipe, an empty line parts it from the one before."""
+    if not console.is_terminal_out:
+        console.data("")
+    if table.rows:
+        console.table(table.title, table.columns, table.rows)
+    else:
+        console.info(table.title)
+    for note in table.notes:
+        console.info(note)

@@ -26,6 +26,7 @@ from mfrkit.stages.train_state import (
     create_state,
     load_checkpoint,
     save_checkpoint,
+    whole_state,
 )
 from mfrkit.stages.world import World
 
@@ -87,9 +88,10 @@ def fit(
     state = create_state(parts.task, options, parts.device)
     found = checkpoints(parts.folder) if resume else []
     if found:
-        load_checkpoint(found[-1], state)
+        load_checkpoint(found[-1], state, world)
         console.info(f"continuing {found[-1]}: {state.step} steps are done")
-    world.share([*parts.task.state_dict().values()])
+    sharded = parts.task.sharded()
+    world.share(t for name, t in parts.task.state_dict().items() if name not in sharded)
     total = options.total_steps(parts.batches.steps_per_epoch)
     size = parts.batches.batch_size
     with console.progress("train", total * size) as bar, StopRequest() as stop:
@@ -181,7 +183,8 @@ def _step(run: _Run, batch: FaceBatch) -> dict[str, float]:
         optimiser = state.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         state.scaler.scale(losses["loss"]).backward()
-        run.world.average(groups[name])  # before unscaling: all processes skip an overflow alike
+        # Before unscaling, so that all processes skip an overflow alike.
+        run.world.average(groups[name], task.sharded().values())
         state.scaler.unscale_(optimiser)
         if run.options.clip:
             limited = set(task.clipped())
@@ -239,6 +242,7 @@ def _check(run: _Run) -> None:
 
 
 def _save(run: _Run) -> None:
+    saved = whole_state(run.state, run.world)
     if run.world.writes:
-        save_checkpoint(run.parts.folder, run.state, run.options.keep)
+        save_checkpoint(run.parts.folder, run.state.step, saved, run.options.keep)
     run.world.wait()

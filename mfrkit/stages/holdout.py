@@ -3,7 +3,8 @@
 import hashlib
 from dataclasses import replace
 
-from mfrkit.stages.train_data import TrainFace, TrainSet
+from mfrkit.stages.train_data import TrainSet
+from mfrkit.stages.train_faces import TrainFace
 
 
 def hold_out(data: TrainSet, count: int) -> tuple[TrainSet, TrainSet]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mfrkit.errors import InputError
 from mfrkit.methods.completion_options import CompletionOptions
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.fit_options import FitOptions
@@ -38,31 +39,6 @@ class GeneratorOptions:
 
 
 @dataclass(frozen=True)
-class LightOptions:
-    """How faces vary; a picture that is drawn pixel by pixel must not move against the true one.
-
-    Attributes:
-        flip: probability of mirroring.
-        gain: standard deviation of the contrast factor about 1.
-        offset: standard deviation of the brightness shift, pixel values in [0, 1].
-
-    Raises:
-        InputError: on construction, for a number no view can have.
-    """
-
-    flip: float = 0.5
-    gain: float = 0.0
-    offset: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.parsed()
-
-    def parsed(self) -> ViewOptions:
-        """Return the options of the views."""
-        return ViewOptions(flip=self.flip, gain=self.gain, offset=self.offset)
-
-
-@dataclass(frozen=True)
 class CheckOptions:
     """What the checks during training look at.
 
@@ -81,20 +57,28 @@ class Settings:
     Attributes:
         model: what is trained.
         method: what pulls it.
-        views: how faces vary.
+        views: how faces vary; only as both views do, since pixels are compared.
         masks: the words behind the masks; faces without one get a free-form hole.
         fit: of the loop.
         check: of the held-out faces.
         card: of the model.
+
+    Raises:
+        InputError: on construction, for views that differ in more than the mask.
     """
 
     model: GeneratorOptions
     method: CompletionOptions
-    views: LightOptions
+    views: ViewOptions
     masks: MaskSettings
     fit: FitOptions
     check: CheckOptions
     card: CardOptions
+
+    def __post_init__(self) -> None:
+        for name in ("rotation", "scale", "shift", "blur"):
+            if getattr(self.views, name):
+                raise InputError(f"views.{name} must be 0: the pixels of both views are compared")
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as plain tables, which `--config` reads again."""
@@ -104,7 +88,7 @@ class Settings:
 _TABLES: Mapping[str, type] = {
     "model": GeneratorOptions,
     "method": CompletionOptions,
-    "views": LightOptions,
+    "views": ViewOptions,
     "masks": MaskSettings,
     "fit": FitOptions,
     "check": CheckOptions,

@@ -18,14 +18,13 @@ from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.completion import Completion
 from mfrkit.models.critics import Critics
 from mfrkit.models.features import FaceFeatures
-from mfrkit.models.registry import build_network, load_network
-from mfrkit.models.teachers import load_teacher
+from mfrkit.models.registry import build_network, load_network, load_recogniser
 from mfrkit.models.vgg import load_vgg
 from mfrkit.stages.completion_check import CompletionCheck
 from mfrkit.stages.holdout import hold_out
 from mfrkit.stages.inpaint_options import GeneratorOptions, Settings
 from mfrkit.stages.train_data import Batches, RawBatch, TrainSet, open_train_set
-from mfrkit.stages.train_parts import Built
+from mfrkit.stages.train_parts import Built, deal_out
 from mfrkit.stages.train_request import TrainRequest
 from mfrkit.stages.world import World
 
@@ -56,16 +55,7 @@ def build(
         console.info(f"{data.skipped} inputs were skipped by an earlier stage")
     train, held = hold_out(data, settings.check.faces)
     size = (settings.model.size, settings.model.size)
-    batches = Batches(
-        train,
-        size=size,
-        views=settings.views.parsed(),
-        masks=settings.masks.parsed(),
-        seed=request.seed,
-        batch_size=settings.fit.batch_size,
-        rank=world.rank,
-        world=world.size,
-    )
+    batches = deal_out(train, size, settings, request.seed, world)
     generator = _generator(settings.model)
     looker = _looker(settings.model)
     task = _task(settings, generator, looker, settings.fit.total_steps(batches.steps_per_epoch))
@@ -79,7 +69,7 @@ def build(
 
     check = None
     if len(held) and world.writes:
-        check = CompletionCheck(generator, _held_batches(held, settings), show, looker)
+        check = CompletionCheck(generator, _held_batches(held, size, settings), show, looker)
     return Built(
         task=task,
         network=generator,
@@ -95,7 +85,7 @@ def build(
 
 def _looker(options: GeneratorOptions) -> FaceFeatures:
     vgg = load_vgg(Path(options.vgg)) if options.vgg else None
-    return FaceFeatures(load_teacher(options.recogniser), vgg)
+    return FaceFeatures(load_recogniser(options.recogniser), vgg)
 
 
 def _generator(options: GeneratorOptions) -> Completion:
@@ -140,9 +130,8 @@ def _task(
     )
 
 
-def _held_batches(held: TrainSet, settings: Settings) -> Batches:
-    """Return the held-out faces in order, every one of them masked."""
-    size = (settings.model.size, settings.model.size)
+def _held_batches(held: TrainSet, size: tuple[int, int], settings: Settings) -> Batches:
+    """Deal out the held-out faces, every one of them masked."""
     masks = replace(settings.masks.parsed(), probability=1.0)
     return Batches(
         held,

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.pictures import mask_pictures
+from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.stages.mask_inputs import Place
 
@@ -33,19 +33,17 @@ def mask_photo(
     """
     masked = photo.copy()
     regions = [np.zeros(photo.shape[:2], np.uint8) for _ in places]
-    device = renderer.tiles.grain.device
     for at in sorted(range(len(places)), key=lambda i: _size(places[i])):
-        rows, columns = _window(places[at], photo.shape)
-        window = torch.from_numpy(masked[rows, columns].copy()).to(device)
+        box = _window(places[at], photo.shape)
+        window = masked[box]
         if 0 in window.shape:
             continue
-        origin = np.array([columns.start, rows.start], np.float32)
-        points = torch.from_numpy(places[at].points - origin)[None].to(device)
-        landmarks = torch.from_numpy(places[at].landmarks - origin)[None].to(device)
-        face = window.permute(2, 0, 1).contiguous()[None].float() / 255
-        drawn = renderer(face, points, [specs[at]], landmarks)
-        masked[rows, columns] = to_uint8(drawn.masked)[0].permute(1, 2, 0).cpu().numpy()
-        regions[at][rows, columns] = to_uint8(drawn.region)[0, 0].cpu().numpy()
+        origin = np.array([box[1].start, box[0].start], np.float32)
+        points, landmarks = places[at].points - origin, places[at].landmarks - origin
+        drawn, region = mask_pictures(
+            renderer, window[None], points[None], [specs[at]], landmarks[None]
+        )
+        masked[box], regions[at][box] = drawn[0], region[0]
     return masked, np.maximum.reduce(regions), regions
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -16,7 +15,8 @@ from mfrkit.io.images import read_image
 from mfrkit.masks.catalog import TEMPLATE
 from mfrkit.masks.kinds import KINDS
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.pictures import mask_pictures
+from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.template import ANCHORS, TemplateFile, find_problems
 from mfrkit.models.device import resolve_device
@@ -103,10 +103,8 @@ def mask_portrait(
 ) -> NDArray[np.uint8]:
     """Return a portrait, (H, W, 3) uint8, wearing a kind of mask."""
     crop, points = portrait
-    face = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255
     spec = sample_spec(seed, kind, MaskOptions(types={kind: 1.0}, jitter=0.5))
-    drawn = renderer(face, torch.from_numpy(points.astype(np.float32))[None], [spec])
-    return to_uint8(drawn.masked)[0].permute(1, 2, 0).contiguous().numpy()
+    return mask_pictures(renderer, crop[None], points[None].astype(np.float32), [spec])[0][0]
 
 
 def _with_points(file: TemplateFile) -> NDArray[np.uint8]:

@@ -71,18 +71,19 @@ def find_preset(method: str, name: str) -> Preset:
     return choose("preset", name, choose("method", method, PRESETS))
 
 
-def choose(what: str, name: str, known: Mapping[str, Chosen]) -> Chosen:
+def choose(what: str, wanted: str, known: Mapping[str, Chosen]) -> Chosen:
     """Return what goes by a name.
 
-    Raises:
-        InputError: nothing does.
+    Args:
+        what: the names are, for the message.
+        wanted: the name.
+        known: all there are.
 
-    Example:
-        >>> choose("fruit", "fig", {"fig": 3})
-        3
+    Raises:
+        InputError: no such name.
     """
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+    if wanted not in known:
+        near = difflib.get_close_matches(wanted, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ";"
-        raise InputError(f"unknown {what} {name!r}{hint} Known: {', '.join(known)}")
-    return known[name]
+        raise InputError(f"unknown {what} {wanted!r}{hint} Known: {', '.join(known)}")
+    return known[wanted]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfrkit.metrics.bootstrap import Interval
 from mfrkit.metrics.folds import FoldAccuracy
 from mfrkit.metrics.rates import OperatingPoint
 from mfrkit.metrics.verification import Spread, Verification
+from mfrkit.stages.fixed_points import FixedThreshold, threshold_record
+from mfrkit.stages.scoring import Enrolment
 
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
-        "score": "cosine similarity; accepted when score >= threshold",
+        "score": "cosine similarity, or as another system gave it (--scores-in); accepted when "
+        "score >= threshold",
         "accuracy": "mean over folds; each fold uses the threshold best on the other folds "
-        "(same if 2 - 2 score < t, for t = 0, 0.01, ..., 3.99; first maximum)",
+        "(same if 2 - 2 score < t, for t = 0, 0.01, ..., 3.99; first maximum); n/a for scores that "
+        "are no cosines",
         "accuracy_std": "population standard deviation over folds",
         "eer": "FMR = FNMR, interpolated linearly between the neighbouring points of the curve",
         "fmr100": "lowest FNMR with FMR <= 1 %, one threshold for all pairs",
@@ -30,6 +35,19 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "fdr": "(genuine mean - impostor mean)^2 / (genuine variance + impostor variance)",
         "missing": "error: not allowed; reject: a failed comparison, never accepted; "
         "drop: left out, other pairs keep their folds",
+        "enrolment": "images of the list without embedding, of all different ones: first images "
+        "fail to enrol (FTE), second ones to be acquired (FTA); under --missing reject every FMR "
+        "and FNMR counts their pairs and is the generalised rate of ISO/IEC 19795-1 (GFAR, GFRR)",
+        "intervals": "percentile bootstrap: people are drawn with replacement, a pair counts with "
+        "the product of its people's multiplicities; a rate of 0 or 1 at a fixed threshold gets "
+        "the exact binomial interval for as many trials as people (impostors: couples)",
+        "comparisons": "first minus second on the same resamples; p two-sided; McNemar: exact "
+        "test on the decisions behind the accuracy, pairs taken for independent",
+        "fixed_thresholds": "lowest observed score with FMR <= target where the threshold is set; "
+        "that takes at least 1/target impostor pairs, and 30 false matches for a rate known "
+        "within 30 % (rule of 30); intervals take the threshold as given",
+        "groups": "one threshold for all groups; rates on fewer than 30 genuine or 1/target "
+        "impostor pairs are flagged",
     }
 )
 
@@ -48,6 +66,9 @@ class SystemResult:
         missing_images: images of the list without embedding.
         missing_pairs: pairs that could not be compared.
         figures: what the counted scores give.
+        enrolment: images without embedding, by the part they play.
+        intervals: name of a figure -> where it lies; empty if not asked for.
+        fixed: error rates at thresholds fixed beforehand, if asked for.
     """
 
     label: str
@@ -59,6 +80,9 @@ class SystemResult:
     missing_images: int
     missing_pairs: int
     figures: Verification
+    enrolment: Enrolment | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    fixed: tuple[FixedThreshold, ...] = ()
 
 
 def to_json(result: SystemResult) -> dict[str, Any]:
@@ -68,11 +92,12 @@ def to_json(result: SystemResult) -> dict[str, Any]:
         "system": result.label,
         "embeddings": str(result.embeddings),
         "probes": None if result.probes is None else str(result.probes),
-        "model": _plain(result.attributes.get("model")),
-        "weights_sha256": _plain(result.attributes.get("weights_sha256")),
-        "flip": _plain(result.attributes.get("flip")),
+        "model": plain(result.attributes.get("model")),
+        "weights_sha256": plain(result.attributes.get("weights_sha256")),
+        "flip": plain(result.attributes.get("flip")),
         "pairs": figures.genuine.count + figures.impostor.count,
         "missing": {"images": result.missing_images, "pairs": result.missing_pairs},
+        "enrolment": _enrolment(result.enrolment),
         "genuine": _spread(figures.genuine),
         "impostor": _spread(figures.impostor),
         "accuracy": _accuracy(figures.accuracy),
@@ -82,8 +107,14 @@ def to_json(result: SystemResult) -> dict[str, Any]:
         "tar_at_far": [_point(point) for point in figures.tar],
         "auc": figures.auc,
         "fdr": figures.fdr,
+        "intervals": {name: asdict(ends) for name, ends in result.intervals.items()},
+        "fixed_thresholds": [threshold_record(fixed) for fixed in result.fixed],
     }
-    return {name: _finite(value) for name, value in record.items()}
+    return {name: finite(value) for name, value in record.items()}
+
+
+def _enrolment(counts: Enrolment | None) -> dict[str, Any] | None:
+    return None if counts is None else asdict(counts) | {"fte": counts.fte, "fta": counts.fta}
 
 
 def _spread(kind: Spread) -> dict[str, Any]:
@@ -113,16 +144,16 @@ def _point(point: OperatingPoint) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace NaN and infinity, which JSON does not have, by None, at any depth."""
     if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Keep an attribute of a foreign file only if JSON can hold it."""
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
@@ -133,6 +164,8 @@ def columns(far: Sequence[float]) -> list[str]:
         "system",
         "pairs",
         "missing",
+        "FTE %",
+        "FTA %",
         "accuracy %",
         "std %",
         "EER %",
@@ -162,6 +195,8 @@ def row(result: SystemResult, *, flag: str = "") -> list[str]:
         result.label,
         str(figures.genuine.count + figures.impostor.count),
         str(result.missing_pairs),
+        percent(result.enrolment.fte) if result.enrolment else "n/a",
+        percent(result.enrolment.fta) if result.enrolment else "n/a",
         percent(figures.accuracy.mean),
         percent(figures.accuracy.std),
         percent(figures.eer.rate),

@@ -1,7 +1,7 @@
 """Run a per-image stage: inputs in, records out, every input accounted for."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError, PartialError
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import Record
-from mfrkit.io.source import open_source
+from mfrkit.io.source import NamedSource, open_source
 from mfrkit.stages.sink import RecordSink, Tally
 
 Process = Callable[[Iterable[Item]], Iterator[list[Record]]]
@@ -24,6 +24,7 @@ def run_stage(
     options: RunOptions,
     console: Console,
     prepare: Callable[[], Process],
+    only: Set[str] | None = None,
 ) -> Tally:
     """Drive one per-image stage from its source to its finished manifest.
 
@@ -37,6 +38,7 @@ def run_stage(
         prepare: builds the worker once the folder is known to be usable, so that a refusal does
             not have to wait for weights to load. The worker takes inputs and yields, in input
             order, the records each one gave.
+        only: keys of the inputs to take; None takes all.
 
     Returns:
         What was written and what was skipped.
@@ -48,6 +50,8 @@ def run_stage(
     if source != "-" and Path(source).resolve() == output.resolve():
         raise InputError(f"{output}: is the source too; results need a folder of their own")
     inputs = open_source(source, exclude=output)
+    if only is not None:
+        inputs = NamedSource(inputs, only)
     if options.dry_run:
         announce(command, inputs, output, recipe, options, console)
         return Tally()
@@ -89,7 +93,8 @@ def first_or_fail(inputs: Source, source: str) -> None:
         InputError: a folder or manifest without a single input.
     """
     if source != "-" and next(iter(inputs), None) is None:
-        raise InputError(f"{source}: no pictures found")
+        wanted = " of those asked for" if isinstance(inputs, NamedSource) else ""
+        raise InputError(f"{source}: no pictures{wanted} found")
 
 
 def check_skipped(tally: Tally, options: RunOptions) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import Vectors
 from mfrkit.io.pairs import PairList
 
 _BLOCK_BYTES = 32 * 2**20  # of vectors per side held in memory at a time
@@ -40,6 +40,33 @@ class Absence:
         )
 
 
+@dataclass(frozen=True)
+class Enrolment:
+    """How many different images of a pair list gave no embedding, by the part they play.
+
+    Attributes:
+        failed_references: first images without embedding: failures to enrol.
+        references: different first images.
+        failed_probes: second images without embedding: failures to acquire.
+        probes: different second images.
+    """
+
+    failed_references: int
+    references: int
+    failed_probes: int
+    probes: int
+
+    @property
+    def fte(self) -> float:
+        """Failure-to-enrol rate."""
+        return self.failed_references / self.references
+
+    @property
+    def fta(self) -> float:
+        """Failure-to-acquire rate."""
+        return self.failed_probes / self.probes
+
+
 @dataclass(frozen=True, eq=False)
 class ScoredPairs:
     """The comparisons of one pair list with one system.
@@ -47,13 +74,16 @@ class ScoredPairs:
     Attributes:
         scores: (P,) float64, cosine similarity in [-1, 1]; -inf where an image has no embedding.
         absences: one entry for each file that lacks an image of the list.
+        enrolment: the images without embedding as references and as probes; None where only
+            scores are known.
     """
 
     scores: NDArray[np.float64]
     absences: tuple[Absence, ...]
+    enrolment: Enrolment | None = None
 
 
-def score_pairs(pairs: PairList, first: EmbeddingReader, second: EmbeddingReader) -> ScoredPairs:
+def score_pairs(pairs: PairList, first: Vectors, second: Vectors) -> ScoredPairs:
     """Compare each pair's first image in one file with its second image in another, or the same.
 
     Memory stays bounded: vectors are read in blocks of pairs.
@@ -80,10 +110,17 @@ def score_pairs(pairs: PairList, first: EmbeddingReader, second: EmbeddingReader
     else:
         lookups = [(first, pairs.a, rows_a, broken), (second, pairs.b, rows_b, broken)]
     absences = [_absence(*lookup) for lookup in lookups]
-    return ScoredPairs(scores, tuple(absence for absence in absences if absence.images))
+    references, probes = set(pairs.a), set(pairs.b)
+    enrolment = Enrolment(
+        failed_references=len(references & absences[0].images.keys()),
+        references=len(references),
+        failed_probes=len(probes & absences[-1].images.keys()),
+        probes=len(probes),
+    )
+    return ScoredPairs(scores, tuple(absence for absence in absences if absence.images), enrolment)
 
 
-def _find(keys: Sequence[str], reader: EmbeddingReader) -> NDArray[np.int64]:
+def _find(keys: Sequence[str], reader: Vectors) -> NDArray[np.int64]:
     """Return (P,) rows of the keys, -1 where there is none."""
     index = reader.index
     rows = np.array([index.get(key, -1) for key in keys], dtype=np.int64)
@@ -95,7 +132,7 @@ def _find(keys: Sequence[str], reader: EmbeddingReader) -> NDArray[np.int64]:
 
 
 def _absence(
-    reader: EmbeddingReader,
+    reader: Vectors,
     keys: Sequence[str],
     rows: NDArray[np.int64],
     broken: NDArray[np.bool_],
@@ -121,7 +158,7 @@ def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float
         return np.clip(product / np.sqrt(lengths), -1.0, 1.0)
 
 
-def _likely_cause(keys: Sequence[str], reader: EmbeddingReader) -> str:
+def _likely_cause(keys: Sequence[str], reader: Vectors) -> str:
     """Guess why two sets of names do not meet, from names that end or begin alike."""
     if not reader.index:
         return "it has no embeddings at all"

@@ -25,9 +25,10 @@ from mfrkit.stages.recipe import check_options, refuse_other_commands, write_rec
 
 @dataclass
 class Tally:
-    """How many inputs were written, and why the others were not."""
+    """How many records were written, why others were not, and how many inputs gave them."""
 
     written: int = 0
+    inputs: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, record: Record) -> None:
@@ -51,11 +52,17 @@ class Tally:
         """Return the number of records."""
         return self.written + self.skipped
 
-    def __str__(self) -> str:
-        if not self.skipped:
-            return f"{self.written} written"
+    @property
+    def losses(self) -> str:
+        """Say how many inputs were skipped, and why."""
         causes = ", ".join(f"{reason}: {n}" for reason, n in self.reasons.most_common())
-        return f"{self.written} written, {self.skipped} skipped ({causes})"
+        return f"{self.skipped} skipped ({causes})"
+
+    def __str__(self) -> str:
+        if self.skipped:
+            return f"{self.written} written, {self.losses}"
+        several = 0 < self.inputs < self.total  # variants, or several faces of one photo
+        return f"{self.written} written" + (f" from {self.inputs} inputs" if several else "")
 
 
 def _kind(reason: str) -> str:
@@ -109,6 +116,7 @@ class RecordSink:
         self._file = self._part.open("wb")
         for record in earlier:
             self._write(record)
+        self.tally.inputs = len(self._done)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,6 +147,7 @@ class RecordSink:
 
     def add(self, records: list[Record]) -> None:
         """Append what one input gave: to the manifest, the tally and standard output."""
+        self.tally.inputs += 1
         for record in records:
             self._write(record)
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import build_network
-from mfrkit.models.teachers import load_teacher
+from mfrkit.models.registry import build_network, load_recogniser
 from mfrkit.stages.distill_options import ModelOptions
 
 
@@ -48,7 +47,7 @@ def _origin(options: ModelOptions, teacher: Recogniser) -> Recogniser | None:
     )
     if options.init == "scratch" or (options.init == "auto" and not fits):
         return None
-    origin = teacher if options.init in ("auto", "teacher") else load_teacher(options.init)
+    origin = teacher if options.init in ("auto", "teacher") else load_recogniser(options.init)
     if origin.card.architecture != options.student:
         raise InputError(
             f"--init {options.init}: is {origin.card.architecture}, the student "

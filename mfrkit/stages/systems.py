@@ -1,13 +1,93 @@
-"""Which files make up each evaluated system, and what each system is called."""
+"""Which files make up each evaluated system, what they say of the pairs, and what it is called."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.io.covariates import Covariates
+from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.pairs import PairList
+from mfrkit.io.template_lists import TemplateList
+from mfrkit.stages.eval_options import EvalOptions
+from mfrkit.stages.pair_groups import PairGroups, group_pairs
+from mfrkit.stages.scoring import ScoredPairs, score_pairs
+from mfrkit.stages.templates import as_templates
 
 # Embedding file, file of the second images (if another), and the file's attributes.
 Files = tuple[Path, Path | None, dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSystem:
+    """All that is read of one system's files.
+
+    Attributes:
+        files: which they are, and what made them.
+        scored: the comparisons of the pair list.
+        unmasked: the comparisons within the first file, if thresholds are to be set there.
+        groups: the groupings asked for.
+        identities: image key -> person, where the files know it.
+    """
+
+    files: Files
+    scored: ScoredPairs
+    unmasked: ScoredPairs | None
+    groups: tuple[PairGroups, ...]
+    identities: Mapping[str, str]
+
+
+def score_system(
+    pairs: PairList,
+    files: tuple[Path, Path | None],
+    options: EvalOptions,
+    templates: TemplateList | None,
+    table: Covariates | None,
+    console: Console,
+) -> ScoredSystem:
+    """Read what one system's files say of the pair list.
+
+    Args:
+        pairs: the list.
+        files: embeddings, and those of the second images if they are elsewhere.
+        options: what is asked for.
+        templates: which pictures make up each template; None where pairs name pictures.
+        table: further traits of images.
+        console: hears of files that do not belong together.
+
+    Raises:
+        InputError: unusable files, or none of the list's images in them.
+    """
+    path, probe = files
+    with ExitStack() as stack:
+        first = stack.enter_context(EmbeddingReader(path))
+        second = stack.enter_context(EmbeddingReader(probe)) if probe else first
+        _compare_origins(first, second, console)
+        a, b = as_templates(first, second, templates, console)
+        return ScoredSystem(
+            files=(path, probe, first.attributes),
+            scored=score_pairs(pairs, a, b),
+            unmasked=score_pairs(pairs, a, a) if options.fix_threshold else None,
+            groups=tuple(group_pairs(pairs, by, table, first, second) for by in options.by),
+            identities=_identities(first, second) if options.ci else {},
+        )
+
+
+def _compare_origins(first: EmbeddingReader, second: EmbeddingReader, console: Console) -> None:
+    for name in ("weights_sha256", "model", "flip"):
+        a, b = first.attributes.get(name), second.attributes.get(name)
+        if a is not None and b is not None and a != b:
+            # A student may share its teacher's space, so this is worth a word, not a refusal.
+            console.warn(f"{first.path} and {second.path} differ in {name}: {a} and {b}")
+            return
+
+
+def _identities(first: EmbeddingReader, second: EmbeddingReader) -> dict[str, str]:
+    known = dict(zip(second.each_key(), second.identities, strict=True))
+    return known | dict(zip(first.each_key(), first.identities, strict=True))
 
 
 def pair_up_probes(embeddings: Sequence[Path], probes: Sequence[Path]) -> tuple[Path | None, ...]:

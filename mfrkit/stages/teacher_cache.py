@@ -17,6 +17,7 @@ from mfrkit.console import Console
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.embedding_rows import Rows, write_embeddings
 from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.packed import Packed
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.flow import batched, ordered_map
@@ -66,7 +67,8 @@ def fingerprint(teachers: list[Recogniser], data: TrainSet) -> str:
         for tensor in teacher.state_dict().values():
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     for face in data.faces:
-        digest.update(f"{face.path.parent.name}/{face.record.key}\n".encode("utf-8", "replace"))
+        folder = face.path.archive if isinstance(face.path, Packed) else face.path.parent
+        digest.update(f"{folder.name}/{face.record.key}\n".encode("utf-8", "replace"))
     return digest.hexdigest()
 
 

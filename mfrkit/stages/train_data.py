@@ -1,4 +1,4 @@
-"""Training data: crops from any number of folders and manifests, in batches without chance.
+"""Training data: crops from any number of sources, in batches without chance.
 
 Which faces a step sees, and how, follows from the run's seed and the step's number alone. A resumed
 run therefore needs to remember nothing but its step.
@@ -7,7 +7,6 @@ run therefore needs to remember nothing but its step.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,27 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.errors import ImageError, InputError
+from mfrkit.io.archive import ArchiveSource
 from mfrkit.io.images import read_image
 from mfrkit.io.manifest import Record
+from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.view_draw import ViewDraw, ViewOptions, draw_view
 from mfrkit.stages.flow import ordered_map
 from mfrkit.stages.mask_inputs import points_in_crop
-
-
-class TrainFace(NamedTuple):
-    """One crop to train on.
-
-    Attributes:
-        path: the picture.
-        record: what is known of it.
-        label: identity from 0, -1 where unknown.
-    """
-
-    path: Path
-    record: Record
-    label: int
+from mfrkit.stages.sink import Tally
+from mfrkit.stages.train_faces import ArchiveFaces, Faces, JoinedFaces, TrainFace
 
 
 @dataclass(frozen=True)
@@ -45,12 +34,18 @@ class TrainSet:
     Attributes:
         faces: the crops.
         identities: names behind the labels.
-        skipped: inputs that an earlier stage gave up.
+        tally: inputs that cannot be used, because an earlier stage gave them up or an archive is
+            damaged.
     """
 
-    faces: Sequence[TrainFace]
+    faces: Faces
     identities: Sequence[str]
-    skipped: int
+    tally: Tally
+
+    @property
+    def skipped(self) -> int:
+        """Return the number of inputs that cannot be used."""
+        return self.tally.skipped
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -61,28 +56,39 @@ def open_train_set(sources: Iterable[str]) -> TrainSet:
 
     People are told apart by the records' identities, which is the first folder where there is no
     manifest; the same name in two sources is one person. Files that lie flat have no identity.
+    The numbers of a `.rec` file name people of that file only.
 
     Args:
-        sources: folders, manifests or pictures; one named twice counts twice.
+        sources: folders, manifests, archives or pictures; one named twice counts twice.
 
     Raises:
         InputError: a source that is not there, or no crops at all.
     """
     sources = list(sources)
-    faces: list[TrainFace] = []
     labels: dict[str, int] = {}
-    skipped = 0
-    for source in sources:
-        for item in open_source(source):
-            if item.path is None:
-                skipped += 1
-                continue
-            name = item.record.identity
-            label = -1 if name is None else labels.setdefault(name, len(labels))
-            faces.append(TrainFace(item.path, item.record, label))
-    if not faces:
+    tally = Tally()
+    faces = JoinedFaces([_open_faces(source, labels, tally) for source in sources])
+    if not len(faces):
         raise InputError(f"{', '.join(sources)}: no crops found; mfrkit align makes them")
-    return TrainSet(faces, list(labels), skipped)
+    return TrainSet(faces, list(labels), tally)
+
+
+def _open_faces(text: str, labels: dict[str, int], tally: Tally) -> Faces:
+    """List the crops of one source, add its people to the labels and what is amiss to the tally."""
+    source = open_source(text)
+    if isinstance(source, ArchiveSource):
+        for reason in source.faults.values():
+            tally.add_skipped(reason)
+        return ArchiveFaces(source, [labels.setdefault(who, len(labels)) for who in source.people])
+    faces: list[TrainFace] = []
+    for item in source:
+        if item.path is None:
+            tally.add(item.record)
+            continue
+        name = item.record.identity
+        label = -1 if name is None else labels.setdefault(name, len(labels))
+        faces.append(TrainFace(item.path, item.record, label))
+    return faces
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,7 @@ class Batches:
         """
         epoch = step // self.steps_per_epoch
         kept: list[int] = []
+        labels: list[int] = []
         crops: list[NDArray[np.uint8]] = []
         points: list[NDArray[np.float32]] = []
         broken: list[str] = []
@@ -181,12 +188,13 @@ class Batches:
                 continue
             crops.append(crop)
             kept.append(index)
+            labels.append(face.label)
         if not kept:
             raise InputError(f"none of the {len(broken)} crops of a step is usable: {broken[0]}")
         return RawBatch(
             crops=torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),
             points=torch.from_numpy(np.stack(points)),
-            label=torch.tensor([self.data.faces[index].label for index in kept]),
+            label=torch.tensor(labels),
             index=torch.tensor(kept),
             draws=[draw_view(self.seed, epoch, i, self.views, self.masks) for i in kept],
             broken=broken,
@@ -197,7 +205,7 @@ class Batches:
         return ordered_map(self.load, range(first, stop), workers=workers)
 
 
-def read_crop(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+def read_crop(path: Path | Packed, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Read a crop of a given (height, width) as (H, W, 3) uint8 RGB.
 
     Raises:

@@ -2,16 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mfrkit.methods.base import Task
 from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.models.cards import ModelCard
+from mfrkit.stages.distill_curriculum import GrowingMasks
 from mfrkit.stages.fit import Check, Draw
-from mfrkit.stages.train_data import Batches, RawBatch
+from mfrkit.stages.fit_options import FitOptions
+from mfrkit.stages.train_data import Batches, RawBatch, TrainSet
+from mfrkit.stages.train_request import MaskSettings
+from mfrkit.stages.world import World
 
 _TIMED_STEPS = 3
 
@@ -54,14 +61,62 @@ class Built:
         """Time the first step of the run, without the optimiser's part."""
         self.task.train()
         batch = self.show(self.batches.load(0))
-        started = perf_counter()
-        for _ in range(_TIMED_STEPS):
+        times = []
+        for _ in range(1 + _TIMED_STEPS):
+            started = perf_counter()
             for _name, losses in self.task.steps(batch):
                 losses["loss"].backward()
-        return (perf_counter() - started) / _TIMED_STEPS
+            times.append(perf_counter() - started)
+        return sum(times[1:]) / _TIMED_STEPS  # the first pays for compiling and for memory
 
     def bare(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return those of the student's weights that are the network's, by its own names."""
         inside = self.task.student.named_modules()
         prefix = next(f"{name}." if name else "" for name, part in inside if part is self.network)
         return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+
+
+class Varied(Protocol):
+    """Settings of a run whose faces vary and wear masks."""
+
+    @property
+    def views(self) -> ViewOptions:
+        """Return how faces vary."""
+
+    @property
+    def masks(self) -> MaskSettings:
+        """Return what is drawn on them."""
+
+    @property
+    def fit(self) -> FitOptions:
+        """Return how long the run is."""
+
+
+def deal_out(
+    data: TrainSet, size: tuple[int, int], settings: Varied, seed: int, world: World
+) -> Batches:
+    """Deal the data out to steps, with the masks' curriculum if there is one.
+
+    Args:
+        data: the crops.
+        size: (height, width) they must have.
+        settings: of the run.
+        seed: of order and views.
+        world: the processes of the run.
+
+    Raises:
+        InputError: fewer crops than processes.
+    """
+    deal: Callable[..., Batches] = Batches
+    if settings.masks.growth:
+        deal = partial(GrowingMasks, growth=settings.masks.growth, fit=settings.fit)
+    return deal(
+        data,
+        size=size,
+        views=settings.views,
+        masks=settings.masks.parsed(),
+        seed=seed,
+        batch_size=settings.fit.batch_size,
+        rank=world.rank,
+        world=world.size,
+    )

@@ -58,7 +58,16 @@ class CardOptions:
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """The words `MaskOptions.parse` reads; None leaves its defaults.
+    """The words `MaskOptions.parse` reads, None leaves its defaults; and a curriculum.
+
+    Attributes:
+        types: as all but the last of these, see `MaskOptions.parse`.
+        colors: of the masks.
+        textures: of cloth.
+        coverage: how high masks sit.
+        probability: share of faces that wear one.
+        jitter: how differently masks sit.
+        growth: share of the run over which `probability` grows from 0 in a straight line, [0, 1].
 
     Raises:
         InputError: on construction, for words it does not know.
@@ -70,13 +79,16 @@ class MaskSettings:
     coverage: str | None = None
     probability: float = 0.5
     jitter: float = 1.0
+    growth: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.growth <= 1:
+            raise InputError(f"masks.growth is a share of the run, from 0 to 1, not {self.growth}")
         self.parsed()
 
     def parsed(self) -> MaskOptions:
-        """Return what may be drawn."""
-        return MaskOptions.parse(**vars(self))
+        """Return what may be drawn, when the curriculum is over."""
+        return MaskOptions.parse(**{k: v for k, v in vars(self).items() if k != "growth"})
 
 
 def resolve_tables(
@@ -122,7 +134,7 @@ def plain_tables(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     Example:
         >>> plain_tables({"masks": MaskSettings(types="cloth")})
-        {'masks': {'types': 'cloth', 'probability': 0.5, 'jitter': 1.0}}
+        {'masks': {'types': 'cloth', 'probability': 0.5, 'jitter': 1.0, 'growth': 0.0}}
     """
     return {
         name: {

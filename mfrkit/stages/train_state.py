@@ -8,6 +8,7 @@ a run that was cut short and continued ends with the weights of one that was not
 import os
 import pickle
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.files import replacing
 from mfrkit.methods.base import Task
 from mfrkit.stages.fit_options import FitOptions
+from mfrkit.stages.world import World
 
 # What torch raises on a file that is cut short or is no checkpoint.
 _DAMAGE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
@@ -85,13 +87,14 @@ class TrainState:
             "best": self.best,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state.
+    def load_state_dict(self, state: dict[str, Any], world: World) -> None:
+        """Go back to a saved whole state, of which shards take their own rows.
 
         Raises:
             WeightsError: the state is another run's.
         """
         try:
+            state = _reshaped(state, self, world.own_rows)
             self.task.load_state_dict(state["task"])
             for name, optimiser in self.optimisers.items():
                 optimiser.load_state_dict(state["optimisers"][name])
@@ -125,20 +128,56 @@ def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.opt
     )
 
 
-def save_checkpoint(folder: Path, state: TrainState, keep: int) -> Path:
+def whole_state(state: TrainState, world: World) -> dict[str, Any]:
+    """Return a state with the shards of all processes joined; all of them have to call this.
+
+    Returns:
+        What the first process writes. It tells nothing of how many there were, so that any number
+        of processes can go on with it.
+    """
+    return _reshaped(state.state_dict(), state, world.join_rows)
+
+
+def _reshaped(
+    saved: dict[str, Any], state: TrainState, change: Callable[[Tensor], Tensor]
+) -> dict[str, Any]:
+    """Change the rows of the sharded parameters, in the weights and in their optimisers alike."""
+    sharded = state.task.sharded()
+    if not sharded:
+        return saved
+    weights = {n: change(t) if n in sharded else t for n, t in saved["task"].items()}
+    optimisers = {}
+    for name, optimiser in state.optimisers.items():
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        places = {
+            place
+            for place, parameter in enumerate(parameters)
+            if any(parameter is each for each in sharded.values())
+        }
+        held = saved["optimisers"][name]
+        moments = dict(held["state"])
+        for place in places & moments.keys():
+            values = moments[place].items()
+            moments[place] = {k: change(v) if v.ndim else v for k, v in values}
+        optimisers[name] = {**held, "state": moments}
+    return {**saved, "task": weights, "optimisers": optimisers}
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """Write a checkpoint whole, then remove all but the newest.
 
     Args:
         folder: of the run.
-        state: what to keep.
+        step: steps done.
+        state: what `whole_state` gives.
         keep: number of checkpoints that stay.
 
     Returns:
         The file.
     """
-    path = folder / f"checkpoint-{state.step:08d}.pt"
+    path = folder / f"checkpoint-{step:08d}.pt"
     with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(state.state_dict(), file)
+        torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
     for old in checkpoints(folder)[:-keep]:
@@ -152,8 +191,8 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name))
 
 
-def load_checkpoint(path: Path, state: TrainState) -> None:
-    """Go back to a checkpoint.
+def load_checkpoint(path: Path, state: TrainState, world: World) -> None:
+    """Go back to a checkpoint, whatever number of processes it was made by.
 
     Raises:
         InputError: there is no such file.
@@ -166,6 +205,6 @@ def load_checkpoint(path: Path, state: TrainState) -> None:
     except _DAMAGE as error:
         raise WeightsError(f"{path}: damaged; remove it to continue from an older one") from error
     try:
-        state.load_state_dict(saved)
+        state.load_state_dict(saved, world)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error

@@ -182,3 +182,13 @@ def test_larger_and_wider_crops(mfr, photos):
     mfr("synth-mask", "big", "-o", "bigmasked", check=0)
     run = mfr("embed", "big", "-o", "x.h5", check=3)
     assert "not a" in run.stderr.decode()
+
+
+def test_align_takes_only_the_photos_of_a_list(mfr, photos):
+    (mfr.folder / "pairs.txt").write_text("barack_obama 1 2\n")
+    run = mfr("align", photos, "-o", "few", "--only", "pairs.txt", check=0)
+    keys = [record["key"] for record in records(run.stdout)]
+    assert keys == ["barack_obama/barack_obama_0001", "barack_obama/barack_obama_0002"]
+    (mfr.folder / "others.txt").write_text("nobody 1 2\n")
+    run = mfr("align", photos, "-o", "none", "--only", "others.txt", check=2)
+    assert "of those asked for" in run.stderr.decode()

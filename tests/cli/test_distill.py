@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from mfrkit.io.checkpoints import read_header
 from mfrkit.models.iresnet import iresnet18
-from mfrkit.models.teachers import load_teacher
+from mfrkit.models.registry import load_recogniser
 
 FAST = ("--steps", "5", "-b", "4", "-j", "1", "--set", "fit.save_every=1", "--set", "fit.warmup=0")
 
@@ -57,8 +57,8 @@ def test_a_student_is_made_and_can_be_used(here):
     assert {"step", "loss", "lr", "data_wait"} <= json.loads(history[-1]).keys()
     assert list((here.folder / "student.run").glob("events.out.tfevents.*"))
     assert not torch.equal(
-        load_teacher(str(student)).state_dict()["network.block.00.0.weight"],
-        load_teacher("arcface").state_dict()["network.block.00.0.weight"],
+        load_recogniser(str(student)).state_dict()["network.block.00.0.weight"],
+        load_recogniser("arcface").state_dict()["network.block.00.0.weight"],
     )
     here("embed", "--model", "student.safetensors", check=0)
     again = here("distill", *FAST)
@@ -123,7 +123,7 @@ def test_labels_several_teachers_and_a_cache(here):
     assert b"t.h5: templates" not in second.stderr
     assert same(here.folder / "a.safetensors", here.folder / "b.safetensors")
     names = set(load_file(here.folder / "a.safetensors"))
-    assert names == set(load_teacher("arcface").network.state_dict())
+    assert names == set(load_recogniser("arcface").network.state_dict())
 
 
 def test_checks_choose_the_exported_weights(here):
@@ -164,6 +164,8 @@ def test_checks_choose_the_exported_weights(here):
         (["nowhere"], b"no such file or folder"),
         (["--pairs", "none.txt"], b"no such pair list"),
         (["--set", "method.identity=1", "flat"], b"needs labels"),
+        (["--set", "method.attention=1", "--teacher-cache", "t.h5"], b"choose one of them"),
+        (["--set", "method.attention=1", "--set", "method.stage=x"], b"0 modules are named so"),
     ],
 )
 def test_mistakes_stop_early_with_one_line(here, line, message):
@@ -194,6 +196,7 @@ def test_two_processes_learn_what_one_does(here):
         "fit.warmup=0",
     ]
     line += ["--set", "fit.optimiser=sgd", "--set", "fit.log_every=1", "--set", "fit.save_every=1"]
+    line += ["--set", "method.identity=0.05", "--set", "method.margin=arcface"]  # over two: sharded
     here(*line, "-o", "one.safetensors", check=0)
     run = subprocess.run(
         [
@@ -208,7 +211,7 @@ def test_two_processes_learn_what_one_does(here):
     )
     assert run.returncode == 0, run.stderr.decode()[-2000:]
     one, two = (load_file(here.folder / f"{name}.safetensors") for name in ("one", "two"))
-    start = load_teacher("arcface").network.state_dict()
+    start = load_recogniser("arcface").network.state_dict()
     moved = sum(float((one[n] - start[n]).square().sum()) for n in one) ** 0.5
     apart = sum(float((one[n] - two[n]).square().sum()) for n in one) ** 0.5
     assert apart < 0.02 * moved

@@ -65,7 +65,8 @@ def test_wide_crops_are_masked(mfr, photos):
 
 def test_variants_differ_and_the_first_is_the_only_one_of_a_plain_run(mfr, worked):
     crops = worked.folder / "crops"
-    mfr("synth-mask", crops, "-o", "three", "--seed", "7", "--variants", "3", check=0)
+    run = mfr("synth-mask", crops, "-o", "three", "--seed", "7", "--variants", "3", check=0)
+    assert b"15 written from 5 inputs" in run.stderr
     found = records(mfr.folder / "three")
     assert len(found) == 15
     assert [r["key"].rpartition(".")[2] for r in found[1:3]] == ["mask2", "mask3"]

@@ -1,9 +1,12 @@
 """The shell examples run as they stand."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.images import read_image
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -41,15 +44,31 @@ def test_shards(mfr, worked):
 
 def test_benchmarks_say_what_they_need(mfr):
     """The benchmark scripts are run by hand; here only their help must work."""
-    import subprocess
-    import sys
-
     for script in sorted(EXAMPLES.glob("bench_*.py")):
         run = subprocess.run(
             [sys.executable, script, "--help"], capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, run.stderr
         assert "usage" in run.stdout.lower()
+
+
+def test_the_mask_benchmark_times_and_shows(mfr, worked):
+    run = mfr.line(
+        f"{sys.executable} {EXAMPLES}/bench_masks.py {worked.folder}/crops"
+        " --count 2 --threads 1 --sheet sheet.png"
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    report = run.stdout.decode()
+    for row in ("mfrkit renderer", "six-point paste", "decode", "draw", "encode", "JPEG to JPEG"):
+        assert f"\n{row} " in report
+    assert read_image(mfr.folder / "sheet.png").shape[1] > 2 * 112
+
+
+def test_turned_portraits_are_masked(mfr):
+    run = mfr.line(f"{sys.executable} {EXAMPLES}/turned_faces.py turned.jpg")
+    assert run.returncode == 0, run.stderr.decode()
+    height, width, _ = read_image(mfr.folder / "turned.jpg").shape
+    assert width > height > 3 * 160  # three portraits from four sides
 
 
 def test_records_of_a_pipeline_are_json(mfr, worked):

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.io.source import open_source
+from mfrkit.io.source import NamedSource, open_source
 
 
 def make(folder, *names):
@@ -121,3 +121,10 @@ def test_a_bad_manifest_line_is_named(tmp_path, line, message):
 def test_nothing_there(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         open_source(str(tmp_path / "absent"))
+
+
+def test_a_list_of_names_picks_and_numbers_anew(tmp_path):
+    make(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    items = list(NamedSource(open_source(str(tmp_path)), {"b", "d", "missing"}))
+    assert [(item.position, item.record.key) for item in items] == [(0, "b"), (1, "d")]
+    assert [item.position for item in NamedSource(open_source(str(tmp_path)), set())] == []

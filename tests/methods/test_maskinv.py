@@ -6,11 +6,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
+from mfrkit.losses.attention import attention_distance
 from mfrkit.losses.head import MarginHead
 from mfrkit.losses.margin import create_margin
 from mfrkit.methods.base import Frozen
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.maskinv import MaskInv, MaskInvOptions
+from mfrkit.methods.tap import Tap
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recogniser import Recogniser
 
@@ -86,6 +88,36 @@ def test_known_templates_stand_in_for_the_teacher(batch):
     assert losses["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
+def test_targets_averaged_over_mirror_images(batch):
+    task = method(flip_target=True)
+    losses = task(batch)
+    with torch.no_grad():
+        wanted = task.teacher(batch.clean) + task.teacher(batch.clean.flip(3))
+        student = task.embed(batch.masked)
+    wanted = (1 - F.cosine_similarity(student, wanted)).mean()
+    assert losses["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_attention_is_pulled_to_that_of_the_teachers_straight_view(batch, flip):
+    student, teacher = tiny(), tiny(seed=1)
+    task = MaskInv(
+        student=student,
+        teacher=teacher,
+        head=None,
+        projection=None,
+        options=MaskInvOptions(attention=3.0, flip_target=flip),
+        taps=(Tap(student, "network.0"), Tap(teacher, "network.0")),
+    ).train()
+    losses = task(batch)
+    maps = student.network[0](2 * batch.masked - 1), teacher.network[0](2 * batch.clean - 1)
+    wanted = attention_distance(*maps).mean()
+    assert losses["attention"].item() == pytest.approx(wanted.item(), rel=1e-4)
+    assert (losses["loss"] - losses["template"]).item() == pytest.approx(
+        3 * wanted.item(), rel=1e-4
+    )
+
+
 @pytest.mark.parametrize("options", [{}, {"distance": "mse", "template": 100.0, "pairs": 1.0}])
 def test_it_overfits_eight_faces_and_leaves_its_teacher_alone(batch, options):
     task = method(**options)
@@ -139,7 +171,15 @@ def test_half_precision_keeps_losses_full(batch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"distance": "l1"}, {"template": -1.0}, {"template": 0.0}, {"unmasked": -1.0}]
+    "wrong",
+    [
+        {"distance": "l1"},
+        {"template": -1.0},
+        {"template": 0.0},
+        {"unmasked": -1.0},
+        {"attention": -1.0},
+        {"sample": 0.0},
+    ],
 )
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(InputError, match="method"):

@@ -1,14 +1,18 @@
 """Networks trained elsewhere: recognised by their keys, whatever is wrapped round them."""
 
 import pickle
+import sys
+import types
 
 import pytest
 import torch
+from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.models.foreign import load_foreign
 from mfrkit.models.iresnet import iresnet18
-from mfrkit.models.teachers import Teachers, load_teacher
+from mfrkit.models.registry import load_recogniser
+from mfrkit.models.teachers import Teachers
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,7 @@ def network():
 def test_wrappers_are_stripped(network, wrap, tmp_path):
     path = tmp_path / "backbone.pth"
     torch.save(wrap(network.state_dict()), path)
-    recogniser = load_teacher(str(path))
+    recogniser = load_recogniser(str(path))
     assert (recogniser.card.architecture, recogniser.card.embedding_dim) == ("iresnet18", 16)
     faces = torch.rand(2, 3, 112, 112)
     with torch.no_grad():
@@ -57,6 +61,113 @@ def test_code_in_a_pickle_is_not_run(tmp_path, capsys):
     assert "must not run" not in capsys.readouterr().out
 
 
+class AdaFaceUnit(nn.Module):
+    """A unit as AdaFace builds it: the shortcut picks pixels where the width stays."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.shortcut_layer = nn.MaxPool2d(1, stride)
+        if inputs != width:
+            convolution = nn.Conv2d(inputs, width, 1, stride, bias=False)
+            self.shortcut_layer = nn.Sequential(convolution, nn.BatchNorm2d(width))
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.PReLU(width),
+            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x):
+        return self.res_layer(x) + self.shortcut_layer(x)
+
+
+class AdaFaceNetwork(nn.Module):
+    """The network of 18 layers, in AdaFace's names."""
+
+    def __init__(self, dim=8):
+        super().__init__()
+        stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64)]
+        self.input_layer = nn.Sequential(*stem)
+        widths = [(64, 64), (64, 128), (128, 256), (256, 512)]
+        units = [(AdaFaceUnit(a, b, 2), AdaFaceUnit(b, b, 1)) for a, b in widths]
+        self.body = nn.Sequential(*(unit for pair in units for unit in pair))
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(512),
+            nn.Dropout(0.4),
+            nn.Flatten(),
+            nn.Linear(512 * 49, dim),
+            nn.BatchNorm1d(dim, affine=False),
+        )
+
+    def forward(self, x):
+        return self.output_layer(self.body(self.input_layer(x)))
+
+
+@pytest.fixture(scope="module")
+def adaface():
+    torch.manual_seed(1)
+    network = AdaFaceNetwork()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.running_mean, std=0.1)
+    return network.eval()
+
+
+def lightning_checkpoint(network, path, module="pytorch_lightning.callbacks.model_checkpoint"):
+    """Save as PyTorch Lightning does: classes and objects of its own beside the weights."""
+    name = "ModelCheckpoint"
+    callback = type(name, (), {"__module__": module})
+    instance = callback()
+    instance.best = 3
+    holder = types.ModuleType(module)
+    setattr(holder, name, callback)
+    content = {
+        "state_dict": {f"model.{k}": v for k, v in network.state_dict().items()}
+        | {"head.kernel": torch.zeros(8, 4)},
+        "callbacks": {callback: {"monitor": "acc"}},
+        "hyper_parameters": {"callback": instance, "arch": "ir_18"},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        parts = module.split(".")
+        for end in range(1, len(parts)):
+            patch.setitem(sys.modules, ".".join(parts[:end]), types.ModuleType(parts[end - 1]))
+        patch.setitem(sys.modules, module, holder)
+        torch.save(content, path)
+
+
+def test_adaface_checkpoints_of_lightning_load_in_bgr(adaface, tmp_path):
+    path = tmp_path / "adaface_ir18.ckpt"
+    lightning_checkpoint(adaface, path)
+    recogniser = load_recogniser(str(path))
+    card = recogniser.card
+    assert (card.architecture, card.embedding_dim, card.colour) == ("iresnet18", 8, "BGR")
+    faces = torch.rand(2, 3, 112, 112)
+    with torch.no_grad():
+        wanted = adaface((faces.flip(1) - 0.5) / 0.5)
+        torch.testing.assert_close(recogniser.features(faces), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_objects_of_other_programs_are_still_refused(adaface, tmp_path):
+    path = tmp_path / "other.ckpt"
+    lightning_checkpoint(adaface, path, module="somebody.elses")
+    with pytest.raises(WeightsError, match="holds more than tensors"):
+        load_recogniser(str(path))
+
+
+def test_adaface_units_of_another_kind_are_named(adaface, tmp_path):
+    path = tmp_path / "se.ckpt"
+    state = adaface.state_dict()
+    torch.save({**state, "body.3.res_layer.6.fc1.weight": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="1 unexpected"):
+        load_recogniser(str(path))
+    torch.save({k: v for k, v in state.items() if not k.startswith("body.7")}, path)
+    with pytest.raises(WeightsError, match="2, 2, 2, 1"):
+        load_recogniser(str(path))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -77,7 +188,7 @@ def test_what_does_not_fit_is_named(network, change, message, tmp_path):
 
 def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(InputError, match="no such model file"):
-        load_teacher(str(tmp_path / "none.pth"))
+        load_recogniser(str(tmp_path / "none.pth"))
     path = tmp_path / "cut.pt"
     path.write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(WeightsError, match="damaged"):
@@ -87,7 +198,7 @@ def test_missing_and_damaged_files(tmp_path):
 def test_cosines_of_two_teachers_are_averaged(network, tmp_path):
     path = tmp_path / "other.pt"
     torch.save(network.state_dict(), path)
-    pair = [load_teacher("arcface"), load_teacher(str(path))]
+    pair = [load_recogniser("arcface"), load_recogniser(str(path))]
     faces = torch.rand(2, 3, 112, 112)
     with torch.no_grad():
         both = Teachers(pair)(faces)

@@ -318,7 +318,7 @@ def test_plots_and_report_are_written(folder):
     assert plots[2].read_bytes().startswith(b"%PDF")
     page = (folder / "r.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
-    assert "<td>good</td>" in page
+    assert '<th scope="row">good</th>' in page
     assert "<svg role=" in page
     assert "<script" not in page
     assert "src=" not in page.replace('src="data:', "")
@@ -426,3 +426,31 @@ def test_a_plot_needs_no_pyplot(folder):
     forbidden = {"torch", "matplotlib.pyplot"}
     run_command(folder, forbidden, "eval", "pairs.txt", "good.h5", "--plot", "d.png")
     assert (folder / "d.png").exists()
+
+
+def test_the_table_as_markdown_and_latex(folder):
+    run(folder, "good.h5", "poor.h5", table=folder / "t.md", names=("a_b", "c&d"))
+    lines = (folder / "t.md").read_text().splitlines()
+    assert lines[2].startswith("| system | pairs | missing | FTE % | FTA % | accuracy % |")
+    assert lines[4].startswith(r"| a\_b | 160 | 0 | ")
+    assert {line.count("|") for line in lines[2:6]} == {lines[2].count("|")}
+    run(folder, "good.h5", "poor.h5", table=folder / "t.tex", names=("a_b", "c&d"))
+    text = (folder / "t.tex").read_text()
+    assert r"a\_b & 160 & 0 & " in text
+    assert r"c\&d & 160" in text
+    assert r"accuracy \%" in text
+    with pytest.raises(InputError, match=r"t.doc: expected a name ending in .md, .tex"):
+        run(folder, table=folder / "t.doc")
+
+
+def test_scores_of_another_system_beside_embeddings(folder):
+    run(folder, "poor.h5", scores=folder / "theirs.tsv")
+    alone = run(folder, "poor.h5")[0]
+    good, theirs = run(folder, "good.h5", scores_in=(folder / "theirs.tsv",))
+    assert (good["system"], theirs["system"]) == ("good", "theirs")
+    assert theirs["eer"] == alone["eer"]
+
+
+def test_the_command_reads_scores_without_pairs_and_embeddings(folder):
+    run(folder, scores=folder / "s.tsv")
+    run_command(folder, {"torch", "cv2", "matplotlib"}, "eval", "--scores-in", "s.tsv")

@@ -158,7 +158,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(parts):
     ):
         run(made)
     state = create_state(Toy(), OPTIONS, torch.device("cpu"))
-    load_checkpoint(checkpoints(made.folder)[-1], state)
+    load_checkpoint(checkpoints(made.folder)[-1], state, World())
     assert state.step == 4
     assert all(t.isfinite().all() for t in state.task.state_dict().values())
 

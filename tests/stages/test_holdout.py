@@ -4,7 +4,9 @@ from pathlib import Path
 
 from mfrkit.io.manifest import Record
 from mfrkit.stages.holdout import hold_out
-from mfrkit.stages.train_data import TrainFace, TrainSet
+from mfrkit.stages.sink import Tally
+from mfrkit.stages.train_data import TrainSet
+from mfrkit.stages.train_faces import TrainFace
 
 
 def face(key, label):
@@ -15,7 +17,7 @@ def face(key, label):
 def faces(people=30, each=4, strangers=40):
     named = [face(f"p{p}/{i}", p) for p in range(people) for i in range(each)]
     flat = [face(f"s{i}", -1) for i in range(strangers)]
-    return TrainSet([*named, *flat], [f"p{p}" for p in range(people)], 3)
+    return TrainSet([*named, *flat], [f"p{p}" for p in range(people)], Tally())
 
 
 def names(data):
@@ -31,18 +33,18 @@ def test_people_are_held_out_whole():
     known = {face.label for face in train.faces} - {-1}
     assert not known & {face.label for face in held.faces}
     assert {-1} < {face.label for face in held.faces}  # strangers and people
-    assert (train.skipped, train.identities) == (3, data.identities)
+    assert train.identities == data.identities
 
 
 def test_the_order_of_the_sources_does_not_matter():
     data = faces()
-    turned = TrainSet(data.faces[::-1], data.identities, 3)
+    turned = TrainSet(data.faces[::-1], data.identities, Tally())
     assert names(hold_out(data, 12)[1]) == names(hold_out(turned, 12)[1])
 
 
 def test_twice_named_faces_are_held_out_twice():
     data = faces(people=0)
-    twice = TrainSet([*data.faces, *data.faces], [], 0)
+    twice = TrainSet([*data.faces, *data.faces], [], Tally())
     train, held = hold_out(twice, 4)
     assert len(held) == 4
     assert not names(train) & names(held)

@@ -30,7 +30,7 @@ def test_presets_resolve(preset):
         ("method.game=chess", "expected hinge or wasserstein"),
         ("fit.betas=[0.5]", "expected 2 values"),
         ("fit.betas=[0.5, 1.0]", "fit.betas must be from 0 to below 1"),
-        ("views.rotation=3", "no setting views.rotation"),
+        ("views.rotation=3", "views.rotation must be 0"),
     ],
 )
 def test_unusable_settings_are_refused(assignment, message):

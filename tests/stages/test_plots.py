@@ -1,14 +1,19 @@
 """The evaluation picture: every kind of result can be drawn, and the curve is the right one."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from mfrkit.errors import ShapeError
 from mfrkit.metrics.roc import roc
 from mfrkit.metrics.verification import verify
-from mfrkit.stages.plots import COLOURS, _bin_edges, _det_points, draw
+from mfrkit.stages.plot_colours import COLOURS
+from mfrkit.stages.plot_curves import det_points
+from mfrkit.stages.plot_histograms import bin_edges
+from mfrkit.stages.plots import PANELS, draw, draw_cmc
 from mfrkit.stages.results import SystemResult
 
 COUNT = 400
@@ -30,7 +35,7 @@ def overlapping(seed: int = 0):
 def test_same_scores_give_the_same_bytes():
     for kind in ("png", "svg", "pdf"):
         results = [system(overlapping())]
-        assert draw(SAME, results, kind) == draw(SAME, results, kind)
+        assert draw(SAME, results, kind, ["roc"]) == draw(SAME, results, kind, ["roc"])
 
 
 def test_every_system_is_named_with_its_rate_and_colour():
@@ -67,6 +72,37 @@ def test_many_systems_and_awkward_labels_can_be_drawn(recwarn):
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_panel_can_be_drawn_alone(panel):
+    picture = draw(SAME, [system(overlapping())], "svg", [panel]).decode()
+    titles = {"det": "Detection error", "roc": "Receiver operating", "scores": "Scores"}
+    assert [name for name in PANELS if f"<!-- {titles[name]}" in picture] == [panel]
+
+
+def test_scores_that_are_no_cosines_have_axes_of_their_own():
+    big, small = 100 * overlapping() + 500, overlapping()
+    picture = draw(SAME, [system(big), system(small)], "svg", ["scores"]).decode()
+    assert "<!-- 500 -->" in picture
+    assert re.search("<!-- 0.[24] -->", picture)
+    assert bin_edges(big).size < 100
+    assert bin_edges(big * 1e9).size < 100
+
+
+@pytest.mark.parametrize("ranks", [1, 10, 400])
+def test_a_cmc_names_every_system_with_its_first_rate(ranks):
+    rates = {name: np.linspace(first, 1, ranks) for name, first in (("one", 0.5), ("two", 0.75))}
+    picture = draw_cmc(rates, "svg").decode()
+    assert "<!-- one   rank 1: 50.00 % -->" in picture
+    assert "<!-- two   rank 1: 75.00 % -->" in picture
+    assert "mathdefault" not in picture
+
+
+def test_a_cmc_without_ranks_is_refused():
+    with pytest.raises(ShapeError, match="arcface: expected a rate for each rank"):
+        draw_cmc({"arcface": np.empty(0)}, "png")
+    assert draw_cmc({}, "png").startswith(b"\x89PNG")
+
+
 def test_left_out_pairs_are_not_drawn():
     scores, counted = overlapping(), np.arange(COUNT) >= 100
     kept = draw(SAME, [system(scores, counted=counted)], "svg")
@@ -74,9 +110,9 @@ def test_left_out_pairs_are_not_drawn():
     assert draw(SAME, [system(scores, counted=counted)], "svg") == kept
 
 
-def test_det_points_lie_on_the_curve():
+def testdet_points_lie_on_the_curve():
     curve = roc(overlapping(), SAME)
-    x, y = _det_points(curve, 0.001)
+    x, y = det_points(curve, 0.001)
     known = set(
         zip(
             ndtri(curve.fmr.clip(0.001, 0.9999)), ndtri(curve.fnmr.clip(0.001, 0.9999)), strict=True
@@ -93,13 +129,13 @@ def test_a_long_curve_is_thinned():
     random = np.random.default_rng(0)
     same = random.random(300_000) < 0.5
     curve = roc(random.normal(np.where(same, 1.0, 0.0)), same)
-    x, _ = _det_points(curve, 1e-5)
+    x, _ = det_points(curve, 1e-5)
     assert 200 < x.size < 10_000
 
 
 def test_bins_cover_the_scores_at_round_values():
-    edges = _bin_edges(np.array([-0.031, 0.42]))
+    edges = bin_edges(np.array([-0.031, 0.42]))
     assert edges[0] <= -0.031
     assert edges[-1] >= 0.42
     assert np.allclose(np.diff(edges), 0.05)
-    assert _bin_edges(np.array([0.5, 0.5])).size >= 2
+    assert bin_edges(np.array([0.5, 0.5])).size >= 2

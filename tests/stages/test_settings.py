@@ -1,12 +1,15 @@
 """Settings: their layers, their types, and messages that name the place."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from mfrkit.errors import InputError
+from mfrkit.stages.distill_methods import METHODS
 from mfrkit.stages.distill_options import DistillRequest, resolve
 from mfrkit.stages.presets import PRESETS
+from mfrkit.stages.settings import parse_set
 
 
 def request(**changes):
@@ -40,7 +43,7 @@ def test_settings_read_what_they_write(tmp_path):
     lines = []
     for table, values in settings.to_json().items():
         lines.append(f"[{table}]")
-        lines += [f"{name} = {value!r}" for name, value in values.items()]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in values.items()]
     config.write_text("\n".join(lines))
     assert resolve(request(config=config)) == settings
 
@@ -48,6 +51,33 @@ def test_settings_read_what_they_write(tmp_path):
 @pytest.mark.parametrize(("method", "preset"), [(m, p) for m in PRESETS for p in PRESETS[m]])
 def test_every_preset_resolves(method, preset):
     resolve(request(method=method, preset=preset))
+
+
+def test_every_method_has_presets_and_the_reverse():
+    assert METHODS.keys() == PRESETS.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "method.distance='mse'",
+        "method.unmasked=3.0",
+        "method.pairs=0.5",
+        "method.triplets=0.5",
+        "method.attention=2.0",
+        "method.stage='layer3'",
+        "method.flip_target=true",
+        "method.sample=0.1",
+        "masks.growth=0.25",
+        "fit.ema=0.99",
+        "fit.compile=true",
+    ],
+)
+def test_additions_are_off_and_within_reach(text):
+    table, name, value = parse_set(text)
+    plain, changed = (resolve(request(assignments=given)) for given in ((), (text,)))
+    assert getattr(getattr(changed, table), name) == value
+    assert getattr(getattr(plain, table), name) != value
 
 
 def test_the_papers_numbers():
@@ -72,6 +102,9 @@ def test_the_papers_numbers():
         ("optim.lr=1", "no table 'optim'"),
         ("lr=1", "expected TABLE.NAME=VALUE"),
         ("method.margin=3", "method.margin is 3, expected text"),
+        ("method.sample=0", "method.sample is a share above 0"),
+        ("method.attention=-1", "must not be negative"),
+        ("masks.growth=1.5", "masks.growth is a share of the run"),
     ],
 )
 def test_mistakes_are_named(text, message):

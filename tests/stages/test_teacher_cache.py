@@ -8,7 +8,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.images import read_image
 from mfrkit.models.recogniser import embed_faces
-from mfrkit.models.teachers import load_teacher
+from mfrkit.models.registry import load_recogniser
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache
 from mfrkit.stages.train_data import open_train_set
 
@@ -16,7 +16,7 @@ from mfrkit.stages.train_data import open_train_set
 def test_templates_are_those_of_the_crops(noise_crops, tmp_path):
     broken = noise_crops / "p1" / "p1_0.png"
     broken.write_bytes(b"")
-    data, teacher = open_train_set([str(noise_crops)]), load_teacher("arcface")
+    data, teacher = open_train_set([str(noise_crops)]), load_recogniser("arcface")
     path = tmp_path / "cache.h5"
     mark = fingerprint([teacher, teacher], data)
     write_cache(path, [teacher, teacher], data, 2, Console(-1))
@@ -32,10 +32,10 @@ def test_templates_are_those_of_the_crops(noise_crops, tmp_path):
 
 
 def test_another_teacher_or_other_data_is_refused(noise_crops, tmp_path):
-    data, teacher = open_train_set([str(noise_crops)]), load_teacher("arcface")
+    data, teacher = open_train_set([str(noise_crops)]), load_recogniser("arcface")
     path = tmp_path / "cache.h5"
     write_cache(path, [teacher], data, 1, Console(-1))
-    other = load_teacher("arcface")
+    other = load_recogniser("arcface")
     with torch.no_grad():
         next(other.parameters()).add_(1e-3)
     fewer = open_train_set([str(noise_crops / "p0")])

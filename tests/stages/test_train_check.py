@@ -5,8 +5,7 @@ import torch
 
 from mfrkit.errors import InputError
 from mfrkit.masks.options import MaskOptions
-from mfrkit.models.registry import build_network
-from mfrkit.models.teachers import load_teacher
+from mfrkit.models.registry import build_network, load_recogniser
 from mfrkit.stages.train_check import PairCheck
 
 
@@ -20,7 +19,7 @@ def pairs(tmp_path):
 
 
 def test_the_check_measures_the_weights_it_is_given(noise_crops, pairs):
-    student = load_teacher("arcface").train()
+    student = load_recogniser("arcface").train()
     check = PairCheck(pairs, str(noise_crops), masks=MaskOptions(), workers=1)
     before = {k: v.clone() for k, v in student.state_dict().items()}
     figures = check(student, student.state_dict())

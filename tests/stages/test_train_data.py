@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.faces.geometry import template
 from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.view_draw import ViewOptions
+from mfrkit.stages.pack import PackOptions, pack
 from mfrkit.stages.train_data import Batches, open_train_set
 
 
@@ -73,6 +75,23 @@ def test_unreadable_crops_are_left_out_and_named(noise_crops):
     text = "\n".join(sorted(raw.broken))
     assert "p0_1.png: damaged picture" in text
     assert "p2_3.png: 50x60 is no crop of 112x112" in text
+
+
+def test_damaged_records_are_counted_and_numbers_stay_with_their_file(noise_crops, tmp_path):
+    for name in ("a.rec", "b.rec"):
+        pack(PackOptions(str(noise_crops), tmp_path / name[0] / name), Console(-1))
+    damaged = tmp_path / "b" / "b.rec"
+    content = bytearray(damaged.read_bytes())
+    content[int((tmp_path / "b" / "b.idx").read_text().splitlines()[2].split("\t")[1])] ^= 1
+    damaged.write_bytes(content)
+    data = open_train_set([str(tmp_path / "a" / "a.rec"), str(noise_crops), str(damaged)])
+    assert len(data) == 12 + 12 + 11
+    assert (data.skipped, list(data.tally.reasons)) == (1, ["damaged record"])
+    labels = [face.label for face in data.faces]
+    people = [labels[:4], labels[4:8], labels[12:16], labels[24:27], labels[27:31]]
+    assert [set(each) for each in people] == [{0}, {1}, {3}, {6}, {7}]
+    broken = str(deal(data, batch_size=35).load(0).broken)
+    assert broken == "[]"
 
 
 def test_nothing_readable_is_an_error(noise_crops):

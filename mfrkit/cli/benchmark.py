@@ -1,0 +1,80 @@
+"""mfrkit benchmark."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfrkit.cli import eval_options as given
+from mfrkit.cli.options import Force, Json, Seed
+from mfrkit.cli.run_options import BatchSize, Device, DryRun, Workers, run_options
+from mfrkit.cli.worn_masks import WornMasks, takes_worn_masks
+
+Layout = Annotated[
+    str | None,
+    typer.Option(help="lfw, calfw, cplfw, agedb-30, cfp-fp, mfr2, mlfw or rmfvd: finds both."),
+]
+
+
+@takes_worn_masks
+def benchmark(
+    ctx: typer.Context,
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS", help="Pair list; with --layout the data set's folder")
+    ],
+    images: Annotated[
+        str | None, typer.Argument(metavar="IMAGES", help="Photos or crops: folder or manifest.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path(
+        "benchmark"
+    ),
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Bundled name or model file; may be repeated."),
+    ] = None,
+    layout: Layout = None,
+    detector: Annotated[
+        str, typer.Option(help="mtcnn, face-alignment, or none: aligned already.")
+    ] = "mtcnn",
+    no_masks: Annotated[
+        bool, typer.Option("--no-masks", help="Draw none: people wear theirs in the photos.")
+    ] = False,
+    fmr: Annotated[
+        str, typer.Option(help="FMRs at which thresholds are set, on unmasked pairs.")
+    ] = "1e-2,1e-3",
+    ci: given.Ci = None,
+    missing: given.Missing = "reject",
+    seed: Seed = 0,
+    json: Json = False,
+    workers: Workers = None,
+    batch_size: BatchSize = 32,
+    device: Device = "auto",
+    force: Force = False,
+    dry_run: DryRun = False,
+    *,
+    worn: WornMasks,
+) -> None:
+    """Compare models on a pair list: unmasked, probes masked, both masked, by kind of mask.
+
+    Aligns and masks the photos of the list once; run again, it goes on where it was interrupted,
+    and another --model costs its embeddings only. Thresholds are set on unmasked pairs and kept.
+
+    Example: mfrkit benchmark pairs.txt lfw --model arcface --model maskinv
+    """
+    from mfrkit.stages.benchmark import BenchmarkOptions
+    from mfrkit.stages.benchmark import benchmark as run
+    from mfrkit.stages.benchmark_sets import BenchmarkSets
+    from mfrkit.stages.eval_options import parse_rates
+    from mfrkit.stages.layouts import place
+
+    found = place(layout, pairs, images, detector, masks=not no_masks)
+    sets = BenchmarkSets(
+        **found._asdict(),
+        folder=output,
+        **worn,
+        seed=seed,
+        run=run_options(workers, batch_size, device, False, force, dry_run),
+    )
+    rates = parse_rates(fmr, "--fmr")
+    models = tuple(model or ["arcface", "maskinv"])
+    run(BenchmarkOptions(sets, models, rates, ci, missing, json), ctx.obj)

@@ -1,0 +1,75 @@
+"""mfrkit identify: search faces among known people."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfrkit.cli.options import Force, Json
+
+
+def identify(
+    ctx: typer.Context,
+    gallery: Annotated[
+        Path, typer.Argument(metavar="GALLERY", help="HDF5 file with photos of known people.")
+    ],
+    probes: Annotated[
+        Path, typer.Argument(metavar="PROBES", help="HDF5 file with the photos to search.")
+    ],
+    pool: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="A person's template: mean, norm (mean weighted by quality) or none.",
+        ),
+    ] = "mean",
+    ranks: Annotated[
+        str, typer.Option(metavar="K,...", help="Report the share found among the first K.")
+    ] = "1,5,10",
+    fpir: Annotated[
+        str, typer.Option(metavar="RATE,...", help="Report FNIR and DIR at these FPIRs.")
+    ] = "1e-1,1e-2,1e-3",
+    top: Annotated[
+        int, typer.Option(metavar="N", help="List the N best candidates of each probe as NDJSON.")
+    ] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File for the lists, not stdout."),
+    ] = None,
+    plot: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Draw the CMC: a .png, .svg or .pdf file."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")
+    ] = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Search every probe among the people of a gallery.
+
+    Closed set: how many are found at rank 1, 5, 10. Open set: FNIR and DIR while at most a share
+    FPIR of the strangers, the probes of people the gallery does not have, is taken for somebody.
+    Who is on a photo is read from the file, or is the folder the photo lies in. A probe that is
+    in the gallery itself is searched without its own photo.
+
+    Example: mfrkit identify clean.h5 masked.h5 --top 5 -o hits.jsonl
+    """
+    from mfrkit.stages.eval_options import parse_rates
+    from mfrkit.stages.identify import identify as run
+    from mfrkit.stages.identify_options import IdentifyOptions, parse_ranks
+
+    options = IdentifyOptions(
+        gallery=gallery,
+        probes=probes,
+        pool=pool,
+        ranks=parse_ranks(ranks),
+        fpir=parse_rates(fpir, "--fpir"),
+        top=top,
+        output=output,
+        plots=tuple(plot or ()),
+        report=report,
+        json=json,
+        force=force,
+    )
+    run(options, ctx.obj)

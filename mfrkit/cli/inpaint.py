@@ -1,0 +1,65 @@
+"""mfrkit inpaint."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfrkit.cli.options import ImageFormat, default_input
+from mfrkit.cli.run_options import takes_run_options
+from mfrkit.config import RunOptions
+
+
+@takes_run_options
+def inpaint(
+    ctx: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="SRC", help="Masked crops: folder, picture, manifest or -."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path(
+        "completed"
+    ),
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Completion generator: name or model file.")
+    ] = "completion",
+    region: Annotated[
+        str,
+        typer.Option("--region", metavar="predicted|manifest|DIR", help="Where regions come from."),
+    ] = "predicted",
+    region_model: Annotated[
+        str, typer.Option("--region-model", help="Region predictor: name or model file.")
+    ] = "region",
+    save_region: Annotated[
+        bool, typer.Option("--save-region", help="Write each region as PNG too.")
+    ] = False,
+    preview: Annotated[
+        Path | None, typer.Option("--preview", help="Contact sheet of the first faces.")
+    ] = None,
+    image_format: ImageFormat = "png",
+    *,
+    run: RunOptions,
+) -> None:
+    """Draw what a mask hides, and pass faces without mask through unchanged.
+
+    SRC is masked/ unless named. Every record says how much of the face was covered and whether
+    that makes it a masked one.
+
+    Example: mfrkit inpaint masked -o completed --preview sheet.png
+    """
+    source = default_input(source, "masked", "mfrkit synth-mask")
+    from mfrkit.stages.inpaint import InpaintOptions
+    from mfrkit.stages.inpaint import inpaint as run_stage
+
+    options = InpaintOptions(
+        source=source,
+        output=output,
+        model=model,
+        region=region,
+        region_model=region_model,
+        save_region=save_region,
+        preview=preview,
+        image_format=image_format,
+        run=run,
+    )
+    run_stage(options, ctx.obj)

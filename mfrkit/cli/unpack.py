@@ -1,0 +1,26 @@
+"""mfrkit unpack."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mfrkit.cli.options import Force
+
+
+def unpack(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Verification file, for example lfw.bin.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    force: Force = False,
+) -> None:
+    """Write the crops and the pair list of a verification file (.bin).
+
+    The folder gets one picture for each side of each pair, a manifest and pairs.txt. Nothing in
+    the file is executed.
+
+    Example: mfrkit unpack lfw.bin -o lfw && mfrkit embed lfw && mfrkit eval lfw/pairs.txt
+    """
+    from mfrkit.stages.verification_bin import unpack_bin
+
+    unpack_bin(file, output, ctx.obj, force=force)

@@ -1,0 +1,65 @@
+"""Masks on decoded pictures: uint8 in, uint8 out, converting only the pixels masks touch."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mfrkit.masks.catalog import PASTED
+from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.spec import MaskSpec
+
+
+@torch.inference_mode()
+def mask_pictures(
+    renderer: MaskRenderer,
+    pictures: NDArray[np.uint8],
+    points: NDArray[np.float32],
+    specs: Sequence[MaskSpec],
+    landmarks: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Render one mask per picture.
+
+    Args:
+        renderer: Draws them, on its own device.
+        pictures: (B, H, W, 3) RGB; not written to.
+        points: (B, 5, 2), see `MaskRenderer.forward`.
+        specs: B masks.
+        landmarks: (B, 68, 2), NaN where there are none; or None.
+
+    Returns:
+        (B, H, W, 3) masked pictures and (B, H, W) regions: what `to_uint8` makes of the renderer's
+        own answer to the same pictures in [0, 1].
+
+    Raises:
+        ShapeError, InputError: see `MaskRenderer.forward`.
+
+    Example:
+        >>> from mfrkit.masks.options import MaskOptions
+        >>> from mfrkit.masks.sampling import sample_spec
+        >>> points = np.array([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]], np.float32)
+        >>> grey = np.full((1, 112, 112, 3), 128, np.uint8)
+        >>> spec = sample_spec(7, "ann", MaskOptions())
+        >>> masked, region = mask_pictures(MaskRenderer(), grey, points, [spec])
+        >>> bool((masked[region == 0] <= 128).all())
+        True
+    """
+    device = renderer.tiles.grain.device
+    masked, region = pictures.copy(), np.zeros(pictures.shape[:3], np.uint8)
+    for wearers, layer in renderer.layers(pictures, points, specs, landmarks, device):
+        box = (layer.rows, layer.columns)
+        layers = zip(wearers, layer.keep, layer.color, to_uint8(layer.alpha), strict=True)
+        for i, keep, color, alpha in layers:  # one by one: a face's planes stay in the cache
+            planes = torch.from_numpy(np.stack(cv2.split(pictures[i][box]))).to(device)
+            shown = to_uint8(planes.float().div_(255).mul_(keep).add_(color)).cpu().numpy()
+            masked[i][box] = cv2.merge(list(shown))
+            region[i][box] = alpha.cpu().numpy()
+    pasted = [i for i, spec in enumerate(specs) if spec.kind in PASTED]
+    if pasted:
+        faces = torch.from_numpy(pictures[pasted]).to(device).permute(0, 3, 1, 2).float().div_(255)
+        flat = renderer(faces, torch.from_numpy(points[pasted]), [specs[i] for i in pasted])
+        masked[pasted] = to_uint8(flat.masked).permute(0, 2, 3, 1).cpu().numpy()
+        region[pasted] = to_uint8(flat.region)[:, 0].cpu().numpy()
+    return masked, region

@@ -1,0 +1,235 @@
+"""How far the figures of a pair list would move with other people: the bootstrap over subjects.
+
+Pairs that share a person are not independent, so people are drawn with replacement rather than
+pairs. A pair counts as often as its person was drawn; a pair of two people as often as the one
+times the other.
+
+Paper:
+    Bolle, Ratha, Pankanti, CVIU 93(1), 2004 (subsets instead of single comparisons); Owen, Annals
+    of Applied Statistics 1(2), 2007 (the product of multiplicities for crossed factors).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.errors import InputError, ShapeError
+from mfrkit.metrics.folds import FoldGrid
+from mfrkit.metrics.rates import area, meeting, most_lenient
+from mfrkit.metrics.roc import Floats, check_scores, descending
+from mfrkit.metrics.verification import Verification
+
+RESAMPLES = 1000
+_BLOCK_VALUES = 2**17  # weights held at a time; small enough to stay in the processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class PairSubjects:
+    """Who is on the two images of each pair.
+
+    Attributes:
+        first: (P,) int64, number of the person on the first image, from 0.
+        second: (P,) int64, the same for the second image.
+        count: S, how many people there are.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    count: int
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a figure lies with a stated confidence; both ends NaN where it is undefined."""
+
+    low: float
+    high: float
+
+
+def draw_weights(
+    subjects: PairSubjects, resamples: int = RESAMPLES, seed: int = 0
+) -> Iterator[Floats]:
+    """Draw people with replacement, again and again, and yield how often each pair counts.
+
+    Convention:
+        The same seed and number of people give the same draws, so that two systems, or two
+        figures of one, can be compared resample by resample.
+
+    Yields:
+        (R, P) float64 whole numbers; the blocks' R add up to `resamples`.
+
+    Raises:
+        InputError: nobody to draw from, or no resamples.
+
+    Example:
+        >>> one_pair = PairSubjects(np.array([0]), np.array([1]), count=2)
+        >>> float(np.concatenate(list(draw_weights(one_pair))).max())
+        1.0
+    """
+    if subjects.count < 1 or resamples < 1:
+        raise InputError("a bootstrap needs people to draw from and at least one resample")
+    people = subjects.count
+    # One person on both images counts once: the second factor is then the column of ones.
+    second = np.where(subjects.first == subjects.second, people, subjects.second)
+    random = np.random.default_rng(seed)
+    block = max(1, _BLOCK_VALUES // max(people, subjects.first.size))
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn = random.integers(people, size=(rows, people)) + np.arange(rows)[:, None] * people
+        times = np.ones((rows, people + 1))
+        times[:, :-1] = np.bincount(drawn.ravel(), minlength=rows * people).reshape(rows, people)
+        yield times[:, subjects.first] * times[:, second]
+
+
+def figures_of(result: Verification) -> dict[str, float]:
+    """Return the figures that have intervals, by the names `bootstrap` uses."""
+    return {
+        "accuracy": result.accuracy.mean,
+        "eer": result.eer.rate,
+        "fmr100": result.fmr100.fnmr,
+        "fmr1000": result.fmr1000.fnmr,
+        **{tar_name(point.target): point.tar for point in result.tar},
+        "auc": result.auc,
+        "fdr": result.fdr,
+    }
+
+
+def tar_name(far: float) -> str:
+    """Return what the TAR at a FAR is called among the figures.
+
+    Example:
+        >>> tar_name(1e-3)
+        'tar@0.001'
+    """
+    return f"tar@{far:g}"
+
+
+def bootstrap(
+    scores: NDArray[np.floating],
+    same: NDArray[np.bool_],
+    fold: NDArray[np.integer],
+    subjects: PairSubjects,
+    far: Sequence[float] = (),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """Measure a scored pair list as `verify` does, on each resample of its people.
+
+    Args:
+        scores: (P,) float, cosine similarities in [-1, 1]; -inf marks a failed comparison.
+        same: (P,) bool, whether the two images show one person.
+        fold: (P,) int, the fold of each pair.
+        subjects: the people of the P pairs.
+        far: FARs in (0, 1] at which the TAR is wanted.
+        resamples: R, how often to draw.
+        seed: of the draws.
+
+    Returns:
+        (R,) values of each figure, named as by `figures_of`; NaN in a resample that lacks one
+        kind of pair.
+
+    Raises:
+        ShapeError: arrays of different lengths, or labels that are not bool.
+        InputError: a NaN or +inf score, or nobody to draw from.
+
+    Example:
+        >>> scores, same = np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False])
+        >>> people = PairSubjects(np.array([0, 1, 0, 2]), np.array([0, 1, 1, 0]), count=3)
+        >>> float(np.nanmax(bootstrap(scores, same, np.array([0, 1, 0, 1]), people)["eer"]))
+        0.0
+    """
+    scores = check_scores(scores, same)
+    if scores.shape != subjects.first.shape:
+        raise ShapeError(f"{scores.size} scores, but the people of {subjects.first.size} pairs")
+    order, last = descending(scores)  # sorted once: a resample only changes the weights
+    sorted_people = PairSubjects(subjects.first[order], subjects.second[order], subjects.count)
+    grid = FoldGrid.of(scores[order], same[order], fold[order])
+    parts = [
+        _measure(weights, scores[order], same[order], last, grid, far)
+        for weights in draw_weights(sorted_people, resamples, seed)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _measure(
+    weights: Floats,
+    scores: Floats,
+    same: NDArray[np.bool_],
+    last: NDArray[np.intp],
+    grid: FoldGrid,
+    far: Sequence[float],
+) -> dict[str, Floats]:
+    """Return all figures for R weightings of pairs sorted from strict to lenient."""
+    genuine = weights * same
+    impostor = weights - genuine
+    tar, fmr = _curve(genuine, last), _curve(impostor, last)
+    fnmr = 1.0 - tar
+
+    def fnmr_at(target: float) -> Floats:
+        place = most_lenient(fmr, target)[:, None]
+        values = np.take_along_axis(fnmr, place, 1)[:, 0]
+        return np.where(np.isnan(fmr[:, -1]), np.nan, values)
+
+    return {
+        "accuracy": _mean_of_folds(grid, weights),
+        "eer": meeting(fmr, fnmr)[0],
+        "fmr100": fnmr_at(0.01),
+        "fmr1000": fnmr_at(0.001),
+        **{tar_name(target): 1.0 - fnmr_at(target) for target in far},
+        "auc": area(fmr, tar),
+        "fdr": _fisher_ratios(genuine, impostor, scores),
+    }
+
+
+def _curve(weights: Floats, last: NDArray[np.intp]) -> Floats:
+    """Return the (R, L + 1) shares accepted at each level, NaN where nothing has weight."""
+    accepted = weights.cumsum(axis=1)
+    shares = np.zeros((len(weights), last.size + 1))
+    with np.errstate(invalid="ignore"):
+        shares[:, 1:] = accepted[:, last] / accepted[:, -1:]
+    shares[accepted[:, -1] == 0] = np.nan
+    return shares
+
+
+def _mean_of_folds(grid: FoldGrid, weights: Floats) -> Floats:
+    """Return (R,) means over the folds that have weight; NaN with fewer than two folds."""
+    if grid.folds.size < 2:
+        return np.full(len(weights), np.nan)
+    accuracies, _ = grid.accuracies(weights)
+    filled = np.isfinite(accuracies)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(filled, accuracies, 0.0).sum(axis=1) / filled.sum(axis=1))
+
+
+def _fisher_ratios(genuine: Floats, impostor: Floats, scores: Floats) -> Floats:
+    finite = np.isfinite(scores)
+    if not finite.any():
+        return np.full(len(genuine), np.nan)
+    centred = np.where(finite, scores - scores[finite].mean(), 0.0)  # keeps digits in the variance
+    powers = np.stack([finite, centred, centred**2], axis=1)  # (P, 3)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moments = [kind @ powers for kind in (genuine, impostor)]
+        means = [each[:, 1] / each[:, 0] for each in moments]
+        variances = [each[:, 2] / each[:, 0] - m**2 for each, m in zip(moments, means, strict=True)]
+        return np.asarray((means[0] - means[1]) ** 2 / (variances[0] + variances[1]))
+
+
+def interval(samples: Floats, level: float) -> Interval:
+    """Return the percentile interval of a figure's resamples.
+
+    Args:
+        samples: (R,) float64; values that are not finite (a resample without impostors, say)
+            are left out.
+        level: confidence in (0, 1).
+
+    Example:
+        >>> interval(np.arange(101.0), 0.5)
+        Interval(low=25.0, high=75.0)
+    """
+    finite = samples[np.isfinite(samples)]
+    if not finite.size:
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))

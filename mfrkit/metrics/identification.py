@@ -1,0 +1,158 @@
+"""Figures of identification: is a face found among known people, and are strangers turned away?
+
+Convention (the whole module):
+    ISO/IEC 19795-1 names. A search is mated when the probe's person is enrolled. A candidate is
+    returned when its score is at least the threshold. A search that could not be made (no vector)
+    counts: a mated one as a miss at every rank, a non-mated one as a correct rejection.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.errors import ShapeError
+from mfrkit.metrics.blocks import Indices
+from mfrkit.metrics.rates import operating_point
+from mfrkit.metrics.roc import Floats, roc
+
+NEVER = np.iinfo(np.int64).max  # the rank of a person who was not found
+
+
+@dataclass(frozen=True, eq=False)
+class Searches:
+    """What came of each probe.
+
+    Attributes:
+        mated: (P,) bool, whether the probe's person is enrolled.
+        mate: (P,) float64, score of that person; -inf if not enrolled or not compared.
+        rank: (P,) int64, place of that person among all, from 1; NEVER likewise.
+        best: (P,) float64, highest score of anybody; -inf if not compared.
+    """
+
+    mated: NDArray[np.bool_]
+    mate: Floats
+    rank: Indices
+    best: Floats
+
+
+def read_scores(
+    scores: NDArray[np.floating], column: Indices, mated: NDArray[np.bool_]
+) -> Searches:
+    """See how the probes' own people did.
+
+    Convention:
+        Equal scores count against the system: a mate that ties with one other is second.
+
+    Args:
+        scores: (B, K) float, every probe against everybody.
+        column: (B,) int64, column of the probe's own person, -1 without one.
+        mated: (B,) bool, whether that person is enrolled, with or without a usable template.
+
+    Raises:
+        ShapeError: arrays of different lengths.
+
+    Example:
+        >>> scores = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.5]])
+        >>> read_scores(scores, np.array([0, 1]), np.array([True, True])).rank.tolist()
+        [1, 3]
+    """
+    if not len(scores) == len(column) == len(mated):
+        raise ShapeError(f"expected equal lengths: {len(scores)}, {len(column)}, {len(mated)}")
+    own = scores[np.arange(len(scores)), column]
+    own[(column < 0) | ~mated] = -np.inf
+    rank = np.count_nonzero(scores >= own[:, None], axis=1).astype(np.int64)
+    rank[np.isneginf(own)] = NEVER
+    best = scores.max(axis=1, initial=-np.inf)
+    return Searches(mated, own.astype(np.float64), rank, best.astype(np.float64))
+
+
+def failed_searches(mated: NDArray[np.bool_]) -> Searches:
+    """Return the searches of probes without a vector."""
+    nothing = np.full(len(mated), -np.inf)
+    return Searches(mated, nothing, np.full(len(mated), NEVER), nothing)
+
+
+def join(parts: Sequence[Searches]) -> Searches:
+    """Put searches one after the other."""
+    return Searches(
+        mated=np.concatenate([part.mated for part in parts]),
+        mate=np.concatenate([part.mate for part in parts]),
+        rank=np.concatenate([part.rank for part in parts]),
+        best=np.concatenate([part.best for part in parts]),
+    )
+
+
+def cmc(searches: Searches, ranks: NDArray[np.integer]) -> Floats:
+    """Return the share of mated searches that find their person among the first k.
+
+    Args:
+        searches: what came of each probe.
+        ranks: (R,) int, the k, from 1.
+
+    Returns:
+        (R,) float64; NaN without mated searches.
+
+    Example:
+        >>> three = Searches(np.ones(3, bool), np.ones(3), np.array([1, 2, NEVER]), np.ones(3))
+        >>> cmc(three, np.array([1, 2])).round(2).tolist()
+        [0.33, 0.67]
+    """
+    found = searches.rank[searches.mated]
+    if not found.size:
+        return np.full(len(ranks), np.nan)
+    return np.searchsorted(np.sort(found), ranks, side="right") / found.size
+
+
+@dataclass(frozen=True)
+class OpenSetPoint:
+    """Errors while no more strangers are taken for somebody than asked for.
+
+    Attributes:
+        target: largest FPIR allowed, in (0, 1].
+        threshold: lowest score that keeps to it.
+        fpir: share of non-mated searches that return anybody, at most `target`.
+        fnir: share of mated searches that do not return the person, at whatever rank.
+        dir: share of mated searches that return the person, first: the detection and
+            identification rate; FPIR is the FAR in its usual name, DIR@FAR.
+        enough_searches: whether there are the 1/target non-mated searches without which the
+            point only says that no stranger was taken for somebody.
+    """
+
+    target: float
+    threshold: float
+    fpir: float
+    fnir: float
+    dir: float
+    enough_searches: bool
+
+
+def open_set_point(searches: Searches, target: float) -> OpenSetPoint:
+    """Find the most lenient threshold that keeps the FPIR in bounds, and the errors there.
+
+    Returns:
+        The point; NaN rates without mated or without non-mated searches.
+
+    Raises:
+        InputError: a target outside (0, 1].
+
+    Example:
+        >>> scores, known = np.array([0.9, 0.4, 0.6, 0.3]), np.array([True, True, False, False])
+        >>> rank = np.array([1, 1, NEVER, NEVER])
+        >>> open_set_point(Searches(known, np.where(known, scores, -np.inf), rank, scores), 0.1)
+        OpenSetPoint(target=0.1, threshold=0.9, fpir=0.0, fnir=0.5, dir=0.5, enough_searches=False)
+    """
+    # A mated search is a genuine comparison here, the best score of a stranger an impostor one.
+    scores = np.where(searches.mated, searches.mate, searches.best)
+    point = operating_point(roc(scores, searches.mated), target)
+    first = searches.rank[searches.mated] == 1
+    returned = first & (searches.mate[searches.mated] >= point.threshold)
+    return OpenSetPoint(
+        target=target,
+        threshold=point.threshold,
+        fpir=point.far,
+        fnir=point.fnmr,
+        dir=float("nan") if np.isnan(point.tar) else float(returned.mean()),
+        enough_searches=point.enough_impostors,
+    )

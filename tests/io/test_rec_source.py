@@ -1,0 +1,127 @@
+"""Pictures out of RecordIO files: those of InsightFace, flat ones, damaged ones."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from mfrkit.errors import ImageError, InputError
+from mfrkit.io.images import encode_image, read_image
+from mfrkit.io.rec_source import RecSource
+from mfrkit.io.recordio import pack_entry, pack_record
+from mfrkit.io.source import open_source
+
+MAGIC = bytes.fromhex("0a23d7ce")
+
+
+def picture(value: int) -> bytes:
+    return encode_image(np.full((8, 6, 3), value, np.uint8), ".png")
+
+
+def write(path, entries):
+    """Write {key: payload} in order, as other programs would."""
+    offsets, content = [], b""
+    for key, payload in entries.items():
+        offsets.append(f"{key}\t{len(content)}\n")
+        content += pack_record(payload)
+    path.write_bytes(content)
+    path.with_suffix(".idx").write_text("".join(offsets))
+    return path
+
+
+@pytest.fixture
+def insightface(tmp_path):
+    """Three people with 2, 1 and 2 pictures; labels 0, 7 and 9."""
+    labels = [0, 0, 7, 9, 9]
+    entries = {0: pack_entry((6, 9), 0)}
+    entries |= {i: pack_entry(label, i, picture(i)) for i, label in enumerate(labels, start=1)}
+    entries |= {6: pack_entry((1, 3), 6), 7: pack_entry((3, 4), 7), 8: pack_entry((4, 6), 8)}
+    return write(tmp_path / "train.rec", entries)
+
+
+def test_ranges_and_the_head_are_no_pictures(insightface):
+    source = open_source(str(insightface))
+    items = list(source)
+    assert [item.record.key for item in items] == ["0/1", "0/2", "7/3", "9/4", "9/5"]
+    assert [item.record.identity for item in items] == ["0", "0", "7", "9", "9"]
+    assert source.labels.tolist() == [0, 0, 1, 2, 2]
+    assert source.count() == 5
+    for number, item in enumerate(items, start=1):
+        assert read_image(item.path)[0, 0].tolist() == [number] * 3
+    assert source[3].record == items[3].record
+    assert str(items[3].path) == f"{insightface}: 9/4"
+
+
+def test_flat_files_and_several_labels(tmp_path):
+    entries = {
+        3: pack_entry((2.0, 0.0, 5.5), 3, picture(30)),
+        0: pack_entry(2, 0, picture(0)),
+        1: pack_entry(-1, 1, picture(10)),
+    }
+    source = RecSource(write(tmp_path / "flat.rec", entries))
+    assert [item.record.key for item in source] == ["2/3", "2/0", "1"]
+    assert source.labels.tolist() == [0, 0, -1]
+    assert [read_image(item.path)[0, 0, 0] for item in source] == [30, 0, 10]
+
+
+def test_a_magic_word_in_the_picture_is_put_back(tmp_path):
+    content = picture(1)
+    content += bytes(-len(content) % 4) + MAGIC + b"tail"
+    source = RecSource(write(tmp_path / "a.rec", {0: pack_entry(4, 0, content)}))
+    assert next(iter(source)).path.read_bytes() == content
+    assert source.labels.tolist() == [0]
+
+
+def test_a_number_is_a_person_of_one_file(insightface, tmp_path):
+    other = write(tmp_path / "other.rec", {0: pack_entry(7, 0, picture(0))})
+    assert not set(RecSource(insightface).people) & set(RecSource(other).people)
+
+
+def test_damage_costs_the_records_it_hits(insightface):
+    content = bytearray(insightface.read_bytes())
+    index = insightface.with_suffix(".idx").read_text()
+    starts = [int(line.split()[1]) for line in index.splitlines()]
+    content[starts[2]] ^= 255  # no magic word
+    content[starts[3] + 7] |= 0x60  # flag: a last part
+    struct.pack_into("<f", content, starts[4] + 12, float("nan"))  # nobody's label
+    insightface.write_bytes(content[: starts[5] + 60])  # cut in the last picture
+    source = RecSource(insightface)
+    assert sorted(source.faults) == [1, 2, 4]
+    assert source.usable().tolist() == [0, 3]
+    items = list(source)
+    assert [item.record.status for item in items] == ["ok", "skipped", "skipped", "ok", "skipped"]
+    assert "none begins" in items[1].record.reason
+    assert "cut short" in items[4].record.reason
+    assert items[3].record.identity is None
+
+
+def test_what_breaks_later_is_told_when_read(insightface):
+    item = RecSource(insightface)[4]
+    insightface.write_bytes(insightface.read_bytes()[:-200])
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(item.path)
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (None, "train.idx: not there"),
+        ("", "record 0|no"),
+        ("1\t0\n2\n", "not an index"),
+        ("a\tb\n", "not an index"),
+        ("1\t-8\n", "not an index"),
+        ("1\t0\n1\t8\n", "key 1 appears twice"),
+        ("0\t4\n", "record 0: .*is .*train.idx its index"),
+    ],
+)
+def test_unusable_indices(insightface, index, message):
+    path = insightface.with_suffix(".idx")
+    if index is None:
+        path.unlink()
+    else:
+        path.write_text(index)
+    if index == "":
+        assert list(RecSource(insightface)) == []
+        return
+    with pytest.raises(InputError, match=message):
+        RecSource(insightface)
