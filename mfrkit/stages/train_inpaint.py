@@ -3,8 +3,8 @@
 from functools import partial
 
 from mfrkit.console import Console
-from mfrkit.stages.inpaint_options import resolve
-from mfrkit.stages.inpaint_parts import build
+from mfrkit.stages.train_inpaint_options import resolve
+from mfrkit.stages.train_inpaint_parts import build
 from mfrkit.stages.train_request import TrainRequest
 from mfrkit.stages.train_run import Plan, Trained, train
 

@@ -22,8 +22,8 @@ from mfrkit.models.registry import build_network, load_network, load_recogniser
 from mfrkit.models.vgg import load_vgg
 from mfrkit.stages.completion_check import CompletionCheck
 from mfrkit.stages.holdout import hold_out
-from mfrkit.stages.inpaint_options import GeneratorOptions, Settings
 from mfrkit.stages.train_data import Batches, RawBatch, TrainSet, open_train_set
+from mfrkit.stages.train_inpaint_options import GeneratorOptions, Settings
 from mfrkit.stages.train_parts import Built, deal_out
 from mfrkit.stages.train_request import TrainRequest
 from mfrkit.stages.world import World

@@ -7,8 +7,8 @@ import torch
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.stages.inpaint_options import PRESETS, resolve
-from mfrkit.stages.inpaint_parts import build
+from mfrkit.stages.train_inpaint_options import PRESETS, resolve
+from mfrkit.stages.train_inpaint_parts import build
 from mfrkit.stages.train_request import TrainRequest
 from mfrkit.stages.world import World
 
