@@ -119,12 +119,14 @@ def _register() -> None:
     from mfrkit.cli.pack import pack
     from mfrkit.cli.pack_bin import pack_bin
     from mfrkit.cli.synth_mask import synth_mask
+    from mfrkit.cli.train_inpaint import train_inpaint
     from mfrkit.cli.train_region import train_region
     from mfrkit.cli.unpack import unpack
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
     app.command("pack")(pack)
+    app.command("train-inpaint")(train_inpaint)
     app.command("train-region")(train_region)
     app.command("distill")(distill)
     app.command("inpaint")(inpaint)

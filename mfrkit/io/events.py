@@ -3,7 +3,8 @@
 Layout: a sequence of records, each framed as little-endian length (8 bytes), masked CRC-32C of the
 length, content, masked CRC-32C of the content. The content is a protocol buffer `Event`:
 `wall_time` = 1 (double), `step` = 2 (varint), `file_version` = 3 (text), `summary` = 5, which holds
-values = 1 of `tag` = 1 (text) and `simple_value` = 2 (float).
+values = 1 of `tag` = 1 (text) and `simple_value` = 2 (float) or `image` = 4: its `height` = 1,
+`width` = 2, `colorspace` = 3 (varints; 3 is RGB) and `encoded_image_string` = 4 (bytes).
 """
 
 import struct
@@ -15,6 +16,7 @@ from types import TracebackType
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C, reflected
 _VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5  # wire types
+_RGB = 3  # `colorspace`: the number of channels
 
 
 class EventWriter:
@@ -49,6 +51,21 @@ class EventWriter:
         summary = b"".join(
             _bytes(1, _bytes(1, tag.encode()) + _float(2, value)) for tag, value in scalars.items()
         )
+        self._summary(step, summary)
+
+    def add_png(self, step: int, tag: str, content: bytes, size: tuple[int, int]) -> None:
+        """Write an RGB picture.
+
+        Args:
+            step: of the run.
+            tag: its name.
+            content: the bytes of a PNG file.
+            size: (height, width) in pixels.
+        """
+        image = _integer(1, size[0]) + _integer(2, size[1]) + _integer(3, _RGB) + _bytes(4, content)
+        self._summary(step, _bytes(1, _bytes(1, tag.encode()) + _bytes(4, image)))
+
+    def _summary(self, step: int, summary: bytes) -> None:
         self._write(_double(1, time.time()) + _integer(2, step) + _bytes(5, summary))
 
     def _write(self, event: bytes) -> None:

@@ -56,7 +56,7 @@ def load_foreign(path: Path) -> "Recogniser":
     from mfrkit.models.recogniser import Recogniser
     from mfrkit.models.registry import build_network
 
-    tensors = strip_wrappers(_read(path), str(path))
+    tensors = strip_wrappers(read_tensors(path), str(path))
     colour: ColourOrder = "RGB"
     if adaface.LANDMARK in tensors:
         tensors, colour = adaface.rename(tensors), "BGR"
@@ -157,7 +157,13 @@ class _Inert(dict[Any, Any]):
         pass
 
 
-def _read(path: Path) -> object:
+def read_tensors(path: Path) -> object:
+    """Unpickle a PyTorch file: tensors and plain containers, never code.
+
+    Raises:
+        InputError: there is no such file.
+        WeightsError: it is damaged, or no such file.
+    """
     import torch
 
     if not path.is_file():

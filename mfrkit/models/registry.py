@@ -38,6 +38,8 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "iresnet200": ("mfrkit.models.iresnet", "iresnet200"),
     "mtcnn": ("mfrkit.models.mtcnn", "MTCNN"),
     "region": ("mfrkit.models.region", "RegionNet"),
+    "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),
+    "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
 }
 
 # Suffixes of other programs' files -> where their reader lives.

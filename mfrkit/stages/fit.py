@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mfrkit.console import Console
@@ -31,6 +32,7 @@ from mfrkit.stages.world import World
 
 Show = Callable[[RawBatch], FaceBatch]
 Check = Callable[[Mapping[str, Tensor]], dict[str, float]]
+Draw = Callable[[Mapping[str, Tensor]], NDArray[np.uint8]]
 Keep = Callable[[Mapping[str, Tensor], Mapping[str, float]], None]
 
 
@@ -48,6 +50,7 @@ class FitParts:
         device: everything computes on.
         workers: threads that read.
         measure: what `check_error` is, in words.
+        draw: shows what weights of the student do, (H, W, 3) uint8 RGB, after every check.
     """
 
     task: Task
@@ -59,6 +62,7 @@ class FitParts:
     device: torch.device
     workers: int
     measure: str = "mean EER"
+    draw: Draw | None = None
 
 
 def fit(
@@ -223,6 +227,8 @@ def _check(run: _Run) -> None:
     if run.world.writes:
         figures = run.parts.check(state.exported())
         run.log.write(state.step, figures)
+        if run.parts.draw is not None:
+            run.log.picture(state.step, run.parts.draw(state.exported()))
         error = figures["check_error"]
         better = error < state.best
         run.console.info(

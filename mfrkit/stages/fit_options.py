@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from mfrkit.errors import InputError
 
 Optimiser = Literal["adamw", "sgd"]
@@ -22,6 +24,7 @@ class FitOptions:
         optimiser: `adamw`, or `sgd` with momentum.
         lr: learning rate at its highest.
         momentum: of `sgd`.
+        betas: of `adamw`, the decays of its two running averages.
         weight_decay: of either.
         schedule: `cosine` down to `final`, `step` (times `decay` at each milestone) or `constant`.
         warmup: steps over which the rate first rises in a straight line.
@@ -48,6 +51,7 @@ class FitOptions:
     optimiser: Optimiser = "adamw"
     lr: float = 4e-4
     momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
     schedule: Schedule = "cosine"
     warmup: int = 30
@@ -77,8 +81,8 @@ class FitOptions:
                 raise InputError(f"fit.{name} must not be negative, not {getattr(self, name)}")
         if not (self.steps or self.epochs > 0):
             raise InputError("fit.steps or fit.epochs must be positive")
-        for name in ("ema", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
+        for name in ("ema", "momentum", "betas"):
+            if not all(0 <= value < 1 for value in np.atleast_1d(getattr(self, name))):
                 raise InputError(f"fit.{name} must be from 0 to below 1, not {getattr(self, name)}")
 
     def total_steps(self, steps_per_epoch: int) -> int:

@@ -1,10 +1,10 @@
 """Part a data set: most of it to train on, some people or pictures to measure with."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 
-from mfrkit.stages.train_data import TrainFace, TrainSet
+from mfrkit.stages.train_data import TrainSet
+from mfrkit.stages.train_faces import TrainFace
 
 
 def hold_out(data: TrainSet, count: int) -> tuple[TrainSet, TrainSet]:
@@ -15,7 +15,8 @@ def hold_out(data: TrainSet, count: int) -> tuple[TrainSet, TrainSet]:
 
     Args:
         data: to part.
-        count: faces to hold out, about; at most a tenth is, and none if 0.
+        count: faces to hold out, if that is no more than a tenth; with the rest of the last person
+            it may become a fifth.
 
     Returns:
         What to train on, and what is held out.
@@ -25,23 +26,19 @@ def hold_out(data: TrainSet, count: int) -> tuple[TrainSet, TrainSet]:
     for place, face in enumerate(data.faces):
         groups.setdefault(_group(face, data), []).append(place)
     held: set[int] = set()
-    for name in _shuffled(groups):
+    for name in sorted(groups, key=_hash):
         if len(held) >= wanted:
             break
         if len(held) + len(groups[name]) <= len(data) // 5:
             held.update(groups[name])
-    return tuple(
-        replace(data, faces=[f for place, f in enumerate(data.faces) if (place in held) == out])
-        for out in (False, True)
-    )  # type: ignore[return-value]
+    kept = [face for place, face in enumerate(data.faces) if place not in held]
+    return replace(data, faces=kept), replace(data, faces=[data.faces[p] for p in sorted(held)])
 
 
 def _group(face: TrainFace, data: TrainSet) -> str:
     return face.record.key if face.label < 0 else f"\0{data.identities[face.label]}"
 
 
-def _shuffled(names: dict[str, list[int]]) -> Iterator[str]:
-    """Yield names in an order that looks random and is always the same."""
-    yield from sorted(
-        names, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest()
-    )
+def _hash(name: str) -> bytes:
+    """Return what puts names into an order that looks random and is always the same."""
+    return hashlib.sha256(name.encode("utf-8", "replace")).digest()

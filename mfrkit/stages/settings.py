@@ -101,6 +101,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         hint = next(each for each in choices if each is not type(None))
         origin, choices = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, list | tuple):
+        if choices[-1] is not Ellipsis and len(value) != len(choices):
+            raise InputError(f"{where} is {value!r}, expected {len(choices)} values")
         return tuple(_convert(each, choices[0], where) for each in value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mfrkit.console import Console, Progress, to_line
 from mfrkit.io.events import EventWriter
 from mfrkit.io.files import write_whole
+from mfrkit.io.images import encode_image
 
 HISTORY = "history.jsonl"
 
@@ -97,6 +101,15 @@ class TrainLog:
             file.write(to_line({"step": step, **rounded}).encode() + b"\n")
         if self._events is not None:
             self._events.add(step, scalars)
+
+    def picture(self, step: int, picture: NDArray[np.uint8]) -> None:
+        """Write a picture, (H, W, 3) uint8 RGB, as a PNG file of its own and to the events."""
+        if self._folder is None:
+            return
+        content = encode_image(picture, ".png")
+        write_whole(self._folder / f"samples-{step:08d}.png", content)
+        if self._events is not None:
+            self._events.add_png(step, "samples", content, picture.shape[:2])
 
 
 def _clock(seconds: float) -> str:

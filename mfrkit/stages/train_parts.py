@@ -14,7 +14,7 @@ from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.stages.distill_curriculum import GrowingMasks
-from mfrkit.stages.fit import Check
+from mfrkit.stages.fit import Check, Draw
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.train_data import Batches, RawBatch, TrainSet
 from mfrkit.stages.train_request import MaskSettings
@@ -36,6 +36,7 @@ class Built:
         device: of the networks.
         check: measures weights of the student, or None.
         measure: what the check's error is, in words.
+        draw: shows what weights of the student do, or None.
     """
 
     task: Task
@@ -46,6 +47,7 @@ class Built:
     device: torch.device
     check: Check | None
     measure: str
+    draw: Draw | None = None
 
     def parameters(self) -> dict[str, int]:
         """Count the trained values of the task's parts."""

@@ -161,6 +161,7 @@ def _train(
         device=built.device,
         workers=request.run.workers,
         measure=built.measure,
+        draw=built.draw,
     )
     started = perf_counter()
     state = fit(parts, plan.fit, console, world, resume=request.run.resume)

@@ -123,7 +123,9 @@ def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.opt
         return torch.optim.SGD(
             parameters, options.lr, options.momentum, weight_decay=options.weight_decay
         )
-    return torch.optim.AdamW(parameters, options.lr, weight_decay=options.weight_decay)
+    return torch.optim.AdamW(
+        parameters, options.lr, options.betas, weight_decay=options.weight_decay
+    )
 
 
 def whole_state(state: TrainState, world: World) -> dict[str, Any]:

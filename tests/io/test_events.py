@@ -59,3 +59,13 @@ def test_scalars_come_back(tmp_path):
     assert event[2] == 300
     values = [dict(fields(value)) for _, value in fields(event[5])]
     assert [(v[1], struct.unpack("<f", v[2])[0]) for v in values] == [(b"loss", 0.25), (b"lr", 0.5)]
+
+
+def test_pictures_come_back(tmp_path):
+    content = bytes(range(256))
+    with EventWriter(tmp_path, "1") as writer:
+        writer.add_png(7, "samples", content, (20, 300))
+    event = dict(fields(list(records(writer.path.read_bytes()))[1]))
+    value = dict(fields(dict(fields(event[5]))[1]))
+    assert (event[2], value[1]) == (7, b"samples")
+    assert dict(fields(value[4])) == {1: 20, 2: 300, 3: 3, 4: content}

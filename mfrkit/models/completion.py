@@ -1,0 +1,109 @@
+"""What every completion generator is: masked faces and regions in, finished faces out."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mfrkit.errors import ShapeError
+
+
+class Completion(nn.Module):
+    """Fill the region of a face, and leave the rest of the picture as it is.
+
+    A subclass draws whole pictures; only their part inside the hole is used. The hole is the region
+    grown by a margin: where a mask's edge is soft its colour shines through, and a predicted edge
+    may be a pixel off.
+
+    Attributes:
+        channels: of the encoder's features.
+        reduction: how many pixels of the face lie along one of a feature.
+
+    Args:
+        margin: pixels by which the region is grown.
+        multiple: what the sides of a face must be a multiple of.
+    """
+
+    channels: int
+    reduction: int
+
+    def __init__(self, margin: int, multiple: int) -> None:
+        super().__init__()
+        self.margin, self.multiple = margin, multiple
+
+    def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
+        """Draw the faces, from a first sketch to the final picture.
+
+        Args:
+            faces: (B, 3, H, W) float, RGB in [0, 1].
+            hole: (B, 1, H, W) float in [0, 1]; what the faces show where it is 1 has no influence.
+
+        Returns:
+            Pictures (B, 3, H, W) float32 in [0, 1], at least one.
+        """
+        raise NotImplementedError
+
+    def encode(self, faces: Tensor, region: Tensor) -> Tensor:
+        """Return what the generator knows of masked faces before it draws.
+
+        Args:
+            faces: as for `forward`.
+            region: as for `forward`.
+
+        Returns:
+            (B, `channels`, H / `reduction`, W / `reduction`) float.
+        """
+        raise NotImplementedError
+
+    def hole(self, region: Tensor) -> Tensor:
+        """Return the (B, 1, H, W) region grown by the margin."""
+        side, edge = 2 * self.margin + 1, self.margin
+        # Rows, then columns: a square of pixels in two passes.
+        return F.max_pool2d(F.max_pool2d(region, (side, 1), 1, (edge, 0)), (1, side), 1, (0, edge))
+
+    def forward(self, faces: Tensor, region: Tensor) -> Tensor:
+        """Complete masked faces.
+
+        Args:
+            faces: (B, 3, H, W) float, RGB in [0, 1].
+            region: (B, 1, H, W) float in [0, 1], 1 where the face is covered.
+
+        Returns:
+            (B, 3, H, W) float32 in [0, 1]; pixels farther than the margin from the region equal the
+            input's exactly.
+
+        Raises:
+            ShapeError: the two do not fit together, or their sides the network.
+        """
+        self.check(faces, region)
+        hole = self.hole(region)
+        return composite(self.pictures(faces, hole)[-1], faces, hole)
+
+    def check(self, faces: Tensor, region: Tensor) -> None:
+        """Raise ShapeError unless these are faces and regions the network takes."""
+        if faces.ndim != 4 or faces.shape[1] != 3 or not faces.is_floating_point():
+            raise ShapeError(
+                f"faces must be (B, 3, H, W) float, got {tuple(faces.shape)} {faces.dtype}"
+            )
+        wanted = (len(faces), 1, *faces.shape[2:])
+        if tuple(region.shape) != wanted:
+            raise ShapeError(f"the region must be {wanted}, got {tuple(region.shape)}")
+        if any(side % self.multiple for side in faces.shape[2:]):
+            raise ShapeError(
+                f"sides must be multiples of {self.multiple}, got {tuple(faces.shape[2:])}"
+            )
+
+
+def composite(pictures: Tensor, faces: Tensor, hole: Tensor) -> Tensor:
+    """Lay pictures into the holes of faces; exactly the face where the hole is 0.
+
+    Example:
+        >>> white, black = torch.ones(1, 3, 1, 2), torch.zeros(1, 3, 1, 2)
+        >>> composite(white, black, torch.tensor([[[[0.0, 0.25]]]]))[0, 0].tolist()
+        [[0.0, 0.25]]
+    """
+    return torch.lerp(faces, pictures.to(faces.dtype), hole.expand_as(faces))
+
+
+def network_input(faces: Tensor, hole: Tensor) -> Tensor:
+    """Return (B, 4, H, W): faces in [-1, 1], grey in their holes, and the holes."""
+    return torch.cat([(faces * 2 - 1) * (1 - hole), hole], 1)

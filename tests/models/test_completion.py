@@ -1,0 +1,163 @@
+"""Completion generators: what they may touch, what they may see, and how they borrow."""
+
+import pytest
+import torch
+
+from mfrkit.errors import ShapeError
+from mfrkit.models.completion import composite
+from mfrkit.models.contextual import ContextualCompletion, borrow_patches
+from mfrkit.models.inpaint import SmallCompletion
+from mfrkit.models.registry import build_network
+
+
+@pytest.fixture(params=["small", "contextual"])
+def network(request):
+    torch.manual_seed(0)
+    if request.param == "small":
+        return SmallCompletion((8, 8, 16, 16), heads=2).eval()
+    return ContextualCompletion(8).eval()
+
+
+@pytest.fixture
+def faces():
+    torch.manual_seed(1)
+    return torch.rand(2, 3, 32, 48)
+
+
+@pytest.fixture
+def region():
+    region = torch.zeros(2, 1, 32, 48)
+    region[:, :, 16:26, 10:30] = 1
+    return region
+
+
+@torch.no_grad()
+def test_only_the_grown_region_changes(network, faces, region):
+    made = network(faces, region)
+    grown = torch.zeros_like(region)
+    grown[:, :, 14:28, 8:32] = 1
+    outside = (grown == 0).expand_as(faces)
+    assert torch.equal(made[outside], faces[outside])
+    assert (made != faces)[~outside].float().mean() > 0.95
+    assert 0 <= made.min() <= made.max() <= 1
+    assert torch.equal(network(faces, torch.zeros_like(region)), faces)
+
+
+@torch.no_grad()
+def test_what_lies_in_the_hole_is_not_seen(network, faces, region):
+    """A mask's colour has no influence: the generator would learn to rely on it."""
+    other = torch.where(region > 0, torch.rand_like(faces), faces)
+    torch.testing.assert_close(network(faces, region), network(other, region))
+
+
+@torch.no_grad()
+def test_soft_edges_blend(network, faces, region):
+    hole = network.hole(0.5 * region)
+    picture = network.pictures(faces, hole)[-1]
+    expected = 0.5 * picture + 0.5 * faces
+    middle = (slice(None), slice(None), slice(18, 24), slice(12, 28))
+    torch.testing.assert_close(network(faces, 0.5 * region)[middle], expected[middle])
+    assert torch.equal(composite(picture, faces, torch.ones_like(hole)), picture)
+
+
+@torch.no_grad()
+def test_the_encoder_is_reachable(network, faces, region):
+    features = network.encode(faces, region)
+    side = network.reduction
+    assert features.shape == (2, network.channels, 32 // side, 48 // side)
+
+
+@torch.no_grad()
+def test_a_face_does_not_depend_on_its_batch(network, faces, region):
+    both = network(faces, region)
+    torch.testing.assert_close(network(faces[1:], region[1:]), both[1:], atol=1e-5, rtol=1e-5)
+
+
+def test_every_parameter_learns(network, faces, region):
+    network.train()
+    pictures = network.pictures(faces, network.hole(region))
+    assert all(picture.shape == faces.shape for picture in pictures)
+    sum(picture.square().mean() for picture in pictures).backward()
+    still = [name for name, p in network.named_parameters() if not p.grad.abs().sum()]
+    assert not still
+
+
+def test_gradients_stay_in_the_hole(network, faces, region):
+    faces.requires_grad_()
+    made = network(faces, region)
+    made[:, :, 18:24, 14:28].sum().backward()
+    assert faces.grad[:, :, 18:24, 14:28].abs().sum() == 0
+    assert faces.grad[:, :, :14].abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "region"),
+    [
+        ((1, 1, 32, 32), (1, 1, 32, 32)),
+        ((1, 3, 32, 32), (1, 1, 32, 16)),
+        ((1, 3, 36, 32), (1, 1, 36, 32)),
+    ],
+)
+def test_wrong_shapes_are_refused(network, shape, region):
+    with pytest.raises(ShapeError):
+        network(torch.zeros(shape), torch.zeros(region))
+
+
+def test_sizes_of_the_presets():
+    small = build_network("completion-small", {})
+    assert sum(p.numel() for p in small.parameters()) == 2_554_860
+    with torch.device("meta"):
+        paper = build_network("completion-paper", {})
+        region = torch.zeros(1, 1, 256, 256)
+        assert paper.encode(torch.zeros(1, 3, 256, 256), region).shape == (1, 256, 64, 64)
+
+
+def borrowed_by_hand(features, hole):
+    """Contextual attention of one face, place by place; coordinates are those of the half map."""
+    height, width = features.shape[1:]
+    rows, columns = height // 2, width // 2
+    padded = torch.nn.functional.pad(features[:, ::2, ::2], (1, 1, 1, 1))
+    places = [(r, c) for r in range(rows) for c in range(columns)]
+    patch = {(r, c): padded[:, r : r + 3, c : c + 3].flatten() for r, c in places}
+    score = {(a, b): float(patch[a] @ patch[b] / patch[a].norm()) for a in places for b in places}
+
+    def step(place, by, order):
+        at = order.index(place) + by
+        return order[at] if 0 <= at < len(order) else None
+
+    for order in (places, sorted(places, key=lambda p: (p[1], p[0]))):
+        moves = [{p: step(p, by, order) for p in places} for by in (-1, 0, 1)]
+        score = {(a, b): sum(score.get((m[a], m[b]), 0.0) for m in moves) for a, b in score}
+    holes = torch.nn.functional.pad(hole.unfold(0, 2, 2).unfold(1, 2, 2).amax((2, 3)), (1,) * 4)
+    usable = {(r, c): float(holes[r : r + 3, c : c + 3].max()) == 0 for r, c in places}
+    wide = torch.nn.functional.pad(features, (1, 1, 1, 1))
+    result = torch.zeros_like(wide)
+    for b in places:
+        logits = torch.tensor([10 * score[a, b] * usable[a] for a in places])
+        shares = torch.softmax(logits, 0)
+        for a, share in zip(places, shares, strict=True):
+            if usable[a]:
+                copied = wide[:, 2 * a[0] : 2 * a[0] + 4, 2 * a[1] : 2 * a[1] + 4]
+                result[:, 2 * b[0] : 2 * b[0] + 4, 2 * b[1] : 2 * b[1] + 4] += share * copied / 4
+    return result[:, 1:-1, 1:-1]
+
+
+def test_contextual_attention_is_the_papers():
+    torch.manual_seed(2)
+    features = 0.3 * torch.randn(2, 3, 8, 10)
+    hole = torch.zeros(2, 1, 8, 10)
+    hole[0, 0, 2:4, 2:5] = 1
+    hole[1, 0, 6:, 7:] = 1
+    found = borrow_patches(features, hole)
+    for place in range(2):
+        expected = borrowed_by_hand(features[place], hole[place, 0])
+        torch.testing.assert_close(found[place], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_nothing_is_borrowed_from_the_hole():
+    features = torch.rand(1, 2, 16, 16, requires_grad=True)
+    hole = torch.zeros(1, 1, 16, 16)
+    hole[..., 4:12, 4:12] = 1
+    copies = torch.where(hole > 0, features.detach() + 5, features)
+    borrowed = borrow_patches(copies, hole)
+    assert borrowed.max() < 5
