@@ -19,8 +19,9 @@ help:
 demo: setup
 	$(BIN)/mfrkit demo -o demo --force
 
+# One process a core, each with one thread; a file's tests stay together and share what they set up.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
