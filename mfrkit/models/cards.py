@@ -185,5 +185,6 @@ MTCNN = ModelCard(
 # Bundled name -> SHA-256 of its whole file `mfrkit/data/weights/<name>.safetensors`.
 BUNDLED: Mapping[str, str] = {
     "arcface": "6920f5030d893d2344cf882284e26a7629fab73144ccf4d820794cc4beefc933",
+    "maskinv": "33206902e16ae7748da51eb5b0e054bb02b555a1e41c30b46a0a22cf4e4c86d7",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
 }
