@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mfrkit.errors import InputError
+from mfrkit.models.registry import read_card
 from mfrkit.stages.distill_methods import METHODS
 from mfrkit.stages.distill_options import DistillRequest, resolve
 from mfrkit.stages.presets import PRESETS
@@ -123,3 +124,13 @@ def test_unknown_names_and_broken_files(tmp_path):
         resolve(request(config=broken))
     with pytest.raises(InputError, match="unreadable"):
         resolve(request(config=tmp_path / "none.toml"))
+
+
+def test_the_example_holds_the_settings_of_the_bundled_student():
+    example = Path(__file__).parents[2] / "examples" / "maskinv.toml"
+    config = read_card("maskinv")[0].config
+    settings = resolve(request(config=example)).to_json()
+    for table in ("views", "masks", "fit"):
+        for name, value in config[table].items():
+            if name not in ("log_every", "save_every"):
+                assert settings[table][name] == value, f"{table}.{name}"
