@@ -27,8 +27,8 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.models.registry import load_recogniser
 from mfrkit.stages.distill_options import DistillRequest, resolve
-from mfrkit.stages.distill_parts import build, fit_parts
-from mfrkit.stages.fit import fit
+from mfrkit.stages.distill_parts import build
+from mfrkit.stages.fit import FitParts, fit
 from mfrkit.stages.world import World
 
 
@@ -47,8 +47,15 @@ class Ours:
         torch.manual_seed(0)
         built = build(request, self.settings, torch.device("cpu"), World(), Console(-1))
         self.folder = tempfile.TemporaryDirectory()
-        self.parts = fit_parts(
-            request, self.settings, built, World(), lambda *_: None, Path(self.folder.name)
+        self.parts = FitParts(
+            task=built.task,
+            batches=built.batches,
+            show=built.show,
+            check=None,
+            keep=lambda *_: None,
+            folder=Path(self.folder.name),
+            device=built.device,
+            workers=1,
         )
 
     def __call__(self) -> None:
