@@ -30,7 +30,7 @@ from mfrkit.metrics.histogram import ScoreHistogram
 from mfrkit.metrics.roc import Counts
 from mfrkit.stages.people import people_codes
 
-STRIPE = 4 * TILE  # faces of one file held at a time; the other is read once for each stripe
+STRIPE = 8 * TILE  # faces of one file held at a time; the other is read once for each stripe
 
 
 @dataclass(frozen=True, eq=False)
