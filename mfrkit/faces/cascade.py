@@ -42,10 +42,6 @@ class Candidates:
         points = None if self.points is None else self.points[index]
         return Candidates(self.boxes[index], self.scores[index], self.photo[index], points)
 
-    def without_overlaps(self, threshold: float) -> "Candidates":
-        """Keep the best of overlapping boxes in each photo."""
-        return self.take(suppress(self.boxes, self.scores, self.photo, threshold))
-
 
 def propose(
     pnet: nn.Module, photos: IntegralPhotos, *, min_size: int, threshold: float

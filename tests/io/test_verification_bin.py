@@ -88,7 +88,7 @@ class Run:
 @pytest.mark.parametrize(
     ("payload", "name"),
     [
-        (Run(os.system, "touch /tmp/never"), "system"),
+        (Run(os.system, "touch never"), "system"),
         (Run(eval, "1/0"), "builtins.eval"),
         (Run(np.load, "x.npy"), "numpy"),
         (Run(getattr, "", "join"), "builtins.getattr"),
