@@ -6,12 +6,13 @@ and an entry here.
 
 from collections.abc import Mapping
 
-from mfrkit.stages import method_maskinv
+from mfrkit.stages import method_deocclusion, method_maskinv
 from mfrkit.stages.method import Method
 from mfrkit.stages.presets import choose
 
 METHODS: Mapping[str, Method] = {
     "maskinv": method_maskinv.METHOD,
+    "deocclusion": method_deocclusion.METHOD,
 }
 
 

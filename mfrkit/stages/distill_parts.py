@@ -70,7 +70,10 @@ def build(
             raw.index,
             raw.draws,
         )
-        return batch if cache is None else batch.with_template(cache(raw.index).to(device))
+        if cache is None:
+            return batch
+        known = cache(raw.index), cache.centres(raw.index)
+        return batch.with_templates(*(each.to(device) for each in known))
 
     return Built(
         task=task.to(device),
