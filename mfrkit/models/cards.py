@@ -28,7 +28,7 @@ class ModelCard:
     Attributes:
         name: what the model is called on the command line.
         task: what it is for.
-        architecture: name in `mfrkit.models.registry.ARCHITECTURES`.
+        architecture: name in `mfrkit.models.architectures.ARCHITECTURES`.
         arguments: keyword arguments of the architecture.
         input_size: (height, width) in pixels; None where any size will do.
         colour: channel order the network was trained with.

@@ -18,6 +18,7 @@ from mfrkit.io.checkpoints import (
     read_header,
     save_model,
 )
+from mfrkit.models.architectures import ARCHITECTURES, FOREIGN
 from mfrkit.models.cards import BUNDLED, ModelCard, Task
 
 if TYPE_CHECKING:
@@ -27,29 +28,6 @@ if TYPE_CHECKING:
     from mfrkit.models.recogniser import Recogniser
 
 WEIGHTS = Path(__file__).parent.parent / "data" / "weights"
-
-# Architecture name -> where its class or factory lives.
-ARCHITECTURES: Mapping[str, tuple[str, str]] = {
-    "mobilefacenet": ("mfrkit.models.mobilefacenet", "MobileFaceNet"),
-    "iresnet18": ("mfrkit.models.iresnet", "iresnet18"),
-    "iresnet34": ("mfrkit.models.iresnet", "iresnet34"),
-    "iresnet50": ("mfrkit.models.iresnet", "iresnet50"),
-    "iresnet100": ("mfrkit.models.iresnet", "iresnet100"),
-    "iresnet200": ("mfrkit.models.iresnet", "iresnet200"),
-    "mtcnn": ("mfrkit.models.mtcnn", "MTCNN"),
-    "region": ("mfrkit.models.region", "RegionNet"),
-    "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),
-    "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
-    "completing": ("mfrkit.models.completing", "build_completing"),
-}
-
-# Suffixes of other programs' files -> where their reader lives.
-FOREIGN: Mapping[str, tuple[str, str]] = {
-    ".pt": ("mfrkit.models.foreign", "load_foreign"),
-    ".pth": ("mfrkit.models.foreign", "load_foreign"),
-    ".ckpt": ("mfrkit.models.foreign", "load_foreign"),
-    ".onnx": ("mfrkit.models.onnx_recogniser", "load_onnx"),
-}
 
 
 def find_model(model: str) -> Path:
@@ -183,20 +161,31 @@ def load_for_task(
 
 
 def is_foreign(model: str) -> bool:
-    """Whether a model is a file of another program, whose card comes with loading it.
+    """Whether a model's card comes with loading it: a file of another program, or two models.
 
     Example:
-        >>> is_foreign("w600k_r50.onnx"), is_foreign("arcface")
+        >>> is_foreign("w600k_r50.onnx"), is_foreign("completion+arcface"), is_foreign("arcface")
+        (True, True, False)
+    """
+    return Path(model).suffix in FOREIGN or is_completed(model)
+
+
+def is_completed(model: str) -> bool:
+    """Whether a name is that of a completion generator and a recogniser with a plus between.
+
+    Example:
+        >>> is_completed("completion+arcface"), is_completed("arcface")
         (True, False)
     """
-    return Path(model).suffix in FOREIGN
+    return "+" in model and not Path(model).is_file()
 
 
 def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogniser":
     """Load a model that turns faces into embeddings.
 
     Args:
-        model: bundled name, model file, or a file of another program (`FOREIGN`).
+        model: bundled name, model file, a file of another program (`FOREIGN`), or
+            `GENERATOR+RECOGNISER`, which sees completed faces.
         device: where it goes.
 
     Returns:
@@ -212,12 +201,25 @@ def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogn
     """
     from mfrkit.models.recogniser import Recogniser
 
+    if is_completed(model):
+        from mfrkit.models.completing import load_completing
+
+        return load_completing(*model.split("+", 1)).to(device)
     if is_foreign(model):
         module, reader = FOREIGN[Path(model).suffix]
         foreign: Recogniser = getattr(importlib.import_module(module), reader)(Path(model))
         return foreign.to(device)
     network, card = load_for_task(model, "recognition", device)
     return Recogniser(network, card).to(device).eval()
+
+
+def recogniser_card(model: str) -> ModelCard:
+    """Return a recogniser's card, without loading its network where the file has it.
+
+    Args:
+        model: as for `load_recogniser`, which also names the errors.
+    """
+    return load_recogniser(model).card if is_foreign(model) else read_card(model)[0]
 
 
 def save_network(path: Path, network: "nn.Module", card: ModelCard) -> None:

@@ -13,7 +13,7 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.models.registry import read_card
+from mfrkit.models.registry import recogniser_card
 from mfrkit.stages.align import align
 from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.embed import EmbedOptions, embed
@@ -134,7 +134,7 @@ def prepare(sets: BenchmarkSets, models: Sequence[str], console: Console) -> lis
     labels = [Path(model).stem for model in models]
     if len(set(labels)) != len(labels):
         raise InputError(f"two models are called alike: {', '.join(sorted(labels))}")
-    cards = [read_card(model)[0] for model in models]
+    cards = [recogniser_card(model) for model in models]
     steps = replace(sets, run=replace(sets.run, resume=not sets.run.force))
     quiet = Console(console.verbosity, passes_records=False)
     align(steps.align_options(), quiet)

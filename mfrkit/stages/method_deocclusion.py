@@ -4,11 +4,9 @@ from collections.abc import Mapping
 
 from mfrkit.errors import InputError
 from mfrkit.methods.deocclusion import DeOcclusion, DeOcclusionOptions
-from mfrkit.models.completing import CompletingRecogniser, completing_card
-from mfrkit.models.completion import Completion
+from mfrkit.models.completing import CompletingRecogniser, completing_card, load_generator
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import load_region
-from mfrkit.models.registry import load_for_task
 from mfrkit.stages.margin_heads import build_head
 from mfrkit.stages.method import Method, MethodParts
 from mfrkit.stages.presets import Preset
@@ -56,9 +54,7 @@ def _student(model: ModelOptions, options: DeOcclusionOptions, teacher: Recognis
         WeightsError: a file is damaged.
     """
     region = load_region(options.region)
-    generator, card = load_for_task(options.generator, "completion")
-    if not isinstance(generator, Completion):
-        raise InputError(f"method.generator {options.generator}: is no completion generator")
+    generator, card = load_generator(options.generator)
     inner = build_student(model, teacher)
     network = CompletingRecogniser(region, generator, inner)
     return Recogniser(network, completing_card(region.card, card, inner.card)).train()

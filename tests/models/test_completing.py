@@ -11,7 +11,8 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import build_completing, completing_card
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import load_recogniser, save_network
+from mfrkit.models.region import is_masked, load_region
+from mfrkit.models.registry import build_network, load_recogniser, save_network
 
 REGION = ModelCard(name="r", task="region", architecture="region", colour="BGR")
 GENERATOR = ModelCard(name="c", task="completion", architecture="completion-small")
@@ -74,3 +75,22 @@ def test_parts_must_fit_together():
         completing_card(REGION, replace(GENERATOR, input_size=(224, 224)), RECOGNISER)
     with pytest.raises(InputError, match="no completion generator"):
         build_completing(REGION.to_json(), RECOGNISER.to_json(), RECOGNISER.to_json())
+
+
+@torch.no_grad()
+def test_two_names_with_a_plus_see_completed_faces(tmp_path):
+    torch.manual_seed(0)
+    widths = {"widths": [8, 8, 8, 8], "heads": 2}
+    network = build_network("completion-small", widths).eval()
+    path = tmp_path / "tiny.safetensors"
+    save_network(path, network, replace(GENERATOR, name="tiny", arguments=widths))
+    both = load_recogniser(f"{path}+arcface")
+    assert (both.card.name, both.card.embedding_dim) == ("tiny+arcface", 192)
+    assert both.card.sha256 != load_recogniser("arcface").card.sha256
+    faces = torch.rand(2, 3, 112, 112)
+    region = load_region("region").find(faces)
+    region = region * is_masked(region).view(-1, 1, 1, 1)
+    wanted = load_recogniser("arcface")(network(faces, region))
+    torch.testing.assert_close(both(faces), wanted)
+    with pytest.raises(InputError, match="is for recognition, not completion"):
+        load_recogniser("arcface+arcface")
