@@ -3,11 +3,11 @@
     python examples/measure_completion.py CROPS [--model completion] [--region-model region]
         [--count 500] [--json completion.json] [--sheet sheet.png]
 
-CROPS are unmasked crops of 112x112 that `mfrkit align` wrote, of people the generator has not seen.
-All ways of filling see the same masked faces. PSNR and SSIM count only the pixels of the true
-region, grown by the generator's margin; identity is the cosine between the embeddings that `arcface`
-gives the filled and the true face. Edge and detail compare gradients with the true picture's, on the
-border of the hole and inside it: 1 is right, a seam has more, a blur less.
+CROPS are unmasked crops of 112x112 that `mfrkit align` wrote, of people the generator has not
+seen. All ways of filling see the same masked faces. PSNR and SSIM count only the pixels of the true
+region, grown by the generator's margin; identity is the cosine between the embeddings that
+`arcface` gives the filled and the true face. Edge and detail compare gradients with the true
+picture's, on the border of the hole and inside it: 1 is right, a seam has more, a blur less.
 """
 
 import argparse
@@ -76,9 +76,8 @@ class Fillers:
         """Telea, "An Image Inpainting Technique Based on the Fast Marching Method", 2004."""
         pictures = to_uint8(masked).permute(0, 2, 3, 1).contiguous().numpy()
         holes = (hole[:, 0] > 0).byte().numpy()
-        filled = [
-            cv2.inpaint(*each, 3, cv2.INPAINT_TELEA) for each in zip(pictures, holes, strict=True)
-        ]
+        pairs = zip(pictures, holes, strict=True)
+        filled = [cv2.inpaint(*pair, 3, cv2.INPAINT_TELEA) for pair in pairs]
         return torch.from_numpy(np.stack(filled)).permute(0, 3, 1, 2).float() / 255
 
     def as_the_command_does(self, masked, *_):

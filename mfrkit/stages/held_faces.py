@@ -1,4 +1,4 @@
-"""Faces to measure a network on, as it meets them: plain, or under masks drawn the same each time."""
+"""Faces to measure a network on: plain, or under masks that are drawn the same each time."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
