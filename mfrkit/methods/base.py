@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from torch import Tensor, nn
 
 from mfrkit.errors import WeightsError
+from mfrkit.losses.partial import PartialHead
 from mfrkit.methods.batch import FaceBatch
 
 Losses = dict[str, Tensor]
@@ -39,8 +40,15 @@ class Task(nn.Module):
         return [p for p in self.student.parameters() if p.requires_grad]
 
     def sharded(self) -> Mapping[str, nn.Parameter]:
-        """Return the parameters, by full name, of which each process trains rows of its own."""
-        return {}
+        """Return the parameters, by full name, of which each process trains rows of its own.
+
+        They are the weights of classifiers that hold a share of the people in each process.
+        """
+        return {
+            f"{name}.weight": part.weight
+            for name, part in self.named_modules()
+            if isinstance(part, PartialHead) and part.world > 1
+        }
 
 
 class Frozen(nn.Module):

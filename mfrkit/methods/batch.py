@@ -18,6 +18,8 @@ class FaceBatch:
         label: (B,) int64 identity, -1 where unknown.
         index: (B,) int64, place of the face in the data set.
         template: (B, D) float32, the teacher's embedding where it is known already.
+        centre: (B, D) float32, unit mean of the teacher's embeddings of the face's person, or of
+            the face alone where the person is unknown; known where all templates are.
     """
 
     masked: Tensor
@@ -26,6 +28,7 @@ class FaceBatch:
     label: Tensor
     index: Tensor
     template: Tensor | None = None
+    centre: Tensor | None = None
 
     @property
     def worn(self) -> Tensor:
@@ -35,9 +38,9 @@ class FaceBatch:
     def __len__(self) -> int:
         return len(self.masked)
 
-    def with_template(self, template: Tensor) -> "FaceBatch":
-        """Return the same faces with their teacher's embeddings."""
-        return replace(self, template=template)
+    def with_templates(self, template: Tensor, centre: Tensor) -> "FaceBatch":
+        """Return the same faces with their teacher's embeddings and those' means."""
+        return replace(self, template=template, centre=centre)
 
     @classmethod
     def of(cls, masked: Tensor, clean: Tensor) -> "FaceBatch":

@@ -17,7 +17,6 @@ Differs:
     mirror images are additions, off in the paper presets.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -137,12 +136,6 @@ class MaskInv(Task):
         """Return the student's (B, D) features."""
         features: Tensor = self.student.features(faces)  # type: ignore[operator]
         return features
-
-    def sharded(self) -> Mapping[str, nn.Parameter]:
-        """Return the classifier's weight if every process has its share of it."""
-        if isinstance(self.head, PartialHead) and self.head.world > 1:
-            return {"head.weight": self.head.weight}
-        return {}
 
     @torch.no_grad()
     def _template(self, batch: FaceBatch) -> Tensor:

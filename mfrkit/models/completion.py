@@ -102,8 +102,3 @@ def composite(pictures: Tensor, faces: Tensor, hole: Tensor) -> Tensor:
         [[0.0, 0.25]]
     """
     return torch.lerp(faces, pictures.to(faces.dtype), hole.expand_as(faces))
-
-
-def network_input(faces: Tensor, hole: Tensor) -> Tensor:
-    """Return (B, 4, H, W): faces in [-1, 1], grey in their holes, and the holes."""
-    return torch.cat([(faces * 2 - 1) * (1 - hole), hole], 1)

@@ -30,6 +30,11 @@ class GatedConv(nn.Module):
         self.filter = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation)
         self.gate = nn.Conv2d(inputs, outputs, 1, stride)
         self.residual = stride == 1 and inputs == outputs
+        # An open gate lets half through at first; without this the signal dies out with depth. What
+        # is only added to its input begins small.
+        nn.init.kaiming_normal_(self.filter.weight, nonlinearity="relu")
+        with torch.no_grad():
+            self.filter.weight.mul_(0.5 if self.residual else 2.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""

@@ -4,19 +4,24 @@ Paper:
     Gated convolution: Yu et al., ICCV 2019, arXiv:1806.03589. Attention over all positions of a
     feature map: Zhang et al., "Self-Attention Generative Adversarial Networks", ICML 2019,
     arXiv:1805.08318, with the heads of Vaswani et al., arXiv:1706.03762.
-    Own design: made so that an hour or two on one processor core trains it. Pixels are folded into
-    channels at once (2x2 to 1), most filters work at 28x28 and below, and attention at 14x14 takes
-    what the visible half of a face says to the hidden one.
+    Own design: made so that an hour on one processor core trains it. The hole is filled smoothly
+    first, and what is drawn is added to that: colours fit from the first step. Pixels are folded
+    into channels at once (2x2 to 1), most filters work at 28x28 and below. At 14x14 a learned map
+    of places says where in an aligned face a mouth is, and attention takes what the visible half
+    says to the hidden one.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.models.completion import Completion, network_input
+from mfrkit.models.completion import Completion
+from mfrkit.models.filling import smooth_filling
 from mfrkit.models.gated import GatedConv
 
 _FOLD = 2  # pixels of the face along one of the finest feature map
+_FINEST = 16  # channels at the full resolution
+_PLACES = 14  # sides of the learned map of places
 
 
 class SelfAttention(nn.Module):
@@ -49,7 +54,7 @@ class SelfAttention(nn.Module):
 
 
 class SmallCompletion(Completion):
-    """Complete crops whose sides are multiples of 16: 2,164,428 parameters at the usual widths.
+    """Complete crops whose sides are multiples of 16: 2,191,107 parameters at the usual widths.
 
     Args:
         widths: channels at a half, a quarter, an eighth and a sixteenth of the resolution.
@@ -84,6 +89,7 @@ class SmallCompletion(Completion):
             GatedConv(sixteenth, sixteenth),
         )
         self.rise_8 = Rise(sixteenth, eighth)
+        self.place = nn.Parameter(torch.zeros(1, eighth, _PLACES, _PLACES))
         self.middle = nn.Sequential(
             SelfAttention(eighth, heads),
             *(GatedConv(eighth, eighth, dilation=rate) for rate in (1, 2, 4)),
@@ -92,7 +98,10 @@ class SmallCompletion(Completion):
         )
         self.rise_4 = Rise(eighth, quarter)
         self.rise_2 = Rise(quarter, half)
-        self.picture = nn.Conv2d(half, 3 * _FOLD**2, 3, 1, 1)
+        self.finish = nn.Conv2d(half, _FINEST, 3, 1, 1)
+        self.picture = nn.Conv2d(_FINEST, 3, 3, 1, 1)
+        for parameter in self.picture.parameters():
+            nn.init.zeros_(parameter)  # the first picture is the smooth filling itself
 
     def encode(self, faces: Tensor, region: Tensor) -> Tensor:
         """Return the features at an eighth of the resolution, with all of the face gathered in."""
@@ -101,16 +110,29 @@ class SmallCompletion(Completion):
 
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
         """Draw the faces at once; arguments and result as in `Completion`."""
-        half, quarter, middle = self._encode(faces, hole)
+        filled = smooth_filling(faces, hole)
+        half, quarter, middle = self._features(filled, hole)
         x = self.rise_2(self.rise_4(middle, quarter), half)
+        change = self.picture(F.elu(self.finish(_doubled(x))))
         # Half precision has too few steps for a picture.
-        return [torch.sigmoid(F.pixel_shuffle(self.picture(x), _FOLD).float())]
+        return [(filled + change.float()).clamp(0, 1)]
 
     def _encode(self, faces: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        half = self.down_2(F.pixel_unshuffle(network_input(faces, hole), _FOLD))
+        return self._features(smooth_filling(faces, hole), hole)
+
+    def _features(self, filled: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        seen = torch.cat([filled * 2 - 1, hole], 1)
+        half = self.down_2(F.pixel_unshuffle(seen, _FOLD))
         quarter = self.down_4(half)
         eighth = self.down_8(quarter)
-        return half, quarter, self.middle(self.rise_8(self.down_16(eighth), eighth))
+        x = self.rise_8(self.down_16(eighth), eighth)
+        place = F.interpolate(self.place, x.shape[2:], mode="bilinear")
+        return half, quarter, self.middle(x + place)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """Double the sides smoothly: repeated or shuffled pixels leave a grid on skin."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear")
 
 
 class Rise(nn.Module):
@@ -128,6 +150,6 @@ class Rise(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Map (B, inputs, H, W) and (B, outputs, 2H, 2W) to the latter's shape."""
-        risen = F.interpolate(self.narrow(coarse), scale_factor=2.0, mode="nearest")
+        risen = _doubled(self.narrow(coarse))
         joined: Tensor = self.join(torch.cat([risen, fine], 1))
         return joined

@@ -40,6 +40,7 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "region": ("mfrkit.models.region", "RegionNet"),
     "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),
     "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
+    "completing": ("mfrkit.models.completing", "build_completing"),
 }
 
 # Suffixes of other programs' files -> where their reader lives.

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from mfrkit.methods.view_draw import ViewOptions
-from mfrkit.stages.distill_methods import METHODS
+from mfrkit.stages.distill_methods import find_method
 from mfrkit.stages.fit_options import FitOptions
-from mfrkit.stages.presets import find_preset
+from mfrkit.stages.presets import choose
+from mfrkit.stages.students import ModelOptions
 from mfrkit.stages.train_request import (
     CardOptions,
     MaskSettings,
@@ -35,22 +36,6 @@ class DistillRequest(TrainRequest):
     teacher_cache: Path | None = None
     pairs: Path | None = None
     pair_crops: str | None = None
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """What is trained.
-
-    Attributes:
-        student: architecture.
-        init: `teacher` starts from the first teacher's weights, `scratch` from fresh ones,
-            anything else names a model; `auto` is `teacher` if the architectures are the same.
-        embedding: D of a fresh student; 0 takes the first teacher's.
-    """
-
-    student: str = "mobilefacenet"
-    init: str = "auto"
-    embedding: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,10 +69,11 @@ def resolve(request: DistillRequest) -> Settings:
     Raises:
         InputError: an unknown table, name, method or preset, or a value that cannot be used.
     """
-    preset = find_preset(request.method, request.preset)
+    method = find_method(request.method)
+    preset = choose("preset", request.preset, method.presets)
     kinds: Mapping[str, type] = {
         "model": ModelOptions,
-        "method": METHODS[request.method].options,
+        "method": method.options,
         "views": ViewOptions,
         "masks": MaskSettings,
         "fit": FitOptions,

@@ -16,10 +16,10 @@ from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.registry import load_recogniser
 from mfrkit.models.teachers import Teachers
-from mfrkit.stages.distill_methods import METHODS, MethodParts
+from mfrkit.stages.distill_methods import find_method
 from mfrkit.stages.distill_options import DistillRequest, Settings
 from mfrkit.stages.fit import Check
-from mfrkit.stages.students import build_student
+from mfrkit.stages.method import MethodParts
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache
 from mfrkit.stages.train_check import PairCheck
 from mfrkit.stages.train_data import RawBatch, TrainSet, open_train_set
@@ -44,10 +44,10 @@ def build(
     if data.skipped:
         console.info(f"data: {len(data)} crops, {data.tally.losses}")
     recognisers = [load_recogniser(name) for name in request.teachers]
-    student = build_student(settings.model, recognisers[0])
+    method = find_method(request.method)
+    student = method.student(settings.model, settings.method, recognisers[0])
     size = _common_size([student, *recognisers])
     batches = deal_out(data, size, settings, request.seed, world)
-    method = METHODS[request.method]
     parts = MethodParts(
         student=student,
         teachers=Teachers([_fast(each, device) for each in recognisers]),
@@ -70,7 +70,10 @@ def build(
             raw.index,
             raw.draws,
         )
-        return batch if cache is None else batch.with_template(cache(raw.index).to(device))
+        if cache is None:
+            return batch
+        known = cache(raw.index), cache.centres(raw.index)
+        return batch.with_templates(*(each.to(device) for each in known))
 
     return Built(
         task=task.to(device),
@@ -89,7 +92,7 @@ def _card(request: DistillRequest, student: Recogniser) -> ModelCard:
         student.card,
         licence="not stated; depends on the data and the teacher",
         source=f"mfrkit {__version__}, distilled from {', '.join(request.teachers)}",
-        paper=METHODS[request.method].paper,
+        paper=find_method(request.method).paper,
     )
 
 

@@ -125,7 +125,7 @@ def _run(run: _Run, stop: StopRequest) -> None:
         losses = _step(run, batch)
         state.step += 1
         if state.average is not None:
-            state.average.update(parts.task.student)
+            state.average.update(parts.task.student, state.step)
         run.log.add(losses, len(raw.label) * world.size, waited)
         if state.step % options.log_every == 0 or state.step == run.total:
             run.log.flush(state.step, lr)

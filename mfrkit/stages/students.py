@@ -1,12 +1,27 @@
 """Build a student: its network, where its weights start from, and the card it will carry."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.registry import build_network, load_recogniser
-from mfrkit.stages.distill_options import ModelOptions
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What is trained.
+
+    Attributes:
+        student: architecture.
+        init: `teacher` starts from the first teacher's weights, `scratch` from fresh ones,
+            anything else names a model; `auto` is `teacher` if the architectures are the same.
+        embedding: D of a fresh student; 0 takes the first teacher's.
+    """
+
+    student: str = "mobilefacenet"
+    init: str = "auto"
+    embedding: int = 0
 
 
 def build_student(options: ModelOptions, teacher: Recogniser) -> Recogniser:

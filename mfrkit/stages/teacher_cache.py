@@ -46,7 +46,16 @@ class TeacherCache:
                 )
             positions = reader.positions("positions", 0, reader.count)
             self._templates = reader.rows(np.arange(reader.count))
+            people = reader.identities
+        self._centres = _means_of_people(self._templates, people)
         self._row = {position: row for row, position in enumerate(positions.tolist())}
+
+    def centres(self, index: Tensor) -> Tensor:
+        """Return the (B, D) means of the templates of the faces' people, of unit length.
+
+        A face whose person is unknown is alone; arguments and errors as for a call.
+        """
+        return torch.from_numpy(self._centres[self._rows(index)])
 
     def __call__(self, index: Tensor) -> Tensor:
         """Return the (B, D) templates of (B,) places in the data set.
@@ -54,10 +63,24 @@ class TeacherCache:
         Raises:
             InputError: a crop has no template.
         """
+        return torch.from_numpy(self._templates[self._rows(index)])
+
+    def _rows(self, index: Tensor) -> list[int]:
         rows = [self._row.get(place, -1) for place in index.tolist()]
         if min(rows) < 0:
             raise InputError("a crop was unreadable when the teacher cache was made; make it anew")
-        return torch.from_numpy(self._templates[rows])
+        return rows
+
+
+def _means_of_people(templates: NDArray[np.float32], people: list[str]) -> NDArray[np.float32]:
+    """Return for each (N, D) template the unit mean of all of the same person; "" is nobody."""
+    named = [person or f"\0{row}" for row, person in enumerate(people)]
+    _, place = np.unique(named, return_inverse=True)
+    sums = np.zeros((place.max(initial=-1) + 1, templates.shape[1]), np.float32)
+    np.add.at(sums, place, templates)
+    means = sums[place]
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    return means / np.maximum(lengths, np.finfo(np.float32).tiny)
 
 
 def fingerprint(teachers: list[Recogniser], data: TrainSet) -> str:

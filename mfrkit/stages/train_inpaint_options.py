@@ -97,13 +97,13 @@ _TABLES: Mapping[str, type] = {
 
 PRESETS: Mapping[str, Preset] = {
     "small": {
-        "method": {"looked": 0.25},
+        "method": {"looked": 0.25, "variation": 0.5},
         "views": {"gain": 0.1, "offset": 0.05},
         "masks": {"probability": 0.85, "coverage": "above:7,on:2,below:1"},
         "fit": {
             "epochs": 3.0,
             "batch_size": 32,
-            "lr": 6e-4,
+            "lr": 1e-3,
             "betas": (0.5, 0.99),
             "weight_decay": 0.0,
             "warmup": 100,

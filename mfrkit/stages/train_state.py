@@ -24,15 +24,18 @@ from mfrkit.stages.world import World
 
 # What torch raises on a file that is cut short or is no checkpoint.
 _DAMAGE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
+_FORGET = 9  # steps after which the running average is half itself
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
 
 class Average:
     """The exponential running average of a network's weights.
 
+    Early on it keeps less of itself, so that the weights before training are soon forgotten.
+
     Args:
         network: whose weights are averaged.
-        decay: share of the average kept at each step.
+        decay: share of the average kept at each step, after many steps.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -40,11 +43,12 @@ class Average:
         self.weights = {name: t.detach().clone() for name, t in network.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Take a step towards the network's present weights; whole numbers are copied."""
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move towards the network's weights after `step` steps; whole numbers are copied."""
+        decay = min(self.decay, step / (step + _FORGET))
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
-                self.weights[name].lerp_(tensor, 1 - self.decay)
+                self.weights[name].lerp_(tensor, 1 - decay)
             else:
                 self.weights[name].copy_(tensor)
 

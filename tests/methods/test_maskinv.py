@@ -83,7 +83,7 @@ def test_faces_without_label_sit_out_the_classifier(batch):
 def test_known_templates_stand_in_for_the_teacher(batch):
     task = method()
     template = torch.randn(8, 6)
-    losses = task(batch.with_template(template))
+    losses = task(batch.with_templates(template, template))
     wanted = (1 - F.cosine_similarity(task.embed(batch.masked), template)).mean()
     assert losses["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
 

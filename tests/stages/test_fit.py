@@ -209,7 +209,7 @@ def test_checks_keep_the_best_and_leave_the_student_alone(parts):
     assert same(state.task.state_dict(), run(parts(Toy(), "plain")).task.state_dict())
 
 
-def test_the_average_is_exponential(parts):
+def test_the_average_is_exponential_and_soon_forgets_where_it_began(parts):
     seen = []
 
     class Watched(Toy):
@@ -220,8 +220,9 @@ def test_the_average_is_exponential(parts):
     state = run(parts(Watched()), replace(OPTIONS, ema=0.5))
     seen.append(state.task.student[-1].weight.detach().clone())
     average = seen[0]
-    for weights in seen[1:]:
-        average = 0.5 * average + 0.5 * weights
+    for step, weights in enumerate(seen[1:], 1):
+        kept = min(0.5, step / (step + 9))
+        average = kept * average + (1 - kept) * weights
     torch.testing.assert_close(state.exported()["4.weight"], average)
 
 

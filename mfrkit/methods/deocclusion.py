@@ -1,0 +1,180 @@
+"""De-occlusion distillation: complete the face, and teach a student to read completed faces.
+
+Paper:
+    Li, Ge, Zhang, Li, "Look Through Masks: Towards Masked Face Recognition with De-Occlusion
+    Distillation", ACM MM 2020, arXiv:2409.12385.
+
+Idea:
+    A frozen generator fills what the mask covers. The student sees the completed face, the frozen
+    teacher the true one, and the student's embeddings are pulled to relate to each other as the
+    teacher's do: each to its own (instance), by distances (pair) and by angles (triplet), while a
+    classifier may keep people apart. With a soft target the instance relation holds to the mean of
+    the person's embeddings instead of that of the very picture.
+
+Differs:
+    The region is predicted as it will be in use, not taken from the renderer; the paper does not
+    say. Relations are those of embeddings, not of predictions too. Distances, weights, margin and
+    schedule were not found; pair and triplet relations are those of Park et al., "Relational
+    Knowledge Distillation", CVPR 2019, arXiv:1904.05068, with its weights. A face whose person is
+    unknown is its own mean. Joint fine-tuning of the generator is an option, off.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor
+
+from mfrkit.errors import InputError
+from mfrkit.losses.head import MarginHead
+from mfrkit.losses.partial import PartialHead
+from mfrkit.losses.reconstruction import masked_l1
+from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
+from mfrkit.methods.base import Frozen, Losses, Task, check_finite
+from mfrkit.methods.batch import FaceBatch
+from mfrkit.models.completing import CompletingRecogniser
+from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.teachers import Teachers
+
+Target = Literal["hard", "soft"]
+RELATIONS = ("instance", "pair", "triplet")
+
+
+@dataclass(frozen=True)
+class DeOcclusionOptions:
+    """What the student sees, and what pulls it.
+
+    Attributes:
+        generator: bundled name or model file of the completion generator.
+        region: of the region predictor.
+        relation: orders that count, of `instance`, `pair` and `triplet`, with commas between.
+        target: of the instance relation: the teacher's embedding of the same picture (`hard`), or
+            the mean of those of the person (`soft`).
+        instance: weight of the instance relation, as 1 - cosine.
+        pair: weight of the pairwise distances.
+        triplet: weight of the triplet angles.
+        identity: weight of the margin classifier (the task loss), 0 for none.
+        margin: name of its margin.
+        scale: its scale s.
+        joint: weight of the true pixels in the hole while the generator is trained with the
+            student; 0 keeps it frozen.
+
+    Raises:
+        InputError: on construction, for an unknown word, a negative weight, or nothing to learn
+            from.
+    """
+
+    generator: str = "completion"
+    region: str = "region"
+    relation: str = "instance,pair,triplet"
+    target: Target = "hard"
+    instance: float = 1.0
+    pair: float = 1.0
+    triplet: float = 2.0
+    identity: float = 0.0
+    margin: str = "cosface"
+    scale: float = 64.0
+    joint: float = 0.0
+
+    def __post_init__(self) -> None:
+        unknown = [word for word in self.relations if word not in RELATIONS]
+        if unknown:
+            raise InputError(
+                f"method.relation {unknown[0]!r}: expected some of {', '.join(RELATIONS)}"
+            )
+        if self.target not in get_args(Target):
+            raise InputError(f"method.target {self.target!r}: expected hard or soft")
+        weights = [self.weight(name) for name in RELATIONS] + [self.identity]
+        if min(*weights, self.joint) < 0 or not any(weights):
+            raise InputError("method weights must not be negative, and not all 0")
+
+    @property
+    def relations(self) -> list[str]:
+        """Return the orders that count."""
+        return [word.strip() for word in self.relation.split(",") if word.strip()]
+
+    def weight(self, relation: str) -> float:
+        """Return the weight of one order, 0 where it does not count."""
+        weight: float = getattr(self, relation)
+        return weight if relation in self.relations else 0.0
+
+
+class DeOcclusion(Task):
+    """Relations between embeddings of completed faces, held to those of the true ones.
+
+    Args:
+        student: around a `CompletingRecogniser`; all three of its networks are exported.
+        teacher: maps clean faces to templates; frozen here.
+        head: the classifier, None to go without.
+        options: weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        student: Recogniser,
+        teacher: Teachers,
+        head: MarginHead | PartialHead | None,
+        options: DeOcclusionOptions,
+    ) -> None:
+        super().__init__()
+        self.student: Recogniser = student
+        self.teacher = Frozen(teacher)
+        self.head = head
+        self.options = options
+        self.network.region.requires_grad_(False)
+        self.network.generator.requires_grad_(bool(options.joint))
+
+    @property
+    def network(self) -> CompletingRecogniser:
+        """Return the student's three networks."""
+        return cast(CompletingRecogniser, self.student.network)
+
+    def train(self, mode: bool = True) -> "DeOcclusion":
+        """Leave the frozen parts of the student in eval mode."""
+        super().train(mode)
+        self.network.region.eval()
+        self.network.generator.train(mode and bool(self.options.joint))
+        return self
+
+    def forward(self, batch: FaceBatch) -> Losses:
+        """Return `loss`, and the terms that count.
+
+        Raises:
+            WeightsError: the teacher's output is not finite.
+        """
+        template = self.teacher(batch.clean) if batch.template is None else batch.template
+        check_finite(template)
+        region = self._region(batch.masked)
+        with torch.set_grad_enabled(bool(self.options.joint)):
+            completed = self.network.complete(batch.masked, region)
+        features = self.network.recogniser.features(completed)
+        # The losses ask for more digits than half precision has.
+        with torch.autocast(features.device.type, enabled=False):
+            losses = self._relations(features.float(), template.float(), batch)
+            if self.options.joint:
+                hole = self.network.generator.hole(region)
+                losses["joint"] = masked_l1(completed.float(), batch.clean, hole)
+            weights = {name: getattr(self.options, name) for name in losses}
+            total = sum(weights[name] * value for name, value in losses.items())
+        return {"loss": torch.as_tensor(total), **losses}
+
+    @torch.no_grad()
+    def _region(self, faces: Tensor) -> Tensor:
+        return self.network.cover(faces)
+
+    def _relations(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
+        options = self.options
+        losses: Losses = {}
+        if options.weight("instance"):
+            centre = batch.centre if options.target == "soft" else template
+            if centre is None:
+                raise InputError("method.target soft needs the templates of all faces")
+            losses["instance"] = template_distance(features, centre).mean()
+        if options.weight("pair"):
+            losses["pair"] = pair_loss(features, template)
+        if options.weight("triplet"):
+            losses["triplet"] = triplet_loss(features, template)
+        if options.identity and self.head is not None:
+            losses["identity"] = self.head(features, batch.label)
+        return losses

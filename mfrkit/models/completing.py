@@ -1,0 +1,123 @@
+"""A recogniser that first looks behind the mask: find the cover, complete the face, embed it.
+
+Paper:
+    Li et al., "Look Through Masks: Towards Masked Face Recognition with De-Occlusion Distillation",
+    ACM MM 2020, arXiv:2409.12385: the generator before the student.
+    Differs: the paper does not say where the region comes from; here a third network predicts it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mfrkit.errors import InputError
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.completion import Completion
+from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.region import FAINTEST, RegionPredictor, is_masked
+from mfrkit.models.registry import build_network
+
+
+class CompletingRecogniser(nn.Module):
+    """Three networks as one: region predictor, generator, recogniser.
+
+    Args:
+        region: says what is covered.
+        generator: fills it.
+        recogniser: sees the completed face.
+
+    Example:
+        >>> cards = [
+        ...     ModelCard(name="r", task="region", architecture="region").to_json(),
+        ...     ModelCard(name="c", task="completion", architecture="completion-small").to_json(),
+        ...     ModelCard(name="a", task="recognition", architecture="mobilefacenet").to_json(),
+        ... ]
+        >>> build_completing(*cards).eval()(torch.rand(1, 3, 112, 112)).shape
+        torch.Size([1, 192])
+    """
+
+    def __init__(
+        self, region: RegionPredictor, generator: Completion, recogniser: Recogniser
+    ) -> None:
+        super().__init__()
+        self.region, self.generator, self.recogniser = region, generator, recogniser
+
+    def forward(self, faces: Tensor, region: Tensor | None = None) -> Tensor:
+        """Embed faces.
+
+        Args:
+            faces: (B, 3, H, W) float, RGB in [0, 1], of the recogniser's input size.
+            region: (B, 1, H, W) float in [0, 1], 1 where a face is covered; None predicts it.
+
+        Returns:
+            (B, D) float, not of unit length.
+
+        Raises:
+            ShapeError: faces of another shape or size.
+        """
+        return self.recogniser.features(self.complete(faces, region))
+
+    def complete(self, faces: Tensor, region: Tensor | None = None) -> Tensor:
+        """Return the (B, 3, H, W) faces the recogniser sees; arguments as for `forward`."""
+        if region is None:
+            region = self.cover(faces)
+        completed: Tensor = self.generator(faces, region)
+        return completed
+
+    def cover(self, faces: Tensor) -> Tensor:
+        """Predict the (B, 1, H, W) regions of faces; those of faces without a mask are empty."""
+        region: Tensor = self.region(faces)
+        region = torch.where(region < FAINTEST, 0.0, region)
+        return region * is_masked(region).view(-1, 1, 1, 1)
+
+
+def build_completing(
+    region: Mapping[str, Any], generator: Mapping[str, Any], recogniser: Mapping[str, Any]
+) -> CompletingRecogniser:
+    """Build the three networks with fresh weights.
+
+    Args:
+        region: card of the region predictor, as JSON types.
+        generator: card of the completion generator.
+        recogniser: card of the recogniser.
+
+    Raises:
+        WeightsError: a damaged card.
+        InputError: an architecture that does not exist, or is no generator.
+    """
+    cards = [ModelCard.from_json(each) for each in (region, generator, recogniser)]
+    networks = [build_network(card.architecture, card.arguments) for card in cards]
+    if not isinstance(networks[1], Completion):
+        raise InputError(f"{cards[1].name}: {cards[1].architecture} is no completion generator")
+    return CompletingRecogniser(
+        RegionPredictor(networks[0], cards[0]), networks[1], Recogniser(networks[2], cards[2])
+    )
+
+
+def completing_card(region: ModelCard, generator: ModelCard, recogniser: ModelCard) -> ModelCard:
+    """Return the card of the three as one: it is fed plain RGB in [0, 1].
+
+    Raises:
+        InputError: they take crops of different sizes.
+    """
+    sizes = {card.input_size for card in (region, generator, recogniser)}
+    if len(sizes) > 1:
+        raise InputError(
+            f"{region.name}, {generator.name} and {recogniser.name} take crops of different sizes: "
+            f"{', '.join(map(str, sizes))}"
+        )
+    parts = {"region": region, "generator": generator, "recogniser": recogniser}
+    # How a part was made stays with it, what it was measured at and with which settings does not.
+    bare = {name: replace(card, config={}, metrics={}, sha256="") for name, card in parts.items()}
+    return replace(
+        bare["recogniser"],
+        architecture="completing",
+        arguments={name: card.to_json() for name, card in bare.items()},
+        colour="RGB",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        note="",
+    )
