@@ -17,7 +17,7 @@ from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import Completion
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.region import FAINTEST, RegionPredictor, is_masked
+from mfrkit.models.region import RegionPredictor, decided, is_masked
 from mfrkit.models.registry import build_network
 
 
@@ -69,8 +69,7 @@ class CompletingRecogniser(nn.Module):
 
     def cover(self, faces: Tensor) -> Tensor:
         """Predict the (B, 1, H, W) regions of faces; those of faces without a mask are empty."""
-        region: Tensor = self.region(faces)
-        region = torch.where(region < FAINTEST, 0.0, region)
+        region = decided(self.region(faces))
         return region * is_masked(region).view(-1, 1, 1, 1)
 
 
