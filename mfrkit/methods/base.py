@@ -39,6 +39,10 @@ class Task(nn.Module):
         """Return the parameters whose joint gradient norm is limited: the student's."""
         return [p for p in self.student.parameters() if p.requires_grad]
 
+    def compiled(self) -> list[nn.Module]:
+        """Return the networks whose calls are worth compiling."""
+        return [self.student]
+
     def sharded(self) -> Mapping[str, nn.Parameter]:
         """Return the parameters, by full name, of which each process trains rows of its own.
 

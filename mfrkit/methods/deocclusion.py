@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mfrkit.errors import InputError
 from mfrkit.losses.head import MarginHead
@@ -136,6 +136,11 @@ class DeOcclusion(Task):
         self.network.region.eval()
         self.network.generator.train(mode and bool(self.options.joint))
         return self
+
+    def compiled(self) -> list[nn.Module]:
+        """Return the student's three networks."""
+        network = self.network
+        return [network.region.network, network.generator, network.recogniser.network]
 
     def forward(self, batch: FaceBatch) -> Losses:
         """Return `loss`, and the terms that count.

@@ -137,6 +137,11 @@ class MaskInv(Task):
         features: Tensor = self.student.features(faces)  # type: ignore[operator]
         return features
 
+    def compiled(self) -> list[nn.Module]:
+        """Return the student's network."""
+        network: nn.Module = self.student.network  # type: ignore[assignment]
+        return [network]
+
     @torch.no_grad()
     def _template(self, batch: FaceBatch) -> Tensor:
         """Return what the student is pulled to, (B, E) of unit norm."""

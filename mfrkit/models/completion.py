@@ -1,5 +1,7 @@
 """What every completion generator is: masked faces and regions in, finished faces out."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,6 +55,10 @@ class Completion(nn.Module):
             (B, `channels`, H / `reduction`, W / `reduction`) float.
         """
         raise NotImplementedError
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile what draws, as `nn.Module.compile`; training asks for it without the rest."""
+        self.pictures = torch.compile(self.pictures, *args, **options)  # type: ignore[method-assign]
 
     def hole(self, region: Tensor) -> Tensor:
         """Return the (B, 1, H, W) region grown by the margin."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import ShapeError, WeightsError
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.completing import CompletingRecogniser
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser, embed_faces
 
@@ -63,8 +64,7 @@ class EmbedEngine:
         self.device = recogniser.mean.device
         self.flip = flip
         self._on_cpu = self.device.type == "cpu"
-        self._recogniser = Recogniser(_fastest(recogniser.network, self._on_cpu), self.card)
-        self._recogniser.to(self.device).eval()
+        self._recogniser = _fastest(recogniser, self._on_cpu).to(self.device).eval()
         self._workers = (workers or torch.get_num_threads()) if self._on_cpu else 1
         self._pool = _single_core_pool(self._workers) if self._on_cpu else ThreadPoolExecutor(1)
 
@@ -148,12 +148,17 @@ class EmbedEngine:
         return Embedded(features / norms[:, None], norms)
 
 
-def _fastest(network: nn.Module, on_cpu: bool) -> nn.Module:
+def _fastest(recogniser: Recogniser, on_cpu: bool) -> Recogniser:
+    network: nn.Module = recogniser.network
     if on_cpu and is_supported(network):
-        return BlockedMobileFaceNet(network)
+        return Recogniser(BlockedMobileFaceNet(network), recogniser.card)
     # Channels last is how both oneDNN and cuDNN like their pictures. The values stay the same, so
     # the caller's network may change its layout with ours.
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if isinstance(network, CompletingRecogniser):
+        inner = _fastest(network.recogniser, on_cpu)
+        network = CompletingRecogniser(network.region, network.generator, inner)
+    return Recogniser(network, recogniser.card)
 
 
 def _single_core_pool(workers: int) -> ThreadPoolExecutor:

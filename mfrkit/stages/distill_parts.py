@@ -59,7 +59,7 @@ def build(
     cache = _cache(request, recognisers, data, world, console)
     student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
-        compile_in_place(student.network)
+        compile_in_place(task.compiled())
     views = PairedViews().to(device)
 
     def show(raw: RawBatch) -> FaceBatch:

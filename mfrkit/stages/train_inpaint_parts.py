@@ -120,7 +120,7 @@ def _task(
     for network in networks:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
-        compile_in_place(generator)
+        compile_in_place(networks)
     return FaceCompletion(
         generator=generator,
         critics=critics,

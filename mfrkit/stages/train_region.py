@@ -91,7 +91,7 @@ def _student(settings: RegionSettings) -> RegionPredictor:
     widths = list(settings.model.widths)
     network = RegionNet(widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
-        compile_in_place(network)
+        compile_in_place([network])
     card = ModelCard(
         name="region",
         task="region",

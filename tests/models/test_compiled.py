@@ -21,7 +21,7 @@ def test_values_gradients_and_tapped_maps_are_those_of_the_plain_network():
     for network in (plain, compiled):
         tap = Tap(network, "1")
         if network is compiled:
-            compile_in_place(network)
+            compile_in_place([network])
         features = network(torch.ones(2, 3, 8, 8))
         maps = tap.take()
         (features.sum() + maps.square().sum()).backward()
@@ -34,7 +34,7 @@ def test_a_missing_compiler_is_an_error_of_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match=r"fit.compile needs a C\+\+ compiler"):
-        compile_in_place(nn.Linear(2, 2))
+        compile_in_place([nn.Linear(2, 2)])
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match=r"fit.compile needs a C\+\+ compiler"):
-        compile_in_place(nn.Linear(2, 2))
+        compile_in_place([nn.Linear(2, 2)])

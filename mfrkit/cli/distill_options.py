@@ -1,0 +1,30 @@
+"""The options of `mfrkit distill` alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Teachers = Annotated[
+    list[str] | None,
+    typer.Option("--teacher", "-t", help="Bundled name or file, also .onnx, .pth; repeatable."),
+]
+Method = Annotated[str, typer.Option("--method", help="maskinv or deocclusion.")]
+Preset = Annotated[str, typer.Option("--preset", help="small, paper or paper-hg.")]
+Student = Annotated[
+    str | None, typer.Option("--student", help="mobilefacenet, or iresnet18 to iresnet200.")
+]
+Init = Annotated[str | None, typer.Option("--init", help="teacher, scratch or a model.")]
+Relation = Annotated[
+    str | None, typer.Option("--relation", help="deocclusion: some of instance,pair,triplet.")
+]
+Target = Annotated[
+    str | None, typer.Option("--target", help="deocclusion: hard or soft, of instance relations.")
+]
+TeacherCache = Annotated[
+    Path | None, typer.Option("--teacher-cache", help="HDF5 file of the teacher's templates.")
+]
+Pairs = Annotated[
+    Path | None, typer.Option("--pairs", help="Pair list to check on; keeps the best weights.")
+]
+PairCrops = Annotated[str | None, typer.Option("--pair-crops", help="Crops of the pair list.")]
