@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import Completion
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.region import FAINTEST, RegionPredictor, is_masked, load_region
+from mfrkit.models.region import RegionPredictor, decided, is_masked, load_region
 from mfrkit.models.registry import build_network, load_for_task, load_recogniser
 
 
@@ -70,8 +69,7 @@ class CompletingRecogniser(nn.Module):
 
     def cover(self, faces: Tensor) -> Tensor:
         """Predict the (B, 1, H, W) regions of faces; those of faces without a mask are empty."""
-        region: Tensor = self.region(faces)
-        region = torch.where(region < FAINTEST, 0.0, region)
+        region = decided(self.region(faces))
         return region * is_masked(region).view(-1, 1, 1, 1)
 
 

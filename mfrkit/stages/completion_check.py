@@ -8,14 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfrkit.losses.identity import identity_distance
-from mfrkit.losses.perceptual import feature_distance
 from mfrkit.masks.renderer import to_uint8
 from mfrkit.methods.batch import FaceBatch
-from mfrkit.metrics.pictures import psnr_inside, ssim_inside
 from mfrkit.models.completion import Completion
 from mfrkit.models.features import FaceFeatures
 from mfrkit.stages.contact_sheet import Cell, contact_sheet
+from mfrkit.stages.likeness import Likeness
 from mfrkit.stages.train_data import Batches, RawBatch
 
 _SHOWN = 8
@@ -39,7 +37,8 @@ class CompletionCheck:
         looker: FaceFeatures,
     ) -> None:
         self._network = copy.deepcopy(generator).requires_grad_(False).eval()
-        self._held, self._show, self._looker = held, show, looker
+        self._held, self._show = held, show
+        self._likeness = Likeness(looker)
 
     @torch.no_grad()
     def __call__(self, weights: Mapping[str, Tensor]) -> dict[str, float]:
@@ -57,14 +56,9 @@ class CompletionCheck:
         rows: dict[str, list[Tensor]] = {}
         for batch in self._batches():
             made, hole = self._complete(batch), self._network.hole(batch.region)
-            seen = [self._looker(faces) for faces in (made, batch.clean, batch.masked)]
-            row = {
-                "error": feature_distance(seen[0].maps, seen[1].maps),
-                "psnr": psnr_inside(made, batch.clean, hole),
-                "ssim": ssim_inside(made, batch.clean, hole),
-                "identity": 1 - identity_distance(seen[0].embedding, seen[1].embedding),
-                "identity_masked": 1 - identity_distance(seen[2].embedding, seen[1].embedding),
-            }
+            row = self._likeness(made, batch.clean, hole)
+            masked = self._likeness(batch.masked, batch.clean, hole)
+            row["identity_masked"] = masked["identity"]
             for name, values in row.items():
                 rows.setdefault(name, []).append(values)
         return {f"check_{name}": float(torch.cat(parts).mean()) for name, parts in rows.items()}

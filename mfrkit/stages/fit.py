@@ -218,27 +218,29 @@ def _finite_mean(run: _Run, losses: Losses) -> float:
 
 
 def _check(run: _Run) -> None:
-    """Measure the student when it is time, and keep its weights if they are the best so far."""
-    state, every = run.state, run.options.check_every or run.total
-    if run.parts.check is None:
+    """Measure the student when it is time; all processes wait for the one that can."""
+    every = run.options.check_every or run.total
+    if run.state.step % every and run.state.step != run.total:
         return
-    if state.step % every and state.step != run.total:
-        return
-    if run.world.writes:
-        figures = run.parts.check(state.exported())
-        run.log.write(state.step, figures)
-        if run.parts.draw is not None:
-            run.log.picture(state.step, run.parts.draw(state.exported()))
-        error = figures["check_error"]
-        better = error < state.best
-        run.console.info(
-            f"step {state.step}: {run.parts.measure} {error:.2%}"
-            f"{', the best so far' if better else ''}"
-        )
-        if better:
-            state.best = error
-            run.parts.keep(state.exported(), figures)
+    if run.parts.check is not None and run.world.writes:
+        _measure(run, run.parts.check)
     run.world.wait()
+
+
+def _measure(run: _Run, check: Check) -> None:
+    """Write down how good the student is, and keep its weights if they are the best so far."""
+    state = run.state
+    figures = check(state.exported())
+    run.log.write(state.step, figures)
+    if run.parts.draw is not None:
+        run.log.picture(state.step, run.parts.draw(state.exported()))
+    error = figures["check_error"]
+    better = error < state.best
+    praise = ", the best so far" if better else ""
+    run.console.info(f"step {state.step}: {run.parts.measure} {error:.2%}{praise}")
+    if better:
+        state.best = error
+        run.parts.keep(state.exported(), figures)
 
 
 def _save(run: _Run) -> None:

@@ -68,8 +68,10 @@ def _build(
         measured = RegionCheck(
             held.faces,
             size=_SIZE,
-            seen=replace(settings.masks.parsed(), probability=1.0),
-            unseen=settings.check.parsed(),
+            masks={
+                "seen": replace(settings.masks.parsed(), probability=1.0),
+                "unseen": settings.check.parsed(),
+            },
             device=device,
         )
         check = partial(measured, student)

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,6 +36,10 @@ def same(a: Path, b: Path) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
+def history(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
 def test_a_generator_is_made_and_continued_bit_for_bit(here):
     line = ("train-inpaint", *FAST, "--set", "fit.check_every=2", "--set", "fit.log_every=1")
     run = here(*line, check=0)
@@ -50,8 +56,7 @@ def test_a_generator_is_made_and_continued_bit_for_bit(here):
         "samples-00000002.png",
         "samples-00000004.png",
     ]
-    history = [json.loads(text) for text in (folder / "history.jsonl").read_text().splitlines()]
-    played = {row["step"]: "critic_loss" in row for row in history if "loss" in row}
+    played = {row["step"]: "critic_loss" in row for row in history(folder) if "loss" in row}
     assert played == {1: False, 2: False, 3: True, 4: True}
 
     process = here.start(*line, "-o", "cut.safetensors")
@@ -87,3 +92,46 @@ def test_mistakes_stop_early_with_one_line(here, line, message):
     assert message in run.stderr
     assert len(run.stderr.splitlines()) == 1
     assert not (here.folder / "completion.safetensors").exists()
+
+
+def test_two_processes_learn_what_one_does(here):
+    """Every hole is of the same size, so that a pixel counts alike in either share of the batch."""
+    line = [
+        *("train-inpaint", "--steps", "2", "-b", "4", "-j", "1", "--lr", "0.02"),
+        *("--set", "fit.warmup=0", "--set", "fit.optimiser=sgd", "--set", "fit.log_every=1"),
+        *("--set", "method.critic_width=4", "--set", "method.critic_from=0"),
+        *("--set", "method.looked=1", "--set", "fit.save_every=1", "--set", "fit.check_every=1"),
+        *("--set", "masks.types=surgical", "--set", "masks.coverage=above"),
+        *("--set", "masks.jitter=0", "--set", "masks.probability=1"),
+    ]
+    here(*line, "-o", "one.safetensors", check=0)
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "mfrkit", *line, "-o", "two.safetensors"),
+        ],
+        cwd=here.folder,
+        env=here.environment,
+        capture_output=True,
+        timeout=180,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr.decode()[-2000:]
+    rows = [history(here.folder / f"{name}.run") for name in ("one", "two")]
+    assert [row.keys() for row in rows[1]] == [row.keys() for row in rows[0]]
+    for name in ("loss", "critic_loss"):
+        wanted, found = ([row[name] for row in each if name in row] for each in rows)
+        assert found == pytest.approx(wanted, rel=2e-3)
+    begun, one, two = (
+        torch.load(here.folder / name, weights_only=True)["task"]
+        for name in (
+            "one.run/checkpoint-00000001.pt",
+            "one.run/checkpoint-00000002.pt",
+            "two.run/checkpoint-00000002.pt",
+        )
+    )
+    for part in ("student.", "critics."):
+        names = [name for name in one if name.startswith(part) and one[name].is_floating_point()]
+        moved = sum(float((one[name] - begun[name]).square().sum()) for name in names)
+        apart = sum(float((one[name] - two[name]).square().sum()) for name in names)
+        assert 0 < apart < 0.02**2 * moved

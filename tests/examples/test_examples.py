@@ -43,8 +43,8 @@ def test_shards(mfr, worked):
 
 
 def test_benchmarks_say_what_they_need(mfr):
-    """The benchmark scripts are run by hand; here only their help must work."""
-    for script in sorted(EXAMPLES.glob("bench_*.py")):
+    """The scripts that measure are run by hand; here only their help must work."""
+    for script in sorted([*EXAMPLES.glob("bench_*.py"), *EXAMPLES.glob("measure_*.py")]):
         run = subprocess.run(
             [sys.executable, script, "--help"], capture_output=True, text=True, check=False
         )

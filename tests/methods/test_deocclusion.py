@@ -73,7 +73,7 @@ def features_of(task, batch):
     """What the student gives for faces completed by hand; its batch norm stays as it was."""
     network = copy.deepcopy(task.network)
     region = network.region(batch.masked)
-    region = torch.where(region < 0.1, 0.0, region)
+    region = (2 * region - 0.5).clamp(0, 1)
     region[(region > 0.5).flatten(1).float().mean(1) < 0.08] = 0
     return network.recogniser.features(network.generator(batch.masked, region))
 

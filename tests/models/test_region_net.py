@@ -8,7 +8,6 @@ from torch import nn
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.region import (
-    FAINTEST,
     MASKED_AREA,
     RegionNet,
     RegionPredictor,
@@ -67,13 +66,14 @@ def test_models_for_other_tasks_are_refused():
         load_region("arcface")
 
 
-def test_other_sizes_and_faint_doubts():
-    predictor = RegionPredictor(Says(float(np.log(FAINTEST / 2))), CARD)
+def test_other_sizes_and_doubts():
+    predictor = RegionPredictor(Says(float(np.log(0.2 / 0.8))), CARD)
     assert not predictor.find(torch.rand(1, 3, 224, 224)).any()
-    predictor = RegionPredictor(Says(2.0), CARD)
-    found = predictor.find(torch.rand(1, 3, 224, 224))
-    assert found.shape == (1, 1, 224, 224)
-    assert torch.allclose(found, torch.tensor(2.0).sigmoid())
+    for sure, covered in ((0.6, 0.7), (0.9, 1.0)):
+        predictor = RegionPredictor(Says(float(np.log(sure / (1 - sure)))), CARD)
+        found = predictor.find(torch.rand(1, 3, 224, 224))
+        assert found.shape == (1, 1, 224, 224)
+        assert torch.allclose(found, torch.tensor(covered))
     with pytest.raises(ShapeError, match="expected faces"):
         predictor(torch.rand(1, 3, 224, 224))
 

@@ -71,7 +71,8 @@ def check(noise_crops):
     black = MaskOptions.parse(types="rectangle", colors="#000000")
     cup = MaskOptions.parse(types="n95", colors="white")
     broken = faces[0]._replace(path=noise_crops / "nowhere.png")
-    chosen = {"size": (112, 112), "seen": black, "unseen": cup, "device": torch.device("cpu")}
+    masks = {"seen": black, "unseen": cup}
+    chosen = {"size": (112, 112), "masks": masks, "device": torch.device("cpu")}
     with pytest.raises(InputError, match="none of the 1 crops to check on is usable"):
         RegionCheck([broken], **chosen)
     return RegionCheck([broken, *faces], **chosen)
