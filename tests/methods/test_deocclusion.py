@@ -41,7 +41,7 @@ def method(*, head=None, **options):
     generator = SmallCompletion((8, 8, 8, 8), heads=2)
     nn.init.normal_(generator.picture.weight, std=0.1)
     region = RegionPredictor(RegionNet((4, 4, 8, 8)), card("region"))
-    nn.init.constant_(region.network.head[0].bias, 1.0)  # much is found covered
+    nn.init.zeros_(region.network.head[0].bias)  # some pixels are found covered
     network = CompletingRecogniser(region, generator, inner)
     student = Recogniser(
         network,

@@ -42,3 +42,22 @@ def test_another_teacher_or_other_data_is_refused(noise_crops, tmp_path):
     for mark in (fingerprint([other], data), fingerprint([teacher], fewer)):
         with pytest.raises(InputError, match="other teachers or other data"):
             TeacherCache(path, mark)
+
+
+def test_centres_are_the_means_of_people(noise_crops, tmp_path):
+    """People by folder; a face without a name is alone."""
+    nameless = tmp_path / "nameless"
+    nameless.mkdir()
+    (noise_crops / "p0" / "p0_0.png").rename(nameless / "somebody.png")
+    data, teacher = open_train_set([str(noise_crops), str(nameless)]), load_recogniser("arcface")
+    path = tmp_path / "cache.h5"
+    write_cache(path, [teacher], data, 1, Console(-1))
+    cache = TeacherCache(path, fingerprint([teacher], data))
+    everybody = torch.arange(len(data))
+    templates, centres = cache(everybody), cache.centres(everybody)
+    labels = torch.tensor([face.label for face in data.faces])
+    assert (labels < 0).any()
+    for place, label in enumerate(labels):
+        alike = labels == label if label >= 0 else everybody == place
+        wanted = torch.nn.functional.normalize(templates[alike].sum(0), dim=0)
+        torch.testing.assert_close(centres[place], wanted)
