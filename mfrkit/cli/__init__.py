@@ -112,6 +112,7 @@ def _register() -> None:
     from mfrkit.cli.doctor import doctor
     from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
+    from mfrkit.cli.fuse import fuse
     from mfrkit.cli.identify import identify
     from mfrkit.cli.inpaint import inpaint
     from mfrkit.cli.merge import merge
@@ -121,6 +122,7 @@ def _register() -> None:
     from mfrkit.cli.synth_mask import synth_mask
     from mfrkit.cli.train_inpaint import train_inpaint
     from mfrkit.cli.train_region import train_region
+    from mfrkit.cli.unmask import unmask
     from mfrkit.cli.unpack import unpack
 
     app.command("align")(align)
@@ -132,6 +134,8 @@ def _register() -> None:
     app.command("inpaint")(inpaint)
     app.command("embed")(embed)
     app.command("merge")(merge)
+    app.command("unmask")(unmask)
+    app.command("fuse")(fuse)
     app.command("eval")(evaluate)
     app.command("identify")(identify)
     app.command("benchmark")(benchmark)

@@ -54,7 +54,7 @@ def distill(
     request = DistillRequest(
         data=tuple(data or [default_input(None, "crops", "mfrkit align PHOTOS")]),
         output=output,
-        teachers=tuple(teacher or ["arcface"]),
+        teachers=tuple(teacher or ()),
         method=method,
         preset=preset,
         config=config,

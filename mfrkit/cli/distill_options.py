@@ -7,9 +7,14 @@ import typer
 
 Teachers = Annotated[
     list[str] | None,
-    typer.Option("--teacher", "-t", help="Bundled name or file, also .onnx, .pth; repeatable."),
+    typer.Option(
+        "--teacher",
+        "-t",
+        help="Bundled name or file, also .onnx, .pth; repeatable.",
+        show_default="arcface",
+    ),
 ]
-Method = Annotated[str, typer.Option("--method", help="maskinv or deocclusion.")]
+Method = Annotated[str, typer.Option("--method", help="maskinv, deocclusion or eum.")]
 Preset = Annotated[str, typer.Option("--preset", help="small, paper or paper-hg.")]
 Student = Annotated[
     str | None, typer.Option("--student", help="mobilefacenet, or iresnet18 to iresnet200.")

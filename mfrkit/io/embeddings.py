@@ -4,6 +4,7 @@ The layout is described in `mfrkit.io.embedding_rows`; only `embeddings` and `ke
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -173,6 +174,18 @@ class EmbeddingReader:
             skipped_keys=[],
             skipped_reasons=[],
             skipped_positions=np.empty(0, np.int64),
+        )
+
+    def blocks(self, rows: int = 8192) -> Iterator[Rows]:
+        """Yield the whole file, some rows at a time, and at last what was skipped."""
+        for start in range(0, self.count, rows):
+            yield self.block(start, min(start + rows, self.count))
+        end = self.skipped_count
+        yield replace(
+            Rows.empty(self.dim),
+            skipped_keys=self.texts("skipped_keys", 0, end),
+            skipped_reasons=self.texts("skipped_reasons", 0, end),
+            skipped_positions=self.positions("skipped_positions", 0, end),
         )
 
     def positions(self, field: str, start: int, stop: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from mfrkit.errors import WeightsError
 
-Task = Literal["recognition", "detection", "completion", "region"]
+Task = Literal["recognition", "detection", "completion", "region", "unmasking"]
 ColourOrder = Literal["RGB", "BGR"]
 Triple = tuple[float, float, float]
 
@@ -34,7 +34,10 @@ class ModelCard:
         colour: channel order the network was trained with.
         mean: subtracted from each channel.
         std: each channel is divided by it afterwards.
-        embedding_dim: D of a recogniser, None for other tasks.
+        embedding_dim: D of a recogniser or of the templates an unmasking network takes, None for
+            other tasks.
+        base: whose templates an unmasking network takes: `model`, `weights_sha256` and `flip` of
+            their embedding files.
         licence: of the weights.
         source: where the weights come from.
         paper: the publication.
@@ -55,6 +58,7 @@ class ModelCard:
     mean: Triple = (0.5, 0.5, 0.5)
     std: Triple = (0.5, 0.5, 0.5)
     embedding_dim: int | None = None
+    base: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
     paper: str = ""
@@ -118,7 +122,7 @@ def _check(card: ModelCard) -> None:
         raise ValueError(f"unknown colour order {card.colour!r}")
     if not all(value > 0 for value in card.std):
         raise ValueError(f"std {list(card.std)} is not positive")
-    for name in ("arguments", "config", "metrics"):
+    for name in ("arguments", "base", "config", "metrics"):
         if not isinstance(getattr(card, name), Mapping):
             raise TypeError(f"{name} is not an object")
 
@@ -186,6 +190,7 @@ MTCNN = ModelCard(
 BUNDLED: Mapping[str, str] = {
     "arcface": "bc13af5d70a219f32ecc86e0e844e427a67bb4caeb8240dbd5d8b0b73909e1c8",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
+    "eum": "2fded133247fcc2109d0a70c8edbc4c78aecee5a5d54e8295e1e7c0f3e3551d8",
     "maskinv": "542726d01b1415064866978c08ca45794dfd1443ea80001dc484f0957a2da993",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
     "region": "2bc6fa7b8241088fc86b9e88383d4c19a17c5aa46e45c4a7de6010b1af92c0e3",

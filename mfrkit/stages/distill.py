@@ -1,11 +1,16 @@
 """Distil a mask-robust recogniser: crops and a teacher in, one model file out."""
 
+from dataclasses import replace
 from functools import partial
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.stages.distill_methods import find_method
 from mfrkit.stages.distill_options import DistillRequest, resolve
 from mfrkit.stages.distill_parts import build
+from mfrkit.stages.method import Method
+from mfrkit.stages.template_method import TemplateMethod
+from mfrkit.stages.template_set import are_template_files
 from mfrkit.stages.train_run import Plan, Trained, train
 
 
@@ -17,6 +22,8 @@ def distill(request: DistillRequest, console: Console) -> Trained:
         WeightsError: a teacher that does not load or gives nonsense.
         MfrError: a loss was not finite.
     """
+    method = find_method(request.method)
+    request = _with_teacher(request, method)
     settings = resolve(request)
     if request.pair_crops is not None and request.pairs is None:
         raise InputError("--pair-crops needs --pairs, the list to check on")
@@ -31,11 +38,22 @@ def distill(request: DistillRequest, console: Console) -> Trained:
     }
     plan = Plan(
         command="distill",
-        what=f"distill {request.method} from {', '.join(request.teachers)}",
+        what=f"distill {request.method} from {', '.join(request.teachers or request.data)}",
         tables=tables,
         recipe=recipe,
         fit=settings.fit,
         card=settings.card,
-        build=partial(build, request, settings),
+        build=partial(method.build, request, settings)
+        if isinstance(method, TemplateMethod)
+        else partial(build, request, settings, method),
     )
     return train(request, plan, console)
+
+
+def _with_teacher(request: DistillRequest, method: Method | TemplateMethod) -> DistillRequest:
+    """Name the default teacher where none is named, but for templates that are made already."""
+    if isinstance(method, TemplateMethod) and are_template_files(request.data):
+        if request.teachers:
+            raise InputError(f"{request.data[0]}: holds a recogniser's templates, so no --teacher")
+        return request
+    return replace(request, teachers=request.teachers or ("arcface",))

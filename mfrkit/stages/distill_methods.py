@@ -6,17 +6,19 @@ and an entry here.
 
 from collections.abc import Mapping
 
-from mfrkit.stages import method_deocclusion, method_maskinv
+from mfrkit.stages import method_deocclusion, method_eum, method_maskinv
 from mfrkit.stages.method import Method
 from mfrkit.stages.presets import choose
+from mfrkit.stages.template_method import TemplateMethod
 
-METHODS: Mapping[str, Method] = {
+METHODS: Mapping[str, Method | TemplateMethod] = {
     "maskinv": method_maskinv.METHOD,
     "deocclusion": method_deocclusion.METHOD,
+    "eum": method_eum.METHOD,
 }
 
 
-def find_method(name: str) -> Method:
+def find_method(name: str) -> Method | TemplateMethod:
     """Return a method.
 
     Raises:

@@ -24,14 +24,14 @@ class DistillRequest(TrainRequest):
     """What the command line says.
 
     Attributes:
-        teachers: recognisers, by name or file.
+        teachers: recognisers, by name or file; none is `arcface`.
         method: of distillation.
         teacher_cache: HDF5 file of the teachers' templates, or None to compute them at each step.
         pairs: pair list to check on, or None.
         pair_crops: crops it names.
     """
 
-    teachers: tuple[str, ...] = ("arcface",)
+    teachers: tuple[str, ...] = ()
     method: str = "maskinv"
     teacher_cache: Path | None = None
     pairs: Path | None = None

@@ -16,10 +16,9 @@ from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.registry import load_recogniser
 from mfrkit.models.teachers import Teachers
-from mfrkit.stages.distill_methods import find_method
 from mfrkit.stages.distill_options import DistillRequest, Settings
 from mfrkit.stages.fit import Check
-from mfrkit.stages.method import MethodParts
+from mfrkit.stages.method import Method, MethodParts
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache
 from mfrkit.stages.train_check import PairCheck
 from mfrkit.stages.train_data import RawBatch, TrainSet, open_train_set
@@ -30,6 +29,7 @@ from mfrkit.stages.world import World
 def build(
     request: DistillRequest,
     settings: Settings,
+    method: Method,
     device: torch.device,
     world: World,
     console: Console,
@@ -44,7 +44,6 @@ def build(
     if data.skipped:
         console.info(f"data: {len(data)} crops, {data.tally.losses}")
     recognisers = [load_recogniser(name) for name in request.teachers]
-    method = find_method(request.method)
     student = method.student(settings.model, settings.method, recognisers[0])
     size = _common_size([student, *recognisers])
     batches = deal_out(data, size, settings, request.seed, world)
@@ -78,7 +77,7 @@ def build(
     return Built(
         task=task.to(device),
         network=student.network,
-        card=_card(request, student),
+        card=_card(request, method, student),
         batches=batches,
         show=show,
         device=device,
@@ -87,12 +86,12 @@ def build(
     )
 
 
-def _card(request: DistillRequest, student: Recogniser) -> ModelCard:
+def _card(request: DistillRequest, method: Method, student: Recogniser) -> ModelCard:
     return replace(
         student.card,
         licence="not stated; depends on the data and the teacher",
         source=f"mfrkit {__version__}, distilled from {', '.join(request.teachers)}",
-        paper=find_method(request.method).paper,
+        paper=method.paper,
     )
 
 

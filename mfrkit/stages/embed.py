@@ -106,15 +106,20 @@ def _find_model(options: EmbedOptions) -> "tuple[ModelCard, Callable[[], Recogni
     return recogniser.card, lambda: recogniser
 
 
-def _attributes(options: EmbedOptions, card: ModelCard) -> dict[str, Any]:
-    """Return what the file says of how its vectors were made."""
-    shard = options.run.shard
-    attributes = {
+def origin(card: ModelCard, *, flip: bool) -> dict[str, Any]:
+    """Return what an embedding file says of the recogniser behind its vectors."""
+    return {
         "model": card.name,
         "weights_sha256": card.sha256,
         "input_size": list(card.input_size or ()),
-        "flip": options.flip,
+        "flip": flip,
     }
+
+
+def _attributes(options: EmbedOptions, card: ModelCard) -> dict[str, Any]:
+    """Return what the file says of how its vectors were made."""
+    shard = options.run.shard
+    attributes = origin(card, flip=options.flip)
     if options.mask_model is not None:
         attributes["mask_model_sha256"] = read_card(options.mask_model)[0].sha256
     return attributes if shard.is_whole else {**attributes, "shard": str(shard)}

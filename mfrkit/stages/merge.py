@@ -56,7 +56,7 @@ def merge(options: MergeOptions, console: Console) -> int:
         with EmbeddingReader(part) as reader:
             attributes.append({**reader.attributes, "dim": reader.dim})
             shards.append(str(reader.attributes.get("shard", "")))
-    _check_alike(options.parts, attributes)
+    check_alike(options.parts, attributes)
     _check_shards(options.parts, shards)
     _check_keys(options.parts)
     common = {name: value for name, value in attributes[0].items() if name != "shard"}
@@ -174,7 +174,16 @@ def _skipped(parts: Sequence[Path], lost: list[NDArray[np.int64]], shifts: list[
     )
 
 
-def _check_alike(parts: list[Path], attributes: list[dict[str, Any]]) -> None:
+def check_alike(parts: Sequence[Path], attributes: Sequence[dict[str, Any]]) -> None:
+    """Refuse files whose vectors cannot be compared.
+
+    Args:
+        parts: the files.
+        attributes: root attributes of each, and its `dim`.
+
+    Raises:
+        InputError: two of them differ.
+    """
     for part, found in zip(parts[1:], attributes[1:], strict=True):
         for name in (*COMMON_ATTRIBUTES, "dim"):
             if str(found.get(name)) != str(attributes[0].get(name)):

@@ -1,0 +1,114 @@
+"""EUM on made-up templates: it learns, leaves unmasked faces alone, and pairs people rightly."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mfrkit.errors import InputError
+from mfrkit.losses.self_restrained import self_restrained_triplet
+from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.eum import Eum, EumOptions, others
+from mfrkit.models.unmasking import EmbeddingUnmasker
+
+DIM = 24
+
+
+def a_batch(people=16):
+    """Each person without and with a mask; the mask hides a third of the values."""
+    bare = F.normalize(torch.randn(people, DIM))
+    masked = bare.clone()
+    masked[:, : DIM // 3] = 0.4
+    label = torch.arange(people).repeat(2)
+    return FaceBatch(
+        masked=F.normalize(torch.cat([masked, bare])),
+        clean=torch.cat([bare, bare]),
+        region=torch.arange(2 * people)[:, None].lt(people).float(),
+        label=label,
+        index=torch.arange(2 * people),
+    )
+
+
+def test_an_untrained_network_changes_nothing():
+    batch = a_batch()
+    made = EmbeddingUnmasker(DIM, 40).eval()(3 * batch.masked)
+    torch.testing.assert_close(made, batch.masked, atol=1e-6, rtol=1e-6)
+
+
+def test_the_network_has_the_layers_of_the_paper():
+    """Four layers of D x D weights, each with the two vectors of batch norm."""
+    count = sum(p.numel() for p in EmbeddingUnmasker(DIM, DIM).parameters())
+    assert count == 4 * (DIM * DIM + 2 * DIM)
+
+
+def test_it_overfits_a_few_people():
+    torch.manual_seed(0)
+    batch = a_batch()
+    task = Eum(EmbeddingUnmasker(DIM, 64), EumOptions()).train()
+    optimiser = torch.optim.Adam(task.parameters(), 1e-2)
+    first = task(batch)
+    for _ in range(60):
+        losses = task(batch)
+        optimiser.zero_grad()
+        losses["loss"].backward()
+        optimiser.step()
+    assert float(losses["masked"]) < 0.1 * float(first["masked"])
+    assert float(losses["unmasked"]) < 0.02
+
+
+def test_the_loss_is_the_weighted_mean_of_its_terms():
+    """An untrained network: masked rows are far from their targets, the others are there."""
+    torch.manual_seed(1)
+    batch, network = a_batch(4), EmbeddingUnmasker(DIM, DIM)
+    options = EumOptions(triplet=0.5, template=2.0, unmasked=0.25)
+    with torch.no_grad():
+        losses = Eum(network, options)(batch)
+    distance = 1 - (batch.masked * batch.clean).sum(1)
+    wanted = distance[:4].sum() / (4 + 4 * 0.25)  # the other four have none
+    assert float(losses["template"]) == pytest.approx(float(wanted), abs=1e-5)
+    assert float(losses["masked"]) == pytest.approx(float(distance[:4].mean()), abs=1e-5)
+    assert float(losses["unmasked"]) == pytest.approx(0, abs=1e-5)
+    total = 0.5 * losses["triplet"] + 2 * losses["template"]
+    assert float(losses["loss"]) == pytest.approx(float(total), abs=1e-5)
+
+
+def test_two_people_have_only_each_other():
+    """With one negative to choose the triplet term is known: no chance is left in it."""
+    batch = a_batch(2)
+    with torch.no_grad():
+        losses = Eum(EmbeddingUnmasker(DIM, DIM), EumOptions())(batch)
+    negative = batch.clean[[1, 0, 3, 2]]
+    wanted = self_restrained_triplet(batch.masked, batch.clean, negative).mean()
+    assert float(losses["loss"]) == pytest.approx(float(wanted), abs=1e-5)
+
+
+def test_others_are_others():
+    templates = torch.arange(6.0)[:, None]
+    label = torch.tensor([0, 0, 1, 1, -1, -1])
+    seen = [set() for _ in label]
+    for _ in range(60):
+        found, usable = others(templates, label)
+        assert usable.all()
+        for who, value in zip(seen, found[:, 0].tolist(), strict=True):
+            who.add(int(value))
+    assert seen[0] == {2, 3, 4, 5}
+    assert seen[3] == {0, 1, 4, 5}
+    assert seen[4] == {0, 1, 2, 3, 5}
+
+
+def test_a_batch_of_one_person_has_no_triplets():
+    batch = a_batch(3)
+    alone = FaceBatch(batch.masked, batch.clean, batch.region, torch.zeros(6).long(), batch.index)
+    losses = Eum(EmbeddingUnmasker(DIM, DIM), EumOptions())(alone)
+    losses["loss"].backward()
+    assert float(losses["loss"].detach()) == 0
+    assert math.isfinite(float(losses["masked"]))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"versions": 0}, {"layers": 1}, {"triplet": 0.0}, {"margin": 5.0}, {"unmasked": -1.0}]
+)
+def test_options_no_run_can_use(wrong):
+    with pytest.raises(InputError, match="method"):
+        EumOptions(**wrong)
