@@ -1,4 +1,4 @@
-"""What camera took a face: its colours at places of skin, its noise, its sharpness.
+"""What camera took a face: its colours at places of skin, noise, sharpness, compression.
 
 Only small blocks of pixels are read, at fixed places of the mean face, so the cost does not depend
 on the picture's size.
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mfrkit.masks.jpeg import BLOCK, read_quality
 from mfrkit.masks.pose import Array, Pose
 from mfrkit.masks.surface import half_width, sheet_to_pixels
 
@@ -29,9 +30,10 @@ LUMA = np.array([0.299, 0.587, 0.114])
 _PATCH_SIDE = 0.14  # face units that a skin patch is averaged over
 _GRID, _EYE_GRID = 5, 11  # pixels along the side of a block
 _EYES = np.array([[-0.5, 0.0], [0.5, 0.0]])
-# Immerkaer, CVIU 64(2), 1996: this kernel cancels everything but noise from smooth pictures; the
-# factor is its mean absolute answer to the renderer's own grain of unit deviation.
-_NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]])
+# Where blocks tell the compression: brows and eyes, which have detail and are never covered.
+_BLOCKS = np.array([[x, y] for y in (-0.3, 0.0) for x in (-0.66, -0.3, 0.3, 0.66)])
+# Immerkaer, CVIU 64(2), 1996: second differences both ways cancel everything but noise from smooth
+# pictures; this is their mean absolute value for the renderer's own grain of unit deviation.
 _NOISE_ANSWER = 3.66
 _SHARP_EDGE = 1.9  # contrast of an eye over its steepest pixel in a sharp photo
 _SOFTEST = 2.6
@@ -45,15 +47,17 @@ class Camera:
         patches: (B, P, 3) float64 RGB of the skin at `PATCHES`.
         noise: (B,) float64 standard deviation of the grain, pixel values in [0, 1].
         blur: (B,) float64 width of a sharp edge in pixels, 1 to 2.6.
+        quality: (B,) int64 quality at which it was compressed as JPEG, 0 if it was not.
     """
 
     patches: Array
     noise: Array
     blur: Array
+    quality: NDArray[np.int64]
 
 
 def read_camera(pictures: Pictures, chosen: list[int], pose: Pose) -> Camera:
-    """Read colours, noise and sharpness off faces.
+    """Read colours, noise, sharpness and compression off faces.
 
     Args:
         pictures: N pictures: (N, 3, H, W) float32 RGB in [0, 1], or (N, H, W, 3) uint8.
@@ -66,21 +70,23 @@ def read_camera(pictures: Pictures, chosen: list[int], pose: Pose) -> Camera:
     """
     skin = _places(pose, PATCHES[:, :2])
     spacing = np.maximum(1, np.floor(_PATCH_SIDE * pose.scale / _GRID))
-    step = np.stack([spacing, np.ones_like(spacing)], axis=1)  # for colour, for noise
+    near, size = np.ones_like(spacing), picture_size(pictures)
     blocks = [
-        _blocks(skin, _GRID, step[:, 0]),
-        _blocks(skin, _GRID, step[:, 1]),
-        _blocks(_places(pose, _EYES), _EYE_GRID, step[:, 1]),
+        _squares(skin, _GRID, spacing, size),
+        _squares(skin, _GRID, near, size),
+        _squares(_places(pose, _EYES), _EYE_GRID, near, size),
+        _squares(_grid_blocks(_places(pose, _BLOCKS)), BLOCK, near, size),
     ]
     counts = [block.shape[1] for block in blocks]
-    color, fine, eyes = np.split(
+    color, fine, eyes, whole = np.split(
         _gather(pictures, chosen, np.concatenate(blocks, axis=1)), np.cumsum(counts)[:-1], axis=1
     )
     number = len(chosen)
     patches = color.reshape(number, len(PATCHES), _GRID**2, 3).mean(axis=2)
-    grain = (fine * LUMA).sum(-1).reshape(number, len(PATCHES), _GRID, _GRID)
-    detail = (eyes * LUMA).sum(-1).reshape(number, len(_EYES), _EYE_GRID, _EYE_GRID)
-    return Camera(patches, _noise(grain), _blur(detail))
+    grain = luma_of(fine).reshape(number, len(PATCHES), _GRID, _GRID)
+    detail = luma_of(eyes).reshape(number, len(_EYES), _EYE_GRID, _EYE_GRID)
+    squares = luma_of(whole).reshape(number, len(_BLOCKS), BLOCK, BLOCK)
+    return Camera(patches, _noise(grain), _blur(detail), read_quality(squares))
 
 
 def _places(pose: Pose, places: Array) -> Array:
@@ -89,25 +95,33 @@ def _places(pose: Pose, places: Array) -> Array:
     return sheet_to_pixels(pose, y, np.arcsin(np.clip(x / half_width(y), -1, 1)))
 
 
-def _blocks(centers: Array, side: int, spacing: Array) -> Array:
-    """Return whole pixels (B, N * side * side, 2) in squares round the centres (B, N, 2)."""
+def _grid_blocks(places: Array) -> Array:
+    """Return the middles (B, N, 2) of the blocks of the JPEG grid that places lie in."""
+    return np.floor(places / BLOCK) * BLOCK + BLOCK // 2
+
+
+def _squares(centers: Array, side: int, spacing: Array, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the pixels (B, N * side * side) in squares round the centres (B, N, 2).
+
+    They are numbered along the rows of a picture (H, W), whose border goes on beyond it.
+    """
     reach = np.arange(side) - side // 2
-    offsets = np.stack(np.meshgrid(reach, reach), axis=-1).reshape(1, 1, -1, 2)
-    squares = np.floor(centers + 0.5)[:, :, None] + offsets * spacing[:, None, None, None]
-    return squares.reshape(len(centers), -1, 2)
+    axes = np.floor(centers + 0.5)[..., None] + reach * spacing[:, None, None, None]
+    x, y = (np.clip(axes[:, :, i], 0, size[1 - i] - 1).astype(np.int64) for i in (0, 1))
+    return (y[..., :, None] * size[1] + x[..., None, :]).reshape(len(centers), -1)
 
 
-def _gather(pictures: Pictures, chosen: list[int], pixels: Array) -> Array:
-    """Read pictures at whole pixels (B, N, 2): (B, N, 3) float64 in [0, 1]."""
-    height, width = picture_size(pictures)
-    places = np.clip(pixels, 0, [width - 1, height - 1]).astype(np.int64)
+def _gather(pictures: Pictures, chosen: list[int], pixels: NDArray[np.int64]) -> Array:
+    """Read pictures at numbered pixels (B, N): (B, N, 3) float64 in [0, 1]."""
     if not isinstance(pictures, Tensor):
-        flat = (np.array(chosen)[:, None] * height + places[..., 1]) * width + places[..., 0]
-        read = pictures.reshape(-1, 3).take(flat, axis=0)
+        height, width = picture_size(pictures)
+        read = pictures.reshape(-1, 3).take(
+            np.array(chosen)[:, None] * (height * width) + pixels, axis=0
+        )
         return (read.astype(np.float32) / np.float32(255)).astype(np.float64)
-    index = torch.from_numpy(places).to(pictures.device)
     face = torch.tensor(chosen, device=pictures.device)[:, None]
-    found = pictures.detach()[face, :, index[..., 1], index[..., 0]]
+    index = torch.from_numpy(pixels).to(pictures.device)
+    found = pictures.detach().flatten(2)[face, :, index]
     return np.asarray(found.cpu().numpy(), dtype=np.float64)
 
 
@@ -117,14 +131,14 @@ def picture_size(pictures: Pictures) -> tuple[int, int]:
     return height, width
 
 
+def luma_of(colors: Array) -> Array:
+    """Return the luminance of RGB (..., 3)."""
+    return colors[..., 0] * LUMA[0] + colors[..., 1] * LUMA[1] + colors[..., 2] * LUMA[2]
+
+
 def _noise(luma: Array) -> Array:
     """Return the noise of smooth blocks (B, P, side, side): the median over the blocks."""
-    side = luma.shape[-1] - 2
-    answer = sum(
-        _NOISE_KERNEL[i, j] * luma[..., i : i + side, j : j + side]
-        for i in range(3)
-        for j in range(3)
-    )
+    answer = np.diff(np.diff(luma, 2, axis=-1), 2, axis=-2)
     return np.asarray(np.median(np.abs(answer).mean(axis=(2, 3)), axis=1) / _NOISE_ANSWER)
 
 

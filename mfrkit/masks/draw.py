@@ -1,7 +1,6 @@
 """From a painted surface to pixels: edge, contact shadow, light, colour and camera grain."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from mfrkit.masks.canvas import Box, Canvas, Paint
 from mfrkit.masks.catalog import TEMPLATE, Kind
 from mfrkit.masks.fields import Fields, color
+from mfrkit.masks.layer import Layer
 from mfrkit.masks.noise import NoiseTiles
 from mfrkit.masks.outline import cords, distance, rise, step, worn
 from mfrkit.masks.paint import PAINTERS
@@ -23,25 +23,6 @@ SHADOW_REACH = 0.10  # how far outside the edge the contact shadow ends, along t
 _THICKNESS = 0.035  # how far the mask stands out from the head at the silhouette
 _STITCH_WHITE = 0.86
 _WASTE = 1.3  # a box is cut smaller if it has this many times the pixels it needs
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What is laid over b faces: picture * keep + color.
-
-    Attributes:
-        rows: The pixel rows it lies over; h of them.
-        columns: The pixel columns; w of them.
-        alpha: (b, h, w) in [0, 1], how much of each pixel is covered.
-        keep: (b, h, w) in [0, 1], what is left of the picture, under the contact shadow.
-        color: (b, 3, h, w) RGB, `alpha` times the mask's colour; highlights may exceed 1.
-    """
-
-    rows: slice
-    columns: slice
-    alpha: Tensor
-    keep: Tensor
-    color: Tensor
 
 
 def draw_layer(
@@ -144,7 +125,7 @@ def _outline(kind: Kind, canvas: Canvas) -> Tensor:
         edge = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(3, 4))[:, 0]
     else:
         edge = OUTLINES[shape.outline](canvas, shape.corner)
-    edge = edge.add_(canvas.waves * canvas.look["slack"])
+    edge = edge.addcmul_(canvas.waves, canvas.look["slack"])
     if shape.cut == "none":
         return edge
     limit = canvas.limb + _THICKNESS
@@ -158,10 +139,10 @@ def _occupied(edge: Tensor, near: Tensor | None, pixel: Tensor) -> Box | None:
 
     Between what the fields reach and the rim lies one pixel more, for edges steeper than a pixel.
     """
-    reach = edge + SHADOW_REACH
+    reach = edge.amax(dim=0) + SHADOW_REACH
     if near is not None:
-        reach = torch.maximum(reach, near + pixel)
-    drawn = (reach.amax(dim=0) > 0)[1:-1, 1:-1].cpu().numpy()
+        reach = torch.maximum(reach, (near + pixel).amax(dim=0))
+    drawn = (reach > 0)[1:-1, 1:-1].cpu().numpy()
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     if len(rows) == 0:
         return None
@@ -176,13 +157,14 @@ def _lit(canvas: Canvas, height: Tensor) -> Tensor:
     """Return brightness: the face's own light, the relief under it, and turning away from it."""
     look, x, y = canvas.look, canvas.head_x.clamp(-1.2, 1.2), canvas.head_y
     gain = (x * look["gain_xx"]).add_(look["gain_x"]).mul_(x).add_(look["gain"])
-    gain.add_(y * look["gain_y"])
+    gain.addcmul_(y, look["gain_y"])
     right, down = rise(height)
-    relief = right.mul_(look["steep_x"]).add_(down.mul_(look["steep_y"])).add_(1).clamp_(0.5, 1.4)
+    relief = right.mul_(look["steep_x"]).addcmul_(down, look["steep_y"]).add_(1).clamp_(0.5, 1.4)
     under = (y - 1.3).mul_(1 / 0.65).clamp_(0, 1)
     dark = under.mul_(under).mul_(look["under"])
-    dark.add_((canvas.sine * canvas.sine).mul_(look["round"]))
-    return gain.mul_(relief).mul_(dark.neg_().add_(1))
+    dark.addcmul_(canvas.sine * canvas.sine, look["round"])
+    gain.mul_(relief)
+    return gain.addcmul_(gain, dark, value=-1)
 
 
 def _layer(
@@ -210,10 +192,10 @@ def _layer(
     shown = base * plane
     if thread is not None:
         white = (_STITCH_WHITE - base) * look["cord_white"][:, None]
-        shown.add_(white * thread[:, None].mul_(plane))
+        shown.addcmul_(thread.mul_(tone)[:, None], white)
     if paint.accent is not None:
         accent = color(look, "accent") - base
-        shown.add_(accent * paint.accent[:, None].mul_(plane))
+        shown.addcmul_(paint.accent.mul(tone)[:, None], accent)
     shown.add_(shine.mul_(alpha)[:, None])
     keep = _shadow(canvas, torch.minimum(edge, apart.mul_(2 * look["unit"])))
     return alpha, keep.mul_(1 - alpha), shown

@@ -1,6 +1,7 @@
 """Per-face numbers on the device, by name: what planes of pixels are computed with."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,38 +12,28 @@ from mfrkit.masks.pose import Array
 Fields = Mapping[str, Tensor]
 
 
-class Columns(Fields):
-    """Columns of some of a batch's faces; each is cut out when it is asked for.
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a batch, sent to the device in one copy.
 
-    Args:
-        columns: Name to (B, 1, 1) float32, of the whole batch.
-        faces: The b faces at hand.
+    Attributes:
+        names: C names.
+        table: (C, B) float32.
     """
 
-    def __init__(self, columns: Mapping[str, Tensor], faces: slice) -> None:
-        self._columns = columns
-        self._faces = faces
+    names: tuple[str, ...]
+    table: Tensor
 
     @classmethod
     def send(cls, columns: Mapping[str, Array], device: torch.device) -> "Columns":
-        """Send float64 columns (B,) to the device in one copy."""
-        table = torch.as_tensor(np.stack(list(columns.values())), dtype=torch.float32).to(device)
-        planes = table[:, :, None, None].unbind()
-        return cls(dict(zip(columns, planes, strict=True)), slice(None))
+        """Send float64 columns (B,) to the device."""
+        table = torch.as_tensor(np.stack(list(columns.values())), dtype=torch.float32)
+        return cls(tuple(columns), table.to(device))
 
-    def __getitem__(self, name: str) -> Tensor:
-        """Return a column of the faces at hand, (b, 1, 1) float32."""
-        return self._columns[name][self._faces]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
-
-    def part(self, faces: slice) -> "Columns":
-        """Return the same columns for some of the batch's faces."""
-        return Columns(self._columns, faces)
+    def part(self, faces: slice) -> Fields:
+        """Return the columns of b of the batch's faces, each (b, 1, 1) float32."""
+        planes = self.table[:, faces, None, None].unbind()
+        return dict(zip(self.names, planes, strict=True))
 
 
 def color(look: Fields, name: str) -> Tensor:

@@ -8,7 +8,7 @@ through the cloth.
 
 import numpy as np
 
-from mfrkit.masks.camera import LUMA, PATCHES
+from mfrkit.masks.camera import LUMA, PATCHES, luma_of
 from mfrkit.masks.pose import Array
 
 # Colour of skin under white light, over its luminance; what is left is taken for the light's cast.
@@ -30,8 +30,7 @@ def light_columns(patches: Array, follow: Array) -> dict[str, Array]:
         picture); `cast_r`, `cast_g`, `cast_b`, factors on the channels.
     """
     weights = PATCHES[:, 2]
-    luma = patches[..., 0] * LUMA[0] + patches[..., 1] * LUMA[1] + patches[..., 2] * LUMA[2]
-    luma = np.maximum(luma, 0.01)
+    luma = np.maximum(luma_of(patches), 0.01)
     mean = (luma * weights).sum(1) / weights.sum()
     surface = _surface_fit(luma / mean[:, None], weights) * follow[:, None]
     # Dark skin is not dim light: only half of the departure (in stops) is put down to exposure.

@@ -72,17 +72,21 @@ class NoiseTiles(nn.Module):
             (B, H, W) float32.
         """
         # Small factors keep the face within the tile wherever it starts: nothing to wrap.
-        return self._look_up(u * 0.16 + (start_u * 0.8 - 0.4), v * 0.30 + (start_v * 0.8 - 0.7))
+        places = u.new_empty(len(u), 2, *u.shape[1:])
+        torch.mul(u, 0.16, out=places[:, 0]).add_(start_u * 0.8 - 0.4)
+        torch.mul(v, 0.30, out=places[:, 1]).add_(start_v * 0.8 - 0.7)
+        return self._look_up(places)
 
     def blotches(self, u: Tensor, v: Tensor) -> Tensor:
         """Return unit-variance blobs about one unit of u and v apart, (B, H, W)."""
         u, v = u * 0.035, v * 0.035
-        return self._look_up((u - u.floor()) * 2 - 1, (v - v.floor()) * 2 - 1)
+        return self._look_up(torch.stack([u - u.floor(), v - v.floor()], dim=1).mul_(2).sub_(1))
 
-    def _look_up(self, x: Tensor, y: Tensor) -> Tensor:
-        """Read the soft tile, whose ends are at -1 and 1; beyond them its border is repeated."""
-        grid = torch.stack([x, y], dim=-1)
-        tile = self.soft.expand(len(x), -1, -1, -1)
+    def _look_up(self, places: Tensor) -> Tensor:
+        """Read the soft tile at (B, 2, H, W); its ends are -1 and 1, beyond them it goes on."""
+        tile = self.soft.expand(len(places), -1, -1, -1)
+        # A view is all it takes: putting x and y side by side in memory costs as much as reading.
+        grid = places.permute(0, 2, 3, 1)
         return F.grid_sample(tile, grid, padding_mode="border", align_corners=False)[:, 0]
 
 

@@ -1,7 +1,7 @@
 """Outlines as signed fields: positive inside, zero on the edge, in face units.
 
 A field keeps its meaning at every resolution, gives the soft edge and the contact shadow alike,
-and needs only exactly rounded arithmetic (see `surface`).
+and needs only arithmetic and square roots (see `surface`).
 """
 
 import torch
@@ -28,7 +28,7 @@ def smooth_min(a: Tensor, b: Tensor, radius: float) -> Tensor:
         [-0.25, 0.0]
     """
     overlap = (a - b).abs_().sub_(radius).clamp_(max=0)
-    return torch.minimum(a, b).sub_(overlap.mul_(overlap).mul_(0.25 / radius))
+    return torch.minimum(a, b).addcmul_(overlap, overlap, value=-0.25 / radius)
 
 
 def step(x: Tensor, low: float, high: float) -> Tensor:
@@ -47,8 +47,8 @@ def worn(look: Fields, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         x and y of the same pixels on the mask.
     """
-    turned = (x * look["worn_xx"]).add_(y * look["worn_xy"]).add_(look["worn_x"])
-    upright = (x * look["worn_yx"]).add_(y * look["worn_yy"]).add_(look["worn_y"])
+    turned = (x * look["worn_xx"]).addcmul_(y, look["worn_xy"]).add_(look["worn_x"])
+    upright = (x * look["worn_yx"]).addcmul_(y, look["worn_yy"]).add_(look["worn_y"])
     return turned, upright
 
 
@@ -60,8 +60,8 @@ def from_top(look: Fields, square: Tensor, y: Tensor) -> Tensor:
         square: (B, H, W) square of the distance from the mid-line.
         y: Likewise, height.
     """
-    bend = (square + look["peak_square"]).sqrt_().mul_(-look["fall"])
-    return bend.add_(y).sub_(look["top"])
+    bend = (square + look["peak_square"]).sqrt_()
+    return (y - look["top"]).addcmul_(bend, look["fall"], value=-1)
 
 
 def cords(look: Fields, x: Tensor, y: Tensor) -> Tensor:
@@ -80,7 +80,8 @@ def cords(look: Fields, x: Tensor, y: Tensor) -> Tensor:
     outside = x.abs()
     apart = []
     for which in ("upper", "lower"):
-        line = (outside * look[which + "_a"]).add_(y * look[which + "_b"]).sub_(look[which + "_c"])
+        line = (outside * look[which + "_a"]).addcmul_(y, look[which + "_b"])
+        line.sub_(look[which + "_c"])
         apart.append(torch.maximum(line.abs_(), look[which + "_x"] - outside))
     return torch.minimum(*apart).neg_().add_(look["cord"])
 
@@ -117,5 +118,5 @@ def distance(field: Tensor) -> Tensor:
         (B, H, W), of no meaning in the first and last row and column.
     """
     right, down = rise(field)
-    steep = right.mul_(right).add_(down.mul_(down)).sqrt_().clamp_(min=1e-6)
+    steep = right.mul_(right).addcmul_(down, down).sqrt_().clamp_(min=1e-6)
     return torch.div(field, steep, out=steep)

@@ -21,9 +21,9 @@ def drape(canvas: Canvas) -> Tensor:
     y, look = canvas.y, canvas.look
     relief = bump(canvas.x, 0.0, 0.36).mul_(0.09).mul_(bump(y, 0.62, 0.55))
     dome = (y - 1.02).mul_(1.05)
-    dome = dome.mul_(dome).add_(canvas.square * 1.43).sub_(1).clamp_(max=0)
-    relief.sub_(dome.mul_(look["bulge"]))
-    return relief.add_(canvas.waves * look["crease"])
+    dome = (canvas.square * 1.43).addcmul_(dome, dome).sub_(1).clamp_(max=0)
+    relief.addcmul_(dome, look["bulge"], value=-1)
+    return relief.addcmul_(canvas.waves, look["crease"])
 
 
 def surgical(canvas: Canvas, edge: Tensor) -> Paint:
@@ -38,9 +38,9 @@ def surgical(canvas: Canvas, edge: Tensor) -> Paint:
     tooth = torch.minimum(turn * (1 / (1 - fall)), turn.sub_(1).mul_(-1 / fall))
     open_middle = (square * -0.9).add_(1.05).clamp_(min=0).mul_(look["pleat_depth"])
 
-    height = drape(canvas).add_(tooth.mul_(open_middle))
+    height = drape(canvas).addcmul_(tooth, open_middle)
     wire = groove(from_top(look, square, canvas.y), 0.09, 0.035, pixel)
-    height.add_(wire.mul_((square * -11).add_(2.75).clamp_(0, 1)).mul_(0.012))
+    height.addcmul_(wire, (square * -11).add_(2.75).clamp_(0, 1), value=0.012)
     height.sub_(groove(edge, 0.055, 0.018, pixel).mul_(0.008))
     border = (edge * (-0.04 / 0.015)).add_(1.16).clamp_(1, 1.04)
     return Paint(tone=border, height=height)
@@ -75,18 +75,20 @@ def skin(canvas: Canvas, edge: Tensor) -> Paint:
     rounded = step(edge, 0.0, 0.10)
     rounded = rounded * (2 - rounded)
     tone = step(edge, 0.0, 0.07) * 0.16 + 0.94
-    return Paint(tone=tone, height=canvas.waves * canvas.look["crease"] + rounded * 0.05)
+    height = (rounded * 0.05).addcmul_(canvas.waves, canvas.look["crease"])
+    return Paint(tone=tone, height=height)
 
 
 def folded(canvas: Canvas, edge: Tensor) -> Paint:
     """A flat-fold respirator: two halves meeting in a ridge, a welded rim, a nose clip."""
     look, pixel, square = canvas.look, canvas.pixel, canvas.square
-    ridge = (square + 0.0012).sqrt_().mul_(look["ridge"])
+    ridge = (square + 0.0012).sqrt_()
     weld = groove(edge, 0.07, 0.02, pixel).add_(groove(edge, 0.035, 0.014, pixel))
     fold = groove(canvas.x, 0.0, 0.02, pixel)
     clip = bump(from_top(look, square, canvas.y), 0.12, 0.045)
     clip.mul_(step(canvas.x.abs(), 0.34, 0.30))
-    height = drape(canvas).sub_(ridge).sub_(weld * 0.004).add_(clip * 0.01)
+    height = drape(canvas).addcmul_(ridge, look["ridge"], value=-1)
+    height.sub_(weld * 0.004).add_(clip * 0.01)
     tone = fold.mul_(0.03).sub_(weld.mul_(0.05)).sub_(clip.mul_(0.06)).add_(1)
     return Paint(tone=tone, height=height)
 
@@ -108,9 +110,9 @@ def valve(canvas: Canvas, edge: Tensor) -> Paint:
 
 def sponge(canvas: Canvas, edge: Tensor) -> Paint:
     """Moulded foam: smooth, no hem, the two halves sewn together down the middle."""
-    ridge = (canvas.square + 0.01).sqrt_().mul_(canvas.look["ridge"])
+    ridge = (canvas.square + 0.01).sqrt_()
     seam = groove(canvas.x, 0.0, 0.02, canvas.pixel).mul_(step(canvas.y, 0.3, 0.5))
-    height = drape(canvas).sub_(ridge).sub_(seam * 0.006)
+    height = drape(canvas).addcmul_(ridge, canvas.look["ridge"], value=-1).sub_(seam * 0.006)
     height.add_(step(edge, 0.0, 0.05).mul_(0.02))
     return Paint(tone=seam.mul_(-0.08).add_(1), height=height)
 
@@ -137,8 +139,8 @@ def hanging(canvas: Canvas, edge: Tensor) -> Paint:
     x, look = canvas.x.abs(), canvas.look
     lines = (x * 3.2).add_(canvas.y * 2.2).add_(canvas.waves * 0.25).add_(look["crease_u"])
     wave = lines.sub_(lines.floor()).sub_(0.5)
-    folds = wave.mul_(wave).mul_(step(x, 0.1, 0.6)).mul_(look["crease"])
-    height = drape(canvas).add_(folds)
+    folds = wave.mul_(wave).mul_(step(x, 0.1, 0.6))
+    height = drape(canvas).addcmul_(folds, look["crease"])
     height.add_(groove(edge, 0.05, 0.05, canvas.pixel).mul_(0.012))
     return Paint(tone=None, height=height, accent=pattern(canvas))
 

@@ -52,9 +52,9 @@ def pattern(canvas: Canvas) -> Tensor | None:
     square = (canvas.sine * canvas.sine).clamp_(max=1)
     arc = (square * 0.075).add_(0.1667).mul_(square).add_(1).mul_(canvas.x)
     scale = 1 / (look["texture_scale"] * 0.16)
-    u = arc * (look["turn_cos"] * scale) + canvas.y * (look["turn_sin"] * scale)
-    v = canvas.y * (look["turn_cos"] * scale) - arc * (look["turn_sin"] * scale)
-    u, v = u + look["texture_u"], v + look["texture_v"]
+    along, across = look["turn_cos"] * scale, look["turn_sin"] * scale
+    u = (arc * along).addcmul_(canvas.y, across).add_(look["texture_u"])
+    v = (canvas.y * along).addcmul_(arc, across, value=-1).add_(look["texture_v"])
     blur = torch.clamp(canvas.pixel * scale, min=0.04)
     share = torch.zeros_like(u)
     for name in names:

@@ -5,8 +5,8 @@ curved sheet a mask is drawn on, evaluate the kind's outline and surface there, 
 is lit and lay it over the picture. Randomness lives in the specs alone.
 
 The bytes of a result depend on its own face, points and spec: pixel arithmetic is restricted to
-exactly rounded operations and small per-face numbers are float64, so neither batch nor thread can
-change a value.
+operations that round alike in every vector lane and small per-face numbers are float64, so neither
+batch nor thread can change a value.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,15 +22,17 @@ from mfrkit.errors import InputError, ShapeError
 from mfrkit.masks.camera import Pictures, picture_size, read_camera
 from mfrkit.masks.catalog import BARE, PASTED, TEMPLATE, Kind
 from mfrkit.masks.columns import mask_columns
-from mfrkit.masks.draw import TOP, Layer, draw_layer
+from mfrkit.masks.draw import TOP, draw_layer
 from mfrkit.masks.fields import Columns
 from mfrkit.masks.jaw import follow_jaw
+from mfrkit.masks.jpeg import add_grain
 from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.layer import Layer
 from mfrkit.masks.maskinv import draw_artwork, paste
 from mfrkit.masks.noise import NoiseTiles
-from mfrkit.masks.pose import Pose, fit_pose
+from mfrkit.masks.pose import fit_pose
 from mfrkit.masks.spec import MaskSpec
-from mfrkit.masks.surface import bounding_box
+from mfrkit.masks.surface import bounding_boxes
 from mfrkit.masks.template import Template, TemplateFile
 
 _CHUNK = 16  # faces drawn at once: their planes stay in the cache
@@ -118,6 +120,8 @@ class MaskRenderer(nn.Module):
             shown = faces[:, :, rows, columns].index_select(0, index)
             shown *= layer.keep[:, None]
             shown += layer.color
+            if layer.quality is not None:
+                add_grain(shown, layer.alpha, layer.quality)
             masked[:, :, rows, columns].index_copy_(0, index, shown.clamp_(0, 1))
             region[:, 0, rows, columns].index_copy_(0, index, layer.alpha)
         return Rendered(masked, region)
@@ -159,16 +163,21 @@ class MaskRenderer(nn.Module):
         camera = read_camera(pictures, worn, pose)
         look = Columns.send(mask_columns(chosen, pose, camera), device)
         size = picture_size(pictures)
+        heads = bounding_boxes(pose, TOP, size)
+        quality = camera.quality * [spec.jpeg for spec in chosen]
         for part in _chunks(chosen):
             kind = KINDS[chosen[part.start].kind]
-            box = _box(kind, pose[part], size)
+            box = _box(kind, heads[part], size)
             if box[0].start == box[0].stop or box[1].start == box[1].stop:
                 continue  # these faces lie outside their pictures
             with torch.no_grad():
                 fields = look.part(part)
                 layer = draw_layer(chosen[part], kind, fields, self.tiles, self.template, box)
-            if layer is not None:
-                yield worn[part], layer
+            if layer is None:
+                continue
+            if quality[part].any():
+                layer = layer.compressed(quality[part], size)
+            yield worn[part], layer
 
     def _paste(
         self,
@@ -218,13 +227,14 @@ def _chunks(specs: Sequence[MaskSpec]) -> Iterator[slice]:
         start += count
 
 
-def _box(kind: Kind, pose: Pose, size: tuple[int, int]) -> tuple[slice, slice]:
+def _box(kind: Kind, heads: NDArray[np.int64], size: tuple[int, int]) -> tuple[slice, slice]:
     """Return the pixels to draw: those of the heads, unless a mask reaches past its head.
 
     What is drawn must lie within the box whichever faces share it, or they would change each other.
     """
     if kind.shape.cut == "head":
-        return bounding_box(pose, TOP, size)
+        (top, left), (bottom, right) = heads[:, 0].min(axis=0), heads[:, 1].max(axis=0)
+        return slice(int(top), int(bottom)), slice(int(left), int(right))
     return slice(0, size[0]), slice(0, size[1])
 
 

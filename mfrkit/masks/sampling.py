@@ -62,6 +62,7 @@ def sample_spec(seed: int, key: str, options: MaskOptions) -> MaskSpec:
         grain_row=int(256 * next(draws)),
         grain_column=int(256 * next(draws)),
         cords=next(draws) < 0.8,
+        jpeg=not kind.flat,
         **wear,
         **_surface(kind, draws),
     )

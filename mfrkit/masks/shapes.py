@@ -37,9 +37,9 @@ def shield(canvas: Canvas, corner: float) -> Tensor:
     """
     look, y, square = canvas.look, canvas.y, canvas.square
     upper = from_top(look, square, y)
-    sides = canvas.x.abs().add_(y * look["taper"]).neg_().add_(look["side"])
-    bend = (square + look["chin_square"]).sqrt_().mul_(look["jaw"])
-    lower = (y * -JAW_SCALE).sub_(bend).add_(look["bottom"])
+    sides = (look["side"] - canvas.x.abs()).addcmul_(y, look["taper"], value=-1)
+    bend = (square + look["chin_square"]).sqrt_()
+    lower = (y * -JAW_SCALE).addcmul_(bend, look["jaw"], value=-1).add_(look["bottom"])
     return smooth_min(smooth_min(upper, sides, corner), lower, corner)
 
 

@@ -47,6 +47,7 @@ class MaskSpec:
         grain: How strongly the photo's own noise is copied: 1 + grain / 0.02 times.
         grain_row, grain_column: Where in the noise field this picture lies, pixels.
         cords: Whether ear loops or straps show.
+        jpeg: Whether the photo's own JPEG grain is copied; not in manifests older than it.
     """
 
     kind: str
@@ -79,6 +80,7 @@ class MaskSpec:
     grain_row: int
     grain_column: int
     cords: bool
+    jpeg: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object; `from_json` restores the spec exactly."""
@@ -99,12 +101,13 @@ class MaskSpec:
         """
         values = {}
         for item in dataclasses.fields(cls):
-            if item.name not in record:
+            if item.name in record:
+                values[item.name] = _typed(item.name, item.type, record[item.name])
+            elif item.default is dataclasses.MISSING:
                 raise InputError(
                     f"the mask record has no {item.name!r}: it was not written by synth-mask, or "
                     "by another version; draw the mask again from its seed."
                 )
-            values[item.name] = _typed(item.name, item.type, record[item.name])
         spec = cls(**values)
         if spec.kind != BARE:
             _known("kind", spec.kind, KINDS)

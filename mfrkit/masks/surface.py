@@ -3,14 +3,16 @@
 A turned face shows its far cheek foreshortened and loses it past the silhouette; a flat homography
 shows neither. The sheet is an elliptic cylinder whose radius shrinks towards the chin and whose
 front follows the profile from nose to chin, so that every pixel has a closed-form place on it.
-Only arithmetic and square roots are used on pixels: these are exactly rounded, so a pixel's
-value cannot depend on which vector lane, thread or batch computed it.
+Only arithmetic and square roots are used on pixels: these are rounded once, and alike in every
+vector lane (multiply-adds too), so a pixel's value cannot depend on which thread or batch computed
+it.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.masks.fields import Fields
@@ -136,30 +138,30 @@ def pixels_to_sheet(place: Fields, rows: Tensor, columns: Tensor) -> Sheet:
     along = down * place["down_cos"] - right * place["right_sin"]
     # The height decides the radius and, through pitch, the radius the height: guess the height
     # from a flatter sheet, then correct it once.
-    y = (across * across).mul_(place["guess_fall"]).add_(along)
+    y = torch.addcmul(along, across * across, place["guess_fall"])
     width = (y - _WIDEST).mul_(place["per_height"])
     width = width.mul_(width).sub_(1).clamp_(max=-_LEAST).mul_(place["minus_half_square"]).sqrt_()
     lower = y.sub_(_FRONT_AT)
     behind = lower.mul_(lower).mul_(_FRONT_FALL).add_(width * _ROUND)  # the axis, from that point
     reach = width * place["stretch"]
-    seen = across.add_(behind * place["sin_yaw"]).div_(reach)
+    seen = across.addcmul_(behind, place["sin_yaw"]).div_(reach)
     inside = seen.clamp(-1, 1)
     front = (inside * inside).sub_(1).abs_().sqrt_()
-    depth = (front * place["tip_even"]).add_(inside * place["tip_odd"]).mul_(width)
-    y = along.add_(depth.sub_(behind.mul_(place["tip_cos_yaw"])))
-    cosine = (front * place["cos_phase"]).add_(inside * place["sin_phase"])
-    sine = (inside * place["cos_phase"]).sub_(front.mul_(place["sin_phase"]))
+    depth = (front * place["tip_even"]).addcmul_(inside, place["tip_odd"])
+    y = along.addcmul_(depth, width).addcmul_(behind, place["tip_cos_yaw"], value=-1)
+    cosine = (front * place["cos_phase"]).addcmul_(inside, place["sin_phase"])
+    sine = (inside * place["cos_phase"]).addcmul_(front, place["sin_phase"], value=-1)
     # Behind the ear, which only the near side shows, the sine comes back. x must keep growing, up
     # to the largest yaw, but gently: a field that jumps at the silhouette leaves specks there.
     hidden = cosine.clamp_(max=0)
-    sine.add_(hidden.mul_(hidden).mul_(place["near_side"]))
+    sine.addcmul_(hidden.mul_(hidden), place["near_side"])
     # Past the silhouette x goes on outwards, so that fields of x stay monotone there.
     x = (seen - inside).add_(sine).mul_(width)
     return Sheet(x=x, y=y, sine=sine, limb=seen.abs_().sub_(1).mul_(reach).neg_())
 
 
-def bounding_box(pose: Pose, top: float, size: tuple[int, int]) -> tuple[slice, slice]:
-    """Return rows and columns that hold all of the heads' sheets below a height.
+def bounding_boxes(pose: Pose, top: float, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Return the pixels that hold each head's sheet below a height.
 
     Args:
         pose: B placements.
@@ -167,17 +169,16 @@ def bounding_box(pose: Pose, top: float, size: tuple[int, int]) -> tuple[slice, 
         size: (H, W) of the picture.
 
     Returns:
-        Row and column slices within the picture; empty if no face is in it.
+        (B, 2, 2): first row and column, and those behind the last, within the picture; of a face
+        outside it they are the same.
     """
     y, angle = np.meshgrid(np.linspace(top, 2.8, 10), np.linspace(-2.6, 2.6, 13), indexing="ij")
     corners = sheet_to_pixels(pose, y.ravel(), angle.ravel())  # (B, 130, 2)
     margin = 0.12 * pose.scale[:, None, None]
-    low = np.floor((corners - margin).min(axis=(0, 1)))
-    high = np.ceil((corners + margin).max(axis=(0, 1))) + 1
-    limit = np.array([size[1], size[0]])
-    x0, y0 = np.clip(low, 0, limit).astype(int)
-    x1, y1 = np.clip(high, 0, limit).astype(int)
-    return slice(y0, max(y0, y1)), slice(x0, max(x0, x1))
+    low = np.floor((corners - margin).min(axis=1))
+    high = np.ceil((corners + margin).max(axis=1)) + 1
+    boxes = np.stack([low, np.maximum(low, high)], axis=1)[..., ::-1]
+    return np.clip(boxes, 0, size).astype(np.int64)
 
 
 def pixel_axes(rows: slice, columns: slice, device: torch.device) -> tuple[Tensor, Tensor]:

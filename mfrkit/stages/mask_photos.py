@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mfrkit.masks.jpeg import BLOCK
 from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.spec import MaskSpec
@@ -59,6 +60,8 @@ def _window(place: Place, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Return the part of a photo that a mask on the face, or the light on it, can touch."""
     center = place.points.mean(axis=0).astype(np.float64)
     reach = _REACH * _size(place)
-    low = np.clip(np.floor(center - reach), 0, [shape[1], shape[0]]).astype(int)
+    # On the photo's JPEG grid, which the renderer looks for from the window's corner.
+    corner = np.floor((center - reach) / BLOCK) * BLOCK
+    low = np.clip(corner, 0, [shape[1], shape[0]]).astype(int)
     high = np.clip(np.ceil(center + reach), 0, [shape[1], shape[0]]).astype(int)
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))

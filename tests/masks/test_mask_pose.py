@@ -6,7 +6,7 @@ import torch
 
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.masks.pose import Pose, fit_pose, project
-from mfrkit.masks.surface import bounding_box, pixels_to_sheet, pose_columns, sheet_to_pixels
+from mfrkit.masks.surface import bounding_boxes, pixels_to_sheet, pose_columns, sheet_to_pixels
 
 # The mean face the fit assumes: eyes, nose tip, mouth corners.
 FACE = np.array(
@@ -83,9 +83,9 @@ def test_pixels_find_the_sheet_point_they_show(yaw, pitch):
 
 
 def test_box_holds_every_face_and_stays_in_the_picture():
-    rows, columns = bounding_box(pose(), 0.0, (112, 112))
-    assert 30 < rows.start < 52
-    assert rows.stop == 112
-    assert columns.start > 0
-    rows, columns = bounding_box(pose(tx=900.0, ty=900.0), 0.0, (112, 112))
-    assert rows.start == rows.stop
+    (top, left), (bottom, right) = bounding_boxes(pose(), 0.0, (112, 112))[0]
+    assert 30 < top < 52
+    assert bottom == 112
+    assert 0 < left < right <= 112
+    first, behind = bounding_boxes(pose(tx=900.0, ty=900.0), 0.0, (112, 112))[0]
+    assert first.tolist() == behind.tolist()
