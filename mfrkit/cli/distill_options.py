@@ -14,7 +14,7 @@ Teachers = Annotated[
         show_default="arcface",
     ),
 ]
-Method = Annotated[str, typer.Option("--method", help="maskinv, deocclusion or eum.")]
+Method = Annotated[str, typer.Option("--method", help="maskinv, deocclusion, eum or meer.")]
 Preset = Annotated[str, typer.Option("--preset", help="small, paper or paper-hg.")]
 Student = Annotated[
     str | None, typer.Option("--student", help="mobilefacenet, or iresnet18 to iresnet200.")

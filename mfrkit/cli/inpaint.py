@@ -28,8 +28,8 @@ def inpaint(
         typer.Option("--region", metavar="predicted|manifest|DIR", help="Where regions come from."),
     ] = "predicted",
     region_model: Annotated[
-        str, typer.Option("--region-model", help="Region predictor: name or model file.")
-    ] = "region",
+        str | None, typer.Option("--region-model", help="Region predictor: name or model file.")
+    ] = None,
     save_region: Annotated[
         bool, typer.Option("--save-region", help="Write each region as PNG too.")
     ] = False,

@@ -39,6 +39,10 @@ class Task(nn.Module):
         """Return the parameters whose joint gradient norm is limited: the student's."""
         return [p for p in self.student.parameters() if p.requires_grad]
 
+    def rate(self) -> float:
+        """Return the factor on the learning rate of the coming step."""
+        return 1.0
+
     def compiled(self) -> list[nn.Module]:
         """Return the networks whose calls are worth compiling."""
         return [self.student]

@@ -14,6 +14,7 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "region": ("mfrkit.models.region", "RegionNet"),
     "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),
     "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
+    "meer": ("mfrkit.models.meer", "MeerNet"),
     "eum": ("mfrkit.models.unmasking", "EmbeddingUnmasker"),
     "completing": ("mfrkit.models.completing", "build_completing"),
 }

@@ -38,12 +38,21 @@ class Carded(nn.Module):
         Raises:
             ShapeError: not floating point, or of another shape or size.
         """
+        result: Tensor = self.network(self.prepare(faces))
+        return result
+
+    def prepare(self, faces: Tensor) -> Tensor:
+        """Return (B, 3, H, W) faces in the form the network wants.
+
+        Args:
+            faces: as for `raw`.
+
+        Raises:
+            ShapeError: as for `raw`.
+        """
         check_faces(faces, self.card)
         x = (faces - self.mean) / self.std
-        if self.card.colour == "BGR":
-            x = x.flip(1)
-        result: Tensor = self.network(x)
-        return result
+        return x.flip(1) if self.card.colour == "BGR" else x
 
 
 def check_faces(faces: Tensor, card: ModelCard) -> None:

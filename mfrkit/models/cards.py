@@ -28,6 +28,7 @@ class ModelCard:
     Attributes:
         name: what the model is called on the command line.
         task: what it is for.
+        also: further tasks that parts of it do.
         architecture: name in `mfrkit.models.architectures.ARCHITECTURES`.
         arguments: keyword arguments of the architecture.
         input_size: (height, width) in pixels; None where any size will do.
@@ -52,6 +53,7 @@ class ModelCard:
     name: str
     task: Task
     architecture: str
+    also: tuple[Task, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     input_size: tuple[int, int] | None = (112, 112)
     colour: ColourOrder = "RGB"
@@ -68,6 +70,11 @@ class ModelCard:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     sha256: str = ""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Return all it is for, the main task first."""
+        return (self.task, *self.also)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types, for the model file.
@@ -97,6 +104,7 @@ class ModelCard:
             )
         try:
             known = {f.name: card[f.name] for f in fields(cls) if f.name in card}
+            known["also"] = tuple(known.get("also", ()))
             size = known.get("input_size")
             known["input_size"] = None if size is None else _numbers(size, int, 2)
             known["mean"] = _numbers(known["mean"], float, 3)
@@ -116,8 +124,9 @@ def _numbers(values: Any, kind: type, count: int) -> Any:
 
 
 def _check(card: ModelCard) -> None:
-    if card.task not in get_args(Task):
-        raise ValueError(f"unknown task {card.task!r}")
+    for task in card.tasks:
+        if task not in get_args(Task):
+            raise ValueError(f"unknown task {task!r}")
     if card.colour not in get_args(ColourOrder):
         raise ValueError(f"unknown colour order {card.colour!r}")
     if not all(value > 0 for value in card.std):

@@ -14,8 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ModelCard
+from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.completion import Completion
+from mfrkit.models.multitask import part_for
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import RegionPredictor, decided, is_masked, load_region
 from mfrkit.models.registry import build_network, load_for_task, load_recogniser
@@ -88,7 +89,11 @@ def build_completing(
         InputError: an architecture that does not exist, or is no generator.
     """
     cards = [ModelCard.from_json(each) for each in (region, generator, recogniser)]
-    networks = [build_network(card.architecture, card.arguments) for card in cards]
+    tasks: tuple[Task, ...] = ("region", "completion", "recognition")
+    networks = [
+        part_for(task, build_network(card.architecture, card.arguments), card)
+        for task, card in zip(tasks, cards, strict=True)
+    ]
     if not isinstance(networks[1], Completion):
         raise InputError(f"{cards[1].name}: {cards[1].architecture} is no completion generator")
     return CompletingRecogniser(

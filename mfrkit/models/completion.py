@@ -62,9 +62,7 @@ class Completion(nn.Module):
 
     def hole(self, region: Tensor) -> Tensor:
         """Return the (B, 1, H, W) region grown by the margin."""
-        side, edge = 2 * self.margin + 1, self.margin
-        # Rows, then columns: a square of pixels in two passes.
-        return F.max_pool2d(F.max_pool2d(region, (side, 1), 1, (edge, 0)), (1, side), 1, (0, edge))
+        return grown(region, self.margin)
 
     def forward(self, faces: Tensor, region: Tensor) -> Tensor:
         """Complete masked faces.
@@ -97,6 +95,14 @@ class Completion(nn.Module):
             raise ShapeError(
                 f"sides must be multiples of {self.multiple}, got {tuple(faces.shape[2:])}"
             )
+
+
+def grown(region: Tensor, margin: int) -> Tensor:
+    """Grow regions (B, 1, H, W) by a margin, pixels, on all sides."""
+    side = 2 * margin + 1
+    # Rows, then columns: a square of pixels in two passes.
+    rows = F.max_pool2d(region, (side, 1), 1, (margin, 0))
+    return F.max_pool2d(rows, (1, side), 1, (0, margin))
 
 
 def composite(pictures: Tensor, faces: Tensor, hole: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ class SmallCompletion(Completion):
         filled = smooth_filling(faces, hole)
         half, quarter, middle = self._features(filled, hole)
         x = self.rise_2(self.rise_4(middle, quarter), half)
-        change = self.picture(F.elu(self.finish(_doubled(x))))
+        change = self.picture(F.elu(self.finish(doubled(x))))
         # Half precision has too few steps for a picture.
         return [(filled + change.float()).clamp(0, 1)]
 
@@ -130,7 +130,7 @@ class SmallCompletion(Completion):
         return half, quarter, self.middle(x + place)
 
 
-def _doubled(x: Tensor) -> Tensor:
+def doubled(x: Tensor) -> Tensor:
     """Double the sides smoothly: repeated or shuffled pixels leave a grid on skin."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear")
 
@@ -150,6 +150,6 @@ class Rise(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Map (B, inputs, H, W) and (B, outputs, 2H, 2W) to the latter's shape."""
-        risen = _doubled(self.narrow(coarse))
+        risen = doubled(self.narrow(coarse))
         joined: Tensor = self.join(torch.cat([risen, fine], 1))
         return joined

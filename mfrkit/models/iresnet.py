@@ -10,6 +10,7 @@ Weights published for these networks load under their own names, so the names he
 
 from torch import Tensor, nn
 
+from mfrkit.models.backbone import Backbone
 from mfrkit.models.prelu import PReLU
 
 _EPS = 1e-5
@@ -49,7 +50,7 @@ class IResBlock(nn.Module):
         return result
 
 
-class IResNet(nn.Module):
+class IResNet(Backbone):
     """A residual network from a 112x112 face to an embedding.
 
     Args:
@@ -64,6 +65,8 @@ class IResNet(nn.Module):
         >>> network(torch.zeros(2, 3, 112, 112, device="meta")).shape
         torch.Size([2, 64])
     """
+
+    channels = _WIDTHS[:3]
 
     def __init__(
         self, blocks: tuple[int, int, int, int], embedding_dim: int = 512, dropout: float = 0.0
@@ -84,18 +87,15 @@ class IResNet(nn.Module):
         self.features.weight.requires_grad_(False)
         self.apply(_initialise)
 
-    def forward(self, faces: Tensor) -> Tensor:
-        """Embed normalised faces.
+    def maps(self, faces: Tensor) -> list[Tensor]:
+        """Return the maps after the first three stages; see `Backbone`."""
+        fine = self.layer1(self.prelu(self.bn1(self.conv1(faces))))
+        middle = self.layer2(fine)
+        return [fine, middle, self.layer3(middle)]
 
-        Args:
-            faces: (B, 3, 112, 112) float, normalised as the model card says.
-
-        Returns:
-            (B, D) float, not of unit length.
-        """
-        x = self.prelu(self.bn1(self.conv1(faces)))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        x = self.dropout(self.bn2(x).flatten(1))
+    def embed(self, coarse: Tensor) -> Tensor:
+        """Go on from the fourth stage; see `Backbone`."""
+        x = self.dropout(self.bn2(self.layer4(coarse)).flatten(1))
         embedding: Tensor = self.features(self.fc(x))
         return embedding
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfrkit.models.backbone import Backbone
 from mfrkit.models.prelu import prelu
 
 # Inverted residuals, in order: (input, expanded, output) channels and the stride.
@@ -26,6 +27,7 @@ BLOCKS: tuple[tuple[int, int, int, int], ...] = (
     (128, 512, 128, 2),
     *((128, 256, 128, 1),) * 2,
 )
+_QUARTER, _EIGHTH = "04", "11"  # the last blocks at these resolutions
 
 
 class Unit(nn.Module):
@@ -95,7 +97,7 @@ class InvertedResidual(nn.Sequential):
         return x + y if self.residual else y
 
 
-class MobileFaceNet(nn.Module):
+class MobileFaceNet(Backbone):
     """The bundled recogniser's network: 1,292,992 parameters at 192 dimensions.
 
     Args:
@@ -106,6 +108,8 @@ class MobileFaceNet(nn.Module):
         >>> network(torch.zeros(2, 3, 112, 112)).shape
         torch.Size([2, 192])
     """
+
+    channels = (64, 64, 128)
 
     def __init__(self, embedding_dim: int = 192) -> None:
         super().__init__()
@@ -124,16 +128,21 @@ class MobileFaceNet(nn.Module):
             Unit(512, embedding_dim, prelu=False),
         )
 
-    def forward(self, faces: Tensor) -> Tensor:
-        """Embed normalised faces.
+    def maps(self, faces: Tensor) -> list[Tensor]:
+        """Return the maps after the stem and after blocks 04 and 11; see `Backbone`."""
+        maps = [self.stem(faces)]
+        x = maps[0]
+        for name, block in self.block.items():
+            if name <= _EIGHTH:
+                x = block(x)
+            if name in (_QUARTER, _EIGHTH):
+                maps.append(x)
+        return maps
 
-        Args:
-            faces: (B, 3, 112, 112) float, normalised as the model card says.
-
-        Returns:
-            (B, D) float, not of unit length.
-        """
-        x = self.stem(faces)
-        for block in self.block.values():
-            x = block(x)
+    def embed(self, coarse: Tensor) -> Tensor:
+        """Go on from block 12; see `Backbone`."""
+        x = coarse
+        for name, block in self.block.items():
+            if name > _EIGHTH:
+                x = block(x)
         return self.head(x).flatten(1)

@@ -14,13 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfrkit.models.meer import MeerNet
 from mfrkit.models.mobilefacenet import MobileFaceNet, Unit
 
 
-def is_supported(network: nn.Module) -> TypeGuard[MobileFaceNet]:
+def is_supported(network: nn.Module) -> TypeGuard[MobileFaceNet | MeerNet]:
     """Whether `BlockedMobileFaceNet` can stand in for this network on this machine's processor."""
+    backbone = network.identity.backbone if isinstance(network, MeerNet) else network
     return (
-        isinstance(network, MobileFaceNet)
+        isinstance(backbone, MobileFaceNet)
         and platform.machine().lower() in {"x86_64", "amd64"}
         and torch.backends.mkldnn.is_available()
     )
@@ -30,7 +32,7 @@ class BlockedMobileFaceNet(nn.Module):
     """The same network with the same weights, computed in blocked layout.
 
     Args:
-        network: left as it is; the weights are copied.
+        network: or one built round it; left as it is, the weights are copied.
 
     Example:
         >>> network, faces = MobileFaceNet().eval(), torch.rand(2, 3, 112, 112)
@@ -39,7 +41,7 @@ class BlockedMobileFaceNet(nn.Module):
         True
     """
 
-    def __init__(self, network: MobileFaceNet) -> None:
+    def __init__(self, network: MobileFaceNet | MeerNet) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         for module in list(self.network.modules()):

@@ -150,14 +150,22 @@ def load_for_task(
 ) -> tuple["nn.Module", ModelCard]:
     """Load a model that must be for a given task; otherwise as `load_network`.
 
+    Returns:
+        The network, or that part of a network of several tasks which does this one; and its card.
+
     Raises:
         InputError: no such model, or it is for another task.
         WeightsError: as `load_network`.
     """
+    from mfrkit.models.multitask import part_for
+
     card, _, path = read_card(model)
-    if card.task != task:
-        raise InputError(f"{path}: is for {card.task}, not {task}; choose another model")
-    return load_network(model, device)
+    if task not in card.tasks:
+        raise InputError(
+            f"{path}: is for {', '.join(card.tasks)}, not {task}; choose another model"
+        )
+    network, card = load_network(model, device)
+    return part_for(task, network, card), card
 
 
 def is_foreign(model: str) -> bool:

@@ -82,7 +82,7 @@ class CompletionWorker:
             raise InputError(f"{options.model}: its card names no input size")
         self._size = card.input_size
         predicts = options.region == PREDICTED
-        self._finder = load_region(options.region_model, self._device) if predicts else None
+        self._finder = load_region(options.predictor(), self._device) if predicts else None
 
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the record of each input."""

@@ -6,7 +6,7 @@ and an entry here.
 
 from collections.abc import Mapping
 
-from mfrkit.stages import method_deocclusion, method_eum, method_maskinv
+from mfrkit.stages import method_deocclusion, method_eum, method_maskinv, method_meer
 from mfrkit.stages.method import Method
 from mfrkit.stages.presets import choose
 from mfrkit.stages.template_method import TemplateMethod
@@ -14,6 +14,7 @@ from mfrkit.stages.template_method import TemplateMethod
 METHODS: Mapping[str, Method | TemplateMethod] = {
     "maskinv": method_maskinv.METHOD,
     "deocclusion": method_deocclusion.METHOD,
+    "meer": method_meer.METHOD,
     "eum": method_eum.METHOD,
 }
 

@@ -53,6 +53,9 @@ def build(
         identities=len(data.identities),
         templates_known=request.teacher_cache is not None,
         world=world,
+        recognisers=recognisers,
+        views=settings.views,
+        steps=settings.fit.total_steps(batches.steps_per_epoch),
     )
     task = method.build(parts, settings.method)  # before the cache: what it refuses costs nothing
     cache = _cache(request, recognisers, data, world, console)

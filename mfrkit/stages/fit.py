@@ -160,12 +160,12 @@ def _seed(seed: int, step: int, rank: int) -> int:
 
 
 def _set_rate(run: _Run) -> float:
-    options = run.options
-    factor = lr_factor(run.state.step, run.total, run.parts.batches.steps_per_epoch, options)
+    factor = lr_factor(run.state.step, run.total, run.parts.batches.steps_per_epoch, run.options)
+    rate = run.options.lr * factor * run.parts.task.rate()
     for optimiser in run.state.optimisers.values():
         for group in optimiser.param_groups:
-            group["lr"] = options.lr * factor
-    return options.lr * factor
+            group["lr"] = rate
+    return rate
 
 
 def _step(run: _Run, batch: FaceBatch) -> dict[str, float]:

@@ -33,7 +33,8 @@ class InpaintOptions:
         model: completion generator, bundled name or model file.
         region: where regions come from: `predicted`, `manifest`, or a folder of PNGs named as the
             faces' keys.
-        region_model: predictor, bundled name or model file.
+        region_model: predictor, bundled name or model file; None takes the generator itself where
+            it is one, else `region`.
         save_region: write the regions too.
         preview: contact sheet to write.
         image_format: `png` or `jpg`.
@@ -47,7 +48,7 @@ class InpaintOptions:
     output: Path
     model: str = "completion"
     region: str = PREDICTED
-    region_model: str = "region"
+    region_model: str | None = None
     save_region: bool = False
     preview: Path | None = None
     image_format: str = "png"
@@ -64,6 +65,17 @@ class InpaintOptions:
         if self.preview is not None:
             refuse_existing(self.preview, force=self.run.force or self.run.resume)
 
+    def predictor(self) -> str:
+        """Return the region predictor's name or file.
+
+        Raises:
+            InputError: a generator that is not there.
+            WeightsError: a generator without a readable card.
+        """
+        if self.region_model is not None:
+            return self.region_model
+        return self.model if "region" in read_card(self.model)[0].tasks else "region"
+
     def recipe(self) -> dict[str, Any]:
         """Return the options that shape results, as the run's record keeps them.
 
@@ -73,7 +85,7 @@ class InpaintOptions:
         """
         models = {"model": self.model}
         if self.region == PREDICTED:
-            models["region_model"] = self.region_model
+            models["region_model"] = self.predictor()
         hashes = {f"{name}_sha256": read_card(model)[0].sha256 for name, model in models.items()}
         return {
             **models,

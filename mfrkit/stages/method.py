@@ -1,10 +1,11 @@
 """What `mfrkit distill` knows of a method: its options, its student, how it is built, its paper."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mfrkit.methods.base import Task
+from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.teachers import Teachers
 from mfrkit.stages.presets import Preset
@@ -22,6 +23,9 @@ class MethodParts:
         identities: number of people in the data.
         templates_known: whether templates come from a cache, and no teacher is called.
         world: the processes of the run.
+        recognisers: the teachers as they were loaded, where gradients have to go through one.
+        views: how faces vary.
+        steps: of the run.
     """
 
     student: Recogniser
@@ -29,6 +33,9 @@ class MethodParts:
     identities: int
     templates_known: bool
     world: World
+    recognisers: Sequence[Recogniser]
+    views: ViewOptions
+    steps: int
 
 
 def plain_student(model: ModelOptions, options: Any, teacher: Recogniser) -> Recogniser:

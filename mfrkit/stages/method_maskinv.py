@@ -1,6 +1,7 @@
 """MaskInv for `mfrkit distill`: how it is put together, and its presets."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -58,20 +59,24 @@ _PRESETS: Mapping[str, Preset] = {
 
 
 def _build(parts: MethodParts, options: MaskInvOptions) -> MaskInv:
-    """Build MaskInv with the classifier, projection and taps its options ask for.
+    return MaskInv(**recognition_parts(parts, options))
+
+
+def recognition_parts(parts: MethodParts, options: MaskInvOptions) -> dict[str, Any]:
+    """Return the arguments of MaskInv: the classifier, projection and taps its options ask for.
 
     Raises:
         InputError: the data or the teachers do not allow what the options ask for.
     """
     dim, teachers = parts.student.card.embedding_dim or 0, parts.teachers
-    return MaskInv(
-        student=parts.student,
-        teacher=teachers,
-        head=_head(parts, options) if options.identity else None,
-        projection=None if dim == teachers.dim else nn.Linear(dim, teachers.dim, bias=False),
-        taps=_taps(parts, options.stage) if options.attention else None,
-        options=options,
-    )
+    return {
+        "student": parts.student,
+        "teacher": teachers,
+        "head": _head(parts, options) if options.identity else None,
+        "projection": None if dim == teachers.dim else nn.Linear(dim, teachers.dim, bias=False),
+        "taps": _taps(parts, options.stage) if options.attention else None,
+        "options": options,
+    }
 
 
 def _head(parts: MethodParts, options: MaskInvOptions) -> MarginHead | PartialHead:

@@ -78,7 +78,7 @@ def list_models(console: Console, *, as_json: bool = False) -> None:
     rows = [
         [
             model.card.name,
-            model.card.task,
+            ", ".join(model.card.tasks),
             f"{model.size / 1e6:.1f} MB",
             f"{model.parameters:,}",
             model.card.licence,
@@ -110,7 +110,7 @@ def show_model(model: str, console: Console, *, as_json: bool = False) -> None:
         "bytes": f"{info.size:,}",
         "verified": "yes" if info.verified else "NO: the file is not what its hash says",
     }
-    rows = [[key, _text(value)] for key, value in shown.items() if value not in ("", None, {})]
+    rows = [[key, _text(value)] for key, value in shown.items() if value not in ("", None, {}, [])]
     console.table(info.card.name, ["field", "value"], rows)
 
 

@@ -37,6 +37,8 @@ class World:
     ) -> None:
         """Replace every gradient by its mean over the processes; one without counts as 0.
 
+        Parameters that ask for no gradient at present are left alone.
+
         Args:
             parameters: trained in all processes alike.
             sharded: those among them that are this process's own. Their gradients hold the sum over
@@ -48,7 +50,7 @@ class World:
         owners = []
         for parameter in parameters:
             if id(parameter) not in own:
-                owners.append(parameter)
+                owners += [parameter] * parameter.requires_grad
             elif parameter.grad is not None:
                 parameter.grad /= self.size
         if not owners:
