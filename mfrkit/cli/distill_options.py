@@ -14,10 +14,14 @@ Teachers = Annotated[
         show_default="arcface",
     ),
 ]
-Method = Annotated[str, typer.Option("--method", help="maskinv, deocclusion, eum or meer.")]
-Preset = Annotated[str, typer.Option("--preset", help="small, paper or paper-hg.")]
+Method = Annotated[str, typer.Option("--method", help="maskinv, deocclusion, meer, g2d or eum.")]
+Phase = Annotated[
+    int, typer.Option("--phase", help="Of g2d: 1 encoder, 2 reformer, 3 classifier; 0 all.")
+]
+Preset = Annotated[str, typer.Option("--preset", help="small or paper; paper-hg, small-resnet22.")]
 Student = Annotated[
-    str | None, typer.Option("--student", help="mobilefacenet, or iresnet18 to iresnet200.")
+    str | None,
+    typer.Option("--student", help="mobilefacenet, iresnet18 to iresnet200; g2d: resnet22."),
 ]
 Init = Annotated[str | None, typer.Option("--init", help="teacher, scratch or a model.")]
 Relation = Annotated[

@@ -7,15 +7,19 @@ import typer
 
 from mfrkit.cli.options import Force, Json
 
+KnownPeople = Annotated[
+    Path,
+    typer.Argument(metavar="GALLERY", help="HDF5 file with photos of known people, or a model."),
+]
+Probes = Annotated[
+    Path, typer.Argument(metavar="PROBES", help="HDF5 file with the photos to search.")
+]
+
 
 def identify(
     ctx: typer.Context,
-    gallery: Annotated[
-        Path, typer.Argument(metavar="GALLERY", help="HDF5 file with photos of known people.")
-    ],
-    probes: Annotated[
-        Path, typer.Argument(metavar="PROBES", help="HDF5 file with the photos to search.")
-    ],
+    gallery: KnownPeople,
+    probes: Probes,
     pool: Annotated[
         str,
         typer.Option(
@@ -23,6 +27,10 @@ def identify(
             help="A person's template: mean, norm (mean weighted by quality) or none.",
         ),
     ] = "mean",
+    classifier: Annotated[
+        bool,
+        typer.Option("--classifier", help="GALLERY is a model; its classifier names the probes."),
+    ] = False,
     ranks: Annotated[
         str, typer.Option(metavar="K,...", help="Report the share found among the first K.")
     ] = "1,5,10",
@@ -63,6 +71,7 @@ def identify(
         gallery=gallery,
         probes=probes,
         pool=pool,
+        classifier=classifier,
         ranks=parse_ranks(ranks),
         fpir=parse_rates(fpir, "--fpir"),
         top=top,

@@ -14,7 +14,9 @@ def train_inpaint(
     ctx: typer.Context,
     data: shared.Data = None,
     output: shared.Output = Path("completion.safetensors"),
-    preset: Annotated[str, typer.Option("--preset", help="small or paper.")] = "small",
+    preset: Annotated[
+        str, typer.Option("--preset", help="small or paper; g2d, g2d-paper.")
+    ] = "small",
     config: shared.Config = None,
     assign: shared.Assignments = None,
     init: Annotated[str | None, typer.Option("--init", help="Model file to start from.")] = None,

@@ -10,7 +10,7 @@ The header is read with the standard library alone: listing models must not load
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.files import replacing
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 _CARD = "card"
@@ -144,6 +146,22 @@ def load_tensors(path: Path, header: Header) -> dict[str, "Tensor"]:
         raise WeightsError(f"{path}: tensors do not match the card's SHA-256; {_REMEDY}")
     try:
         return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: {error}; {_REMEDY}") from error
+
+
+def load_arrays(path: Path, names: Sequence[str]) -> list["NDArray[np.float32]"]:
+    """Load some tensors of a model file as float32 arrays, without torch.
+
+    Raises:
+        WeightsError: a tensor is not there, or the file is damaged.
+    """
+    import numpy as np
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return [file.get_tensor(name).astype(np.float32) for name in names]
     except SafetensorError as error:
         raise WeightsError(f"{path}: {error}; {_REMEDY}") from error
 

@@ -38,6 +38,12 @@ class FaceBatch:
     def __len__(self) -> int:
         return len(self.masked)
 
+    def by_view(self, values: Tensor) -> dict[str, Tensor]:
+        """Return the means of (B,) values over the masked and the unmasked faces there are."""
+        worn = self.worn
+        named = {"masked": values[worn], "unmasked": values[~worn]}
+        return {name: some.mean() for name, some in named.items() if len(some)}
+
     def with_templates(self, template: Tensor, centre: Tensor) -> "FaceBatch":
         """Return the same faces with their teacher's embeddings and those' means."""
         return replace(self, template=template, centre=centre)

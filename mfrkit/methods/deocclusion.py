@@ -150,7 +150,7 @@ class DeOcclusion(Task):
         """
         template = self.teacher(batch.clean) if batch.template is None else batch.template
         check_finite(template)
-        region = self._region(batch.masked)
+        region = self.network.region.cover(batch.masked)
         with torch.set_grad_enabled(bool(self.options.joint)):
             completed = self.network.complete(batch.masked, region)
         features = self.network.recogniser.features(completed)
@@ -163,10 +163,6 @@ class DeOcclusion(Task):
             weights = {name: getattr(self.options, name) for name in losses}
             total = sum(weights[name] * value for name, value in losses.items())
         return {"loss": torch.as_tensor(total), **losses}
-
-    @torch.no_grad()
-    def _region(self, faces: Tensor) -> Tensor:
-        return self.network.cover(faces)
 
     def _relations(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
         options = self.options

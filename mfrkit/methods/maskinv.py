@@ -172,10 +172,4 @@ class MaskInv(Task):
             student, teacher = (tap.take().float() for tap in self.taps)
             terms["attention"] = attention_distance(student, teacher).mean()
             total = total + options.attention * terms["attention"]
-        return {"loss": total, **terms, **_by_view(distance.detach(), worn)}
-
-
-def _by_view(distance: Tensor, worn: Tensor) -> Losses:
-    """Return the mean distance of the masked and of the unmasked faces, where there are any."""
-    named = {"masked": distance[worn], "unmasked": distance[~worn]}
-    return {name: values.mean() for name, values in named.items() if len(values)}
+        return {"loss": total, **terms, **batch.by_view(distance.detach())}

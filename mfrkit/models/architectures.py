@@ -16,6 +16,8 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
     "meer": ("mfrkit.models.meer", "MeerNet"),
     "eum": ("mfrkit.models.unmasking", "EmbeddingUnmasker"),
+    "completion-guided": ("mfrkit.models.upsampler", "GuidedUpsampler"),
+    "generative": ("mfrkit.models.generative", "GenerativeRecogniser"),
     "completing": ("mfrkit.models.completing", "build_completing"),
 }
 

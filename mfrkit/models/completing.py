@@ -18,7 +18,7 @@ from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.completion import Completion
 from mfrkit.models.multitask import part_for
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.region import RegionPredictor, decided, is_masked, load_region
+from mfrkit.models.region import RegionPredictor, load_region
 from mfrkit.models.registry import build_network, load_for_task, load_recogniser
 
 
@@ -64,14 +64,9 @@ class CompletingRecogniser(nn.Module):
     def complete(self, faces: Tensor, region: Tensor | None = None) -> Tensor:
         """Return the (B, 3, H, W) faces the recogniser sees; arguments as for `forward`."""
         if region is None:
-            region = self.cover(faces)
+            region = self.region.cover(faces)
         completed: Tensor = self.generator(faces, region)
         return completed
-
-    def cover(self, faces: Tensor) -> Tensor:
-        """Predict the (B, 1, H, W) regions of faces; those of faces without a mask are empty."""
-        region = decided(self.region(faces))
-        return region * is_masked(region).view(-1, 1, 1, 1)
 
 
 def build_completing(

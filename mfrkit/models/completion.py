@@ -1,12 +1,25 @@
 """What every completion generator is: masked faces and regions in, finished faces out."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfrkit.errors import ShapeError
+
+
+class Descriptor(NamedTuple):
+    """A feature map at which a generator can be left before it draws.
+
+    Attributes:
+        channels: of the map.
+        side: of the map of a face of 112x112.
+    """
+
+    channels: int
+    side: int
 
 
 class Completion(nn.Module):
@@ -17,16 +30,14 @@ class Completion(nn.Module):
     may be a pixel off.
 
     Attributes:
-        channels: of the encoder's features.
-        reduction: how many pixels of the face lie along one of a feature.
+        descriptors: its maps by name, in the order they are computed; the first is the usual one.
 
     Args:
         margin: pixels by which the region is grown.
         multiple: what the sides of a face must be a multiple of.
     """
 
-    channels: int
-    reduction: int
+    descriptors: Mapping[str, Descriptor]
 
     def __init__(self, margin: int, multiple: int) -> None:
         super().__init__()
@@ -44,15 +55,24 @@ class Completion(nn.Module):
         """
         raise NotImplementedError
 
-    def encode(self, faces: Tensor, region: Tensor) -> Tensor:
+    def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
         """Return what the generator knows of masked faces before it draws.
 
         Args:
             faces: as for `forward`.
             region: as for `forward`.
+            descriptor: one of `descriptors`; empty for the first.
 
         Returns:
-            (B, `channels`, H / `reduction`, W / `reduction`) float.
+            The feature map, (B, C, H', W') float.
+        """
+        raise NotImplementedError
+
+    def cut(self, descriptor: str) -> None:
+        """Let go of all that `encode` does not need up to a descriptor; nothing is drawn any more.
+
+        Args:
+            descriptor: one of `descriptors`.
         """
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.models.completion import Completion, composite
+from mfrkit.models.completion import Completion, Descriptor, composite
 
 _SHRUNK = 2  # patches are matched at half the features' resolution
 _SHARPNESS = 10.0  # factor on the scores before the softmax
@@ -33,12 +33,10 @@ class ContextualCompletion(Completion):
         (True, torch.Size([1, 64, 16, 16]))
     """
 
-    reduction = 4
-
     def __init__(self, width: int = 32, margin: int = 2) -> None:
         super().__init__(margin, multiple=8)
         c = width
-        self.channels = 8 * c
+        self.descriptors = {"joined": Descriptor(8 * c, 28)}
         down = (2 * c, 2 * c, 4 * c, 4 * c, 4 * c)
         self.sketch = nn.Sequential(_encoder(c, down), _dilated(4 * c), _decoder(4 * c, c))
         narrow = (c, 2 * c, 2 * c, 4 * c, 4 * c)
@@ -48,11 +46,15 @@ class ContextualCompletion(Completion):
         self.copied = nn.Sequential(_conv(4 * c, 4 * c), _conv(4 * c, 4 * c))
         self.decoder = _decoder(8 * c, c)
 
-    def encode(self, faces: Tensor, region: Tensor) -> Tensor:
+    def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
         """Return both branches' features of the second stage, at a quarter of the resolution."""
         self.check(faces, region)
         hole = self.hole(region)
         return self._encode(faces, hole, self._sketch(faces, hole))
+
+    def cut(self, descriptor: str) -> None:
+        """Let go of the second stage's decoder; the first is needed to see the sketch."""
+        del self.decoder
 
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
         """Draw the sketch and the final picture; as in `Completion`."""

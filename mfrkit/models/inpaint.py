@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.models.completion import Completion
+from mfrkit.models.completion import Completion, Descriptor
 from mfrkit.models.filling import smooth_filling
 from mfrkit.models.gated import GatedConv
 
@@ -69,8 +69,6 @@ class SmallCompletion(Completion):
         (True, torch.Size([1, 128, 14, 14]))
     """
 
-    reduction = 8
-
     def __init__(
         self,
         widths: tuple[int, int, int, int] = (32, 64, 128, 144),
@@ -79,7 +77,12 @@ class SmallCompletion(Completion):
     ) -> None:
         super().__init__(margin, multiple=16)
         half, quarter, eighth, sixteenth = widths
-        self.channels = eighth
+        self.descriptors = {
+            "middle": Descriptor(eighth, 14),
+            "rise_4": Descriptor(quarter, 28),
+            "joined_4": Descriptor(2 * quarter, 28),  # beside it, the same size on the way down
+            "rise_2": Descriptor(half, 56),
+        }
         self.down_2 = GatedConv(4 * _FOLD**2, half)
         self.down_4 = nn.Sequential(GatedConv(half, quarter, stride=2), GatedConv(quarter, quarter))
         self.down_8 = nn.Sequential(GatedConv(quarter, eighth, stride=2), GatedConv(eighth, eighth))
@@ -103,10 +106,23 @@ class SmallCompletion(Completion):
         for parameter in self.picture.parameters():
             nn.init.zeros_(parameter)  # the first picture is the smooth filling itself
 
-    def encode(self, faces: Tensor, region: Tensor) -> Tensor:
-        """Return the features at an eighth of the resolution, with all of the face gathered in."""
+    def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
+        """Return the features at an eighth of the resolution, or those of a step up from there."""
         self.check(faces, region)
-        return self._encode(faces, self.hole(region))[-1]
+        half, quarter, x = self._encode(faces, self.hole(region))
+        if descriptor in ("rise_4", "joined_4", "rise_2"):
+            x = self.rise_4(x, quarter)
+        if descriptor == "joined_4":
+            return torch.cat([x, quarter], 1)
+        return self.rise_2(x, half) if descriptor == "rise_2" else x
+
+    def cut(self, descriptor: str) -> None:
+        """Let go of the steps up behind a descriptor, and of the picture."""
+        if descriptor == "middle":
+            del self.rise_4
+        if descriptor != "rise_2":
+            del self.rise_2
+        del self.finish, self.picture
 
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
         """Draw the faces at once; arguments and result as in `Completion`."""

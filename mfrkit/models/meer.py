@@ -21,7 +21,7 @@ from mfrkit.errors import InputError
 from mfrkit.models.backbone import Backbone
 from mfrkit.models.carded import Carded
 from mfrkit.models.cards import ModelCard, Task
-from mfrkit.models.completion import Completion
+from mfrkit.models.completion import Completion, Descriptor
 from mfrkit.models.decoupling import Decoupled, IdentityBranch
 from mfrkit.models.filling import smooth_filling
 from mfrkit.models.gated import GatedConv
@@ -32,7 +32,7 @@ from mfrkit.models.registry import build_network
 
 _FOLD = 2  # pixels of the face along one of the finest feature map
 _FINEST = 16  # channels at the full resolution
-_PLACES = 14  # sides of the learned map of places
+_PLACES = 14  # sides of the coarsest map of a face of 112x112, and of the learned map of places
 _HEADS = 4
 _EDGE = 0.01  # fillings keep this distance from black and white
 MARGIN = 2  # pixels by which regions are grown, as by the other generators
@@ -214,20 +214,18 @@ class MeerCompletion(Completion):
         card: how to normalise for it.
     """
 
-    reduction = 8
-
     def __init__(self, network: MeerNet, card: ModelCard) -> None:
         super().__init__(MARGIN, multiple=16)
         self.carded = Carded(network, card)
-        self.channels = network.identity.backbone.channels[-1]
+        self.descriptors = {"identity": Descriptor(network.identity.backbone.channels[-1], _PLACES)}
 
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
         """Draw the faces at once; arguments and result as in `Completion`."""
         network = cast(MeerNet, self.carded.network)
         return [network.draw(self._parts(faces), faces, hole)]
 
-    def encode(self, faces: Tensor, region: Tensor) -> Tensor:
-        """Return the identity part of the features."""
+    def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
+        """Return the identity part of the features, the only descriptor."""
         return self._parts(faces).identity()[-1]
 
     def _parts(self, faces: Tensor) -> Decoupled:

@@ -126,6 +126,15 @@ class RegionPredictor(Carded):
         """
         return self.raw(faces).float().sigmoid()
 
+    @torch.no_grad()
+    def cover(self, faces: Tensor) -> Tensor:
+        """Predict the (B, 1, H, W) regions of faces (as for `forward`) that wear masks.
+
+        Those of the others are empty.
+        """
+        region = decided(self(faces))
+        return region * is_masked(region).view(-1, 1, 1, 1)
+
     @torch.inference_mode()
     def find(self, faces: Tensor) -> Tensor:
         """Predict regions of crops of any size, decided wherever they nearly are.

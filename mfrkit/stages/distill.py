@@ -5,10 +5,12 @@ from functools import partial
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.stages.distill_methods import find_method
+from mfrkit.stages.distill_methods import METHODS, find_method
 from mfrkit.stages.distill_options import DistillRequest, resolve
 from mfrkit.stages.distill_parts import build
-from mfrkit.stages.method import Method
+from mfrkit.stages.distill_phases import run_phases
+from mfrkit.stages.method import Method, PhasedMethod
+from mfrkit.stages.presets import choose
 from mfrkit.stages.template_method import TemplateMethod
 from mfrkit.stages.template_set import are_template_files
 from mfrkit.stages.train_run import Plan, Trained, train
@@ -22,11 +24,19 @@ def distill(request: DistillRequest, console: Console) -> Trained:
         WeightsError: a teacher that does not load or gives nonsense.
         MfrError: a loss was not finite.
     """
-    method = find_method(request.method)
-    request = _with_teacher(request, method)
-    settings = resolve(request)
     if request.pair_crops is not None and request.pairs is None:
         raise InputError("--pair-crops needs --pairs, the list to check on")
+    method = choose("method", request.method, METHODS)
+    if isinstance(method, PhasedMethod):
+        return run_phases(request, method, _distill, console)
+    return _distill(request, console)
+
+
+def _distill(request: DistillRequest, console: Console) -> Trained:
+    """Train a student in one run."""
+    method = find_method(request.method, request.phase)
+    request = _with_teacher(request, method)
+    settings = resolve(request)
     tables = settings.to_json()
     recipe = {
         "method": request.method,

@@ -6,27 +6,49 @@ and an entry here.
 
 from collections.abc import Mapping
 
-from mfrkit.stages import method_deocclusion, method_eum, method_maskinv, method_meer
-from mfrkit.stages.method import Method
+from mfrkit.errors import InputError
+from mfrkit.stages import (
+    method_deocclusion,
+    method_eum,
+    method_g2d,
+    method_maskinv,
+    method_meer,
+)
+from mfrkit.stages.method import GeneratorPhase, Method, PhasedMethod
 from mfrkit.stages.presets import choose
 from mfrkit.stages.template_method import TemplateMethod
 
-METHODS: Mapping[str, Method | TemplateMethod] = {
+METHODS: Mapping[str, Method | TemplateMethod | PhasedMethod] = {
     "maskinv": method_maskinv.METHOD,
     "deocclusion": method_deocclusion.METHOD,
     "meer": method_meer.METHOD,
     "eum": method_eum.METHOD,
+    "g2d": method_g2d.METHOD,
 }
 
 
-def find_method(name: str) -> Method | TemplateMethod:
-    """Return a method.
+def find_method(name: str, phase: int = 0) -> Method | TemplateMethod:
+    """Return a method, or one phase of it.
+
+    Args:
+        name: of the method.
+        phase: number from 1, 0 for a method without phases.
 
     Raises:
-        InputError: no such method.
+        InputError: no such method, or no such phase of it that distils.
 
     Example:
         >>> find_method("maskinv").presets["paper-hg"]["method"]["template"]
         3000.0
+        >>> find_method("g2d", 2).presets["paper"]["model"]["student"]
+        'resnet22'
     """
-    return choose("method", name, METHODS)
+    method = choose("method", name, METHODS)
+    if not isinstance(method, PhasedMethod):
+        if phase:
+            raise InputError(f"--phase {phase}: {name} is trained in one run; leave it out")
+        return method
+    found = dict(enumerate(method.phases.values(), 1)).get(phase)
+    if found is None or isinstance(found, GeneratorPhase):
+        raise InputError(f"method {name}: phase {phase} is none that distils")
+    return found

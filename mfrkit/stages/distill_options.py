@@ -26,6 +26,7 @@ class DistillRequest(TrainRequest):
     Attributes:
         teachers: recognisers, by name or file; none is `arcface`.
         method: of distillation.
+        phase: number of the method's phase, from 1; 0 for all of them, or where there is but one.
         teacher_cache: HDF5 file of the teachers' templates, or None to compute them at each step.
         pairs: pair list to check on, or None.
         pair_crops: crops it names.
@@ -33,6 +34,7 @@ class DistillRequest(TrainRequest):
 
     teachers: tuple[str, ...] = ()
     method: str = "maskinv"
+    phase: int = 0
     teacher_cache: Path | None = None
     pairs: Path | None = None
     pair_crops: str | None = None
@@ -69,7 +71,7 @@ def resolve(request: DistillRequest) -> Settings:
     Raises:
         InputError: an unknown table, name, method or preset, or a value that cannot be used.
     """
-    method = find_method(request.method)
+    method = find_method(request.method, request.phase)
     preset = choose("preset", request.preset, method.presets)
     kinds: Mapping[str, type] = {
         "model": ModelOptions,

@@ -50,7 +50,7 @@ def build(
     parts = MethodParts(
         student=student,
         teachers=Teachers([_fast(each, device) for each in recognisers]),
-        identities=len(data.identities),
+        people=data.identities,
         templates_known=request.teacher_cache is not None,
         world=world,
         recognisers=recognisers,
@@ -58,6 +58,8 @@ def build(
         steps=settings.fit.total_steps(batches.steps_per_epoch),
     )
     task = method.build(parts, settings.method)  # before the cache: what it refuses costs nothing
+    if isinstance(task.student, Recogniser):
+        student = task.student  # a method may have added to it
     cache = _cache(request, recognisers, data, world, console)
     student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:

@@ -1,6 +1,7 @@
 """Enrol the people of one embedding file, and know each probe of another among them."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,23 @@ from mfrkit.metrics.gallery import Gallery
 from mfrkit.stages.people import People, numbered, people_of
 
 
+class Searched(Protocol):
+    """What probes are compared with."""
+
+    @property
+    def rows(self) -> int:
+        """Return how many vectors a probe is compared with."""
+
+    def scores(self, probes: Faces) -> NDArray[np.float32]:
+        """Return the (B, K) scores of B probes, one column for each person."""
+
+
 @dataclass(frozen=True, eq=False)
 class Enrolment:
     """A gallery, and what is known about the inputs of a probe file before any is searched.
 
     Attributes:
-        gallery: those of the gallery's people that have a template.
+        gallery: compares with those of the gallery's people that have a template.
         names: their names, by column of the scores.
         people: number of people in the gallery, with or without a template.
         unusable: inputs of the gallery without usable vector.
@@ -29,7 +41,7 @@ class Enrolment:
         own_photo: (P,) bool, whether its own photo is there.
     """
 
-    gallery: Gallery
+    gallery: Searched
     names: list[str]
     people: int
     unusable: int

@@ -10,7 +10,9 @@ from mfrkit.console import Console
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.metrics.identification import Searches, failed_searches, join, read_scores
+from mfrkit.models.classifier import load_classifier
 from mfrkit.stages.candidates import Write, candidate_lists, list_candidates
+from mfrkit.stages.enrolled_classes import enrol_classes
 from mfrkit.stages.enrolment import Enrolment, enrol
 from mfrkit.stages.identify_options import IdentifyOptions
 from mfrkit.stages.identify_results import Identification, show, summarise, to_json
@@ -27,9 +29,12 @@ def identify(options: IdentifyOptions, console: Console) -> Identification:
     for path in options.outputs:
         refuse_existing(path, force=options.force)
     with ExitStack() as files:
-        gallery = files.enter_context(EmbeddingReader(options.gallery))
         probes = files.enter_context(EmbeddingReader(options.probes))
-        known = enrol(gallery, probes, options.pool)
+        if options.classifier:
+            known = enrol_classes(load_classifier(str(options.gallery)), probes)
+        else:
+            gallery = files.enter_context(EmbeddingReader(options.gallery))
+            known = enrol(gallery, probes, options.pool)
         with candidate_lists(options, console) as write:
             searches = join(list(_search(known, probes, options.top, write, console)))
     result = summarise(searches, known, options)

@@ -14,10 +14,11 @@ class IdentifyOptions:
     """Whom to search among whom.
 
     Attributes:
-        gallery: embeddings of known people.
+        gallery: embeddings of known people, or a model whose classifier knows them.
         probes: embeddings to be searched.
         pool: how a person's photos become one template: their mean, their mean weighted by the
             norms before normalisation, or not at all.
+        classifier: the gallery is a model; its classifier compares.
         ranks: the k at which the table shows the share found.
         fpir: shares of strangers in (0, 1] that may be taken for somebody.
         top: candidates listed for each probe; 0 lists none.
@@ -31,6 +32,7 @@ class IdentifyOptions:
     gallery: Path
     probes: Path
     pool: str = "mean"
+    classifier: bool = False
     ranks: tuple[int, ...] = (1, 5, 10)
     fpir: tuple[float, ...] = (1e-1, 1e-2, 1e-3)
     top: int = 0
@@ -44,6 +46,8 @@ class IdentifyOptions:
         """Refuse values no run can use."""
         if self.pool not in POOLS:
             raise InputError(f"--pool {self.pool!r}: expected {', '.join(POOLS)}")
+        if self.classifier and self.pool != "mean":
+            raise InputError("--pool is about a gallery's photos, a --classifier has none")
         for rate in self.fpir:
             if not 0 < rate <= 1:
                 raise InputError(f"--fpir {rate:g}: expected a share above 0 and at most 1")
@@ -63,6 +67,11 @@ class IdentifyOptions:
         for path in outputs:
             if path in (self.gallery.absolute(), self.probes.absolute()) or outputs.count(path) > 1:
                 raise InputError(f"{path}: would be written over; give each output its own name")
+
+    @property
+    def compares(self) -> str:
+        """What makes the scores, in words."""
+        return "classifier" if self.classifier else f"pool {self.pool}"
 
     @property
     def outputs(self) -> tuple[Path, ...]:

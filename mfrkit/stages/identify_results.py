@@ -19,7 +19,8 @@ _CMC_RANKS = 100  # as far as the curve goes in JSON
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
         "score": "cosine similarity to a person's template, or with --pool none to the person's "
-        "most similar photo; returned when score >= threshold",
+        "most similar photo, or with --classifier the natural logarithm of the share its softmax "
+        "gives the person; returned when score >= threshold",
         "mated": "the probe's person is in the gallery by another photo; the probe's own photo "
         "(same key, masked variants) is left out of its search",
         "rank": "place of the probe's person among all people; equal scores rank behind",
@@ -86,7 +87,8 @@ def to_json(result: Identification, options: IdentifyOptions) -> dict[str, Any]:
         "schema": SCHEMA,
         "gallery": str(options.gallery),
         "probes": str(options.probes),
-        "pool": options.pool,
+        "pool": None if options.classifier else options.pool,
+        "classifier": options.classifier,
         "definitions": dict(DEFINITIONS),
         **{name: finite(value) for name, value in figures.items()},
     }
@@ -122,7 +124,7 @@ def figures_table(result: Identification, options: IdentifyOptions, *, flag: str
             f"{flag} rests on too few searches for strangers ({result.non_mated}); "
             "1/FPIR are needed"
         )
-    title = f"{options.probes.name} among {options.gallery.name}, pool {options.pool}"
+    title = f"{options.probes.name} among {options.gallery.name}, {options.compares}"
     return Table(title, list(cells), [list(cells.values())], notes)
 
 

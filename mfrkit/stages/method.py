@@ -20,7 +20,7 @@ class MethodParts:
     Attributes:
         student: trained and exported.
         teachers: templates of clean faces.
-        identities: number of people in the data.
+        people: names of the people in the data, by label.
         templates_known: whether templates come from a cache, and no teacher is called.
         world: the processes of the run.
         recognisers: the teachers as they were loaded, where gradients have to go through one.
@@ -30,12 +30,17 @@ class MethodParts:
 
     student: Recogniser
     teachers: Teachers
-    identities: int
+    people: Sequence[str]
     templates_known: bool
     world: World
     recognisers: Sequence[Recogniser]
     views: ViewOptions
     steps: int
+
+    @property
+    def identities(self) -> int:
+        """Return the number of people in the data."""
+        return len(self.people)
 
 
 def plain_student(model: ModelOptions, options: Any, teacher: Recogniser) -> Recogniser:
@@ -58,6 +63,8 @@ class Method:
         presets: named settings.
         student: builds what is exported, from the settings' table `model`, the method's options and
             the first teacher.
+        needs_labels: whether it learns who is who, not what a teacher sees: no teacher is asked,
+            and pairs are not what it is checked on.
     """
 
     options: type[Any]
@@ -65,3 +72,26 @@ class Method:
     paper: str
     presets: Mapping[str, Preset]
     student: Callable[[ModelOptions, Any, Recogniser], Recogniser] = plain_student
+    needs_labels: bool = False
+
+
+@dataclass(frozen=True)
+class GeneratorPhase:
+    """A phase that trains a completion generator, as `mfrkit train-inpaint` does.
+
+    Attributes:
+        presets: preset of `distill` -> preset of `train-inpaint`.
+    """
+
+    presets: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PhasedMethod:
+    """A method of several runs, each of which starts from the model file of the one before.
+
+    Attributes:
+        phases: name -> what is trained, in order.
+    """
+
+    phases: Mapping[str, Method | GeneratorPhase]

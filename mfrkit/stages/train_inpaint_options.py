@@ -95,6 +95,17 @@ _TABLES: Mapping[str, type] = {
     "card": CardOptions,
 }
 
+_G2D_FIT = {
+    "epochs": 1.0,
+    "batch_size": 16,
+    "lr": 1e-5,
+    "betas": (0.5, 0.9),
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "warmup": 0,
+    "check_every": 500,
+}
+
 PRESETS: Mapping[str, Preset] = {
     "small": {
         "method": {"looked": 0.25, "variation": 0.5},
@@ -110,6 +121,31 @@ PRESETS: Mapping[str, Preset] = {
             "ema": 0.997,
             "check_every": 500,
         },
+    },
+    # Phase 1 of G2D: Ge et al., ICML 2024, arXiv:2405.16761, give rate, betas and batch size.
+    "g2d": {
+        "model": {"init": "completion"},
+        "method": {"looked": 0.25, "critic_from": 0.0},
+        "views": {"gain": 0.1, "offset": 0.05},
+        "masks": {"probability": 0.85, "coverage": "above:7,on:2,below:1"},
+        "fit": _G2D_FIT,
+    },
+    # The same with the generator behind the paper's, ICT's upsampler, and weights of its losses
+    # (Wan et al., ICCV 2021, arXiv:2103.14031), which are meant for VGG's maps: name a file of them
+    # as model.vgg. Crops of 112 are seen at 256. Starts from fresh weights unless told otherwise.
+    "g2d-paper": {
+        "model": {"network": "completion-guided"},
+        "method": {
+            "hole": 1.0,
+            "features": 0.1,
+            "style": 250.0,
+            "identity": 0.0,
+            "adversarial": 0.1,
+            "critic_from": 0.0,
+            "critic_width": 64,
+        },
+        "masks": {"probability": 1.0},
+        "fit": {**_G2D_FIT, "check_every": 5000, "save_every": 1000},
     },
     # Yu et al., CVPR 2018, arXiv:1801.07892 and the configuration published with it, at 256x256;
     # `mfrkit align` makes crops of 224. Its number of steps was for scenes; stop when it is good.

@@ -20,7 +20,8 @@ class TrainRequest:
         data: sources of crops.
         output: model file to write.
         preset: of settings.
-        config: TOML file over the preset, or None.
+        layers: tables over the preset, each with where it comes from, for messages.
+        config: TOML file over them, or None.
         assignments: `table.name=value` texts over both.
         flags: tables of the options that have flags of their own, over all; None is not given.
         seed: of everything random.
@@ -31,6 +32,7 @@ class TrainRequest:
     data: tuple[str, ...]
     output: Path
     preset: str = "small"
+    layers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     config: Path | None = None
     assignments: tuple[str, ...] = ()
     flags: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -107,7 +109,7 @@ def resolve_tables(
     Raises:
         InputError: an unknown table or name, or a value that cannot be used.
     """
-    layers: list[Mapping[str, Mapping[str, Any]]] = [preset]
+    layers = [preset, *(_checked(tables, where, kinds) for where, tables in request.layers)]
     if request.config is not None:
         layers.append(_checked(read_toml(request.config), str(request.config), kinds))
     for text in request.assignments:

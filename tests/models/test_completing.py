@@ -59,7 +59,7 @@ def test_the_engine_computes_the_same(recogniser):
 @torch.no_grad()
 def test_a_face_without_mask_is_left_as_it_is(recogniser):
     network, faces = recogniser.network, torch.rand(2, 3, 112, 112)
-    assert network.cover(faces).any()
+    assert network.region.cover(faces).any()
     assert not torch.equal(network.complete(faces), faces)
     nothing = torch.zeros(2, 1, 112, 112)
     assert torch.equal(network(faces, nothing), network.recogniser.features(faces))

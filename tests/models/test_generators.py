@@ -1,5 +1,7 @@
 """Completion generators: what they may touch, what they may see, and how they borrow."""
 
+import copy
+
 import pytest
 import torch
 
@@ -8,9 +10,10 @@ from mfrkit.models.completion import composite
 from mfrkit.models.contextual import ContextualCompletion, borrow_patches
 from mfrkit.models.inpaint import SmallCompletion
 from mfrkit.models.registry import build_network
+from mfrkit.models.upsampler import GuidedUpsampler
 
 
-@pytest.fixture(params=["small", "contextual"])
+@pytest.fixture(params=["small", "contextual", "guided"])
 def network(request):
     torch.manual_seed(0)
     if request.param == "small":
@@ -18,6 +21,8 @@ def network(request):
         torch.nn.init.normal_(small.picture.weight, std=0.1)  # zero at first, it hides the rest
         torch.nn.init.normal_(small.place, std=0.1)
         return small
+    if request.param == "guided":
+        return GuidedUpsampler(4, blocks=2, side=0).eval()
     return ContextualCompletion(8).eval()
 
 
@@ -65,9 +70,25 @@ def test_soft_edges_blend(network, faces, region):
 
 @torch.no_grad()
 def test_the_encoder_is_reachable(network, faces, region):
-    features = network.encode(faces, region)
-    side = network.reduction
-    assert features.shape == (2, network.channels, 32 // side, 48 // side)
+    for name, (channels, side) in network.descriptors.items():
+        features = network.encode(faces, region, name)
+        assert features.shape == (2, channels, 32 * side // 112, 48 * side // 112)
+    first = next(iter(network.descriptors))
+    assert torch.equal(network.encode(faces, region), network.encode(faces, region, first))
+
+
+@torch.no_grad()
+def test_a_cut_generator_encodes_as_before(network, faces, region):
+    """And holds nothing the descriptor does not need: each of its parameters has influence."""
+    for name in network.descriptors:
+        cut = copy.deepcopy(network)
+        cut.cut(name)
+        before = network.encode(faces, region, name)
+        assert torch.equal(cut.encode(faces, region, name), before)
+        with torch.enable_grad():
+            cut.encode(faces, region, name).square().mean().backward()
+        still = [each for each, p in cut.named_parameters() if p.grad is None]
+        assert not still
 
 
 @torch.no_grad()
@@ -98,7 +119,7 @@ def test_gradients_stay_in_the_hole(network, faces, region):
     [
         ((1, 1, 32, 32), (1, 1, 32, 32)),
         ((1, 3, 32, 32), (1, 1, 32, 16)),
-        ((1, 3, 36, 32), (1, 1, 36, 32)),
+        ((1, 3, 34, 32), (1, 1, 34, 32)),
     ],
 )
 def test_wrong_shapes_are_refused(network, shape, region):
@@ -113,6 +134,18 @@ def test_sizes_of_the_presets():
         paper = build_network("completion-paper", {})
         region = torch.zeros(1, 1, 256, 256)
         assert paper.encode(torch.zeros(1, 3, 256, 256), region).shape == (1, 256, 64, 64)
+
+
+@torch.no_grad()
+def test_the_guided_upsampler_works_at_its_own_size():
+    """Crops of 112 are seen at 256; each of its residual blocks can be the descriptor."""
+    with torch.device("meta"):
+        network = build_network("completion-guided", {})
+        assert sum(p.numel() for p in network.parameters()) == 10_774_595
+        faces, region = torch.zeros(1, 3, 112, 112), torch.zeros(1, 1, 112, 112)
+        assert network.encode(faces, region, "block_3").shape == (1, 256, 64, 64)
+        assert network.pictures(faces, region)[-1].shape == faces.shape
+        assert list(network.descriptors) == [f"block_{number}" for number in range(8, 0, -1)]
 
 
 def borrowed_by_hand(features, hole):

@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import torch
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.io.checkpoints import save_model
 from mfrkit.io.embedding_rows import Rows, write_embeddings
 from mfrkit.metrics import all_pairs as counting
 from mfrkit.metrics.roc import roc
+from mfrkit.models.cards import ModelCard
 from mfrkit.stages import identify as searching
 from mfrkit.stages import pair_counts
 from mfrkit.stages.all_pairs import AllPairsOptions, all_pairs
@@ -231,3 +235,43 @@ def test_the_curve_and_the_page(files, tmp_path, capsys):
         IdentifyOptions(gallery, probes, plots=(tmp_path / "cmc.gif",))
     with pytest.raises(InputError, match="written over"):
         IdentifyOptions(gallery, probes, report=gallery)
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """A model file with a classifier of the first six people, and the probes of ten."""
+    weight = np.random.default_rng(99).normal(size=(10, DIM))[:6]  # the centres of `draw`
+    weight *= 9 / np.linalg.norm(weight, axis=1, keepdims=True)
+    people = [f"P{p}" for p in range(6)]
+    card = ModelCard(
+        name="g", task="recognition", architecture="generative", arguments={"people": people}
+    )
+    path = tmp_path / "g.safetensors"
+    tensors = {"classifier.weight": torch.tensor(weight), "classifier.bias": torch.zeros(6)}
+    save_model(path, tensors, card.to_json())
+    return path, write(tmp_path / "probes.h5", draw(10, (3, 4), noise=0.2), ["P1/P1_9"])
+
+
+def test_a_classifier_ranks_the_people_it_knows(classes, capsys, tmp_path):
+    model, probes = classes
+    result, _ = run(capsys, model, probes, classifier=True)
+    assert (result["people"], result["mated"], result["non_mated"]) == (6, 13, 8)
+    assert (result["failed_probes"], result["own_photos"]) == (1, 0)
+    assert result["cmc"][0] == pytest.approx(12 / 13)  # all but the one without embedding
+    assert (result["pool"], result["classifier"]) == (None, True)
+    lists = tmp_path / "hits.jsonl"
+    identify(IdentifyOptions(model, probes, classifier=True, top=6, output=lists), Console(-1))
+    first = json.loads(lists.read_text().splitlines()[0])
+    assert first["candidates"][0]["identity"] == "P0"
+    shares = np.exp([each["score"] for each in first["candidates"]])
+    assert shares.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_classifier_wants_its_own_models_embeddings(classes, tmp_path):
+    model, probes = classes
+    with h5py.File(probes, "r+") as file:
+        file.attrs["weights_sha256"] = "0" * 64
+    with pytest.raises(InputError, match="not those of the classifier's model"):
+        identify(IdentifyOptions(model, probes, classifier=True), Console(-1))
+    with pytest.raises(InputError, match="--pool is about a gallery's photos"):
+        IdentifyOptions(model, probes, classifier=True, pool="norm")
