@@ -7,8 +7,9 @@ import pytest
 
 from mfrkit.errors import InputError
 from mfrkit.models.registry import read_card
-from mfrkit.stages.distill_methods import METHODS
+from mfrkit.stages.distill_methods import METHODS, find_method
 from mfrkit.stages.distill_options import DistillRequest, resolve
+from mfrkit.stages.method import PhasedMethod
 from mfrkit.stages.settings import parse_set
 
 
@@ -48,11 +49,13 @@ def test_settings_read_what_they_write(tmp_path):
     assert resolve(request(config=config)) == settings
 
 
-@pytest.mark.parametrize(
-    ("method", "preset"), [(m, p) for m in METHODS for p in METHODS[m].presets]
-)
-def test_every_preset_resolves(method, preset):
-    resolve(request(method=method, preset=preset))
+PLAIN = [(name, 0) for name, method in METHODS.items() if not isinstance(method, PhasedMethod)]
+
+
+@pytest.mark.parametrize(("method", "phase"), [*PLAIN, ("g2d", 2), ("g2d", 3)])
+def test_every_preset_resolves(method, phase):
+    for preset in find_method(method, phase).presets:
+        resolve(request(method=method, preset=preset, phase=phase))
 
 
 @pytest.mark.parametrize(
