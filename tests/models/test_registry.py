@@ -94,10 +94,30 @@ def test_no_stray_weights():
     assert {path.stem for path in WEIGHTS.glob("*.safetensors")} == set(BUNDLED)
 
 
+REGION, GENERATOR, RECOGNISER = (
+    ModelCard(name=task, task=task, architecture=architecture).to_json()
+    for task, architecture in (
+        ("region", "region"),
+        ("completion", "completion-small"),
+        ("recognition", "mobilefacenet"),
+    )
+)
+COMPOSED = {
+    "completing": {"region": REGION, "generator": GENERATOR, "recogniser": RECOGNISER},
+    "generative": {
+        "region": REGION,
+        "generator": GENERATOR,
+        "descriptor": "rise_4",
+        "reformer": "mobilefacenet",
+    },
+}
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_builds(architecture):
     with torch.device("meta"):
-        assert list(build_network(architecture, {}).parameters())
+        network = build_network(architecture, COMPOSED.get(architecture, {}))
+    assert list(network.parameters())
 
 
 def test_a_file_does_wherever_a_name_does(student):
