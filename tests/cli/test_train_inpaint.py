@@ -113,7 +113,7 @@ def test_two_processes_learn_what_one_does(here):
         cwd=here.folder,
         env=here.environment,
         capture_output=True,
-        timeout=180,
+        timeout=300,
         check=False,
     )
     assert run.returncode == 0, run.stderr.decode()[-2000:]
