@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.completion import Completion
 from mfrkit.models.multitask import part_for
-from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recogniser import LooksFirst, Recogniser
 from mfrkit.models.region import RegionPredictor, load_region
 from mfrkit.models.registry import build_network, load_for_task, load_recogniser
 
 
-class CompletingRecogniser(nn.Module):
+class CompletingRecogniser(LooksFirst):
     """Three networks as one: region predictor, generator, recogniser.
 
     Args:
@@ -59,7 +59,15 @@ class CompletingRecogniser(nn.Module):
         Raises:
             ShapeError: faces of another shape or size.
         """
-        return self.recogniser.features(self.complete(faces, region))
+        return self.embed(self.complete(faces, region))
+
+    def look(self, faces: Tensor) -> Tensor:
+        """Return the completed faces."""
+        return self.complete(faces)
+
+    def embed(self, looked: Tensor) -> Tensor:
+        """Return the (B, D) features of completed faces."""
+        return self.recogniser.features(looked)
 
     def complete(self, faces: Tensor, region: Tensor | None = None) -> Tensor:
         """Return the (B, 3, H, W) faces the recogniser sees; arguments as for `forward`."""

@@ -2,9 +2,24 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mfrkit.models.carded import Carded
+
+
+class LooksFirst(nn.Module):
+    """A network that makes something of the faces before it embeds them.
+
+    It is done once for a face and its mirror image, which is half the work of a generator.
+    """
+
+    def look(self, faces: Tensor) -> Tensor:
+        """Return what is embedded, (B, 3, H, W), of faces as `forward` takes them."""
+        raise NotImplementedError
+
+    def embed(self, looked: Tensor) -> Tensor:
+        """Return the (B, D) embeddings of what `look` gave, or of its mirror image."""
+        raise NotImplementedError
 
 
 class Recogniser(Carded):
@@ -69,7 +84,12 @@ def embed_faces(recogniser: Recogniser, faces: Tensor, *, flip: bool = True) -> 
     """
     if not flip:
         return recogniser.features(faces)
+    network = recogniser.network
     # One call for both views: twice the batch keeps the processor better fed.
-    both = recogniser.features(torch.cat([faces, faces.flip(3)]))
+    if isinstance(network, LooksFirst):
+        looked = network.look(recogniser.prepare(faces))
+        both = network.embed(torch.cat([looked, looked.flip(3)]))
+    else:
+        both = recogniser.features(torch.cat([faces, faces.flip(3)]))
     straight, mirrored = both.chunk(2)
     return (straight + mirrored) / 2

@@ -10,7 +10,7 @@ from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import build_completing, completing_card
 from mfrkit.models.engine import EmbedEngine
-from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recogniser import Recogniser, embed_faces
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.models.registry import build_network, load_recogniser, save_network
 
@@ -94,3 +94,12 @@ def test_two_names_with_a_plus_see_completed_faces(tmp_path):
     torch.testing.assert_close(both(faces), wanted)
     with pytest.raises(InputError, match="is for recognition, not completion"):
         load_recogniser("arcface+arcface")
+
+
+@torch.no_grad()
+def test_the_mirror_image_is_that_of_the_completed_face(recogniser):
+    faces = torch.rand(2, 3, 112, 112)
+    completed = recogniser.network.complete(faces)
+    features = recogniser.network.recogniser.features
+    wanted = (features(completed) + features(completed.flip(3))) / 2
+    torch.testing.assert_close(embed_faces(recogniser, faces), wanted, atol=1e-5, rtol=1e-4)
