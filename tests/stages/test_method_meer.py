@@ -70,7 +70,7 @@ def parts(student, teacher, **views):
     return MethodParts(
         student=student,
         teachers=Teachers([teacher]),
-        identities=0,
+        people=(),
         templates_known=False,
         world=World(),
         recognisers=[teacher],

@@ -17,11 +17,14 @@ def request(*assignments, preset="small", data=("crops",)):
     return TrainRequest(data=data, output=Path("x"), preset=preset, assignments=assignments)
 
 
+NETWORKS = {"small": "small", "paper": "paper", "g2d": "small", "g2d-paper": "guided"}
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_resolve(preset):
     settings = resolve(request(preset=preset))
-    assert settings.model.network == f"completion-{preset}"
-    assert settings.method.looks == (preset == "small")
+    assert settings.model.network == f"completion-{NETWORKS[preset]}"
+    assert settings.method.looks == (preset != "paper")
 
 
 @pytest.mark.parametrize(
