@@ -199,8 +199,8 @@ MTCNN = ModelCard(
 BUNDLED: Mapping[str, str] = {
     "arcface": "bc13af5d70a219f32ecc86e0e844e427a67bb4caeb8240dbd5d8b0b73909e1c8",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
-    "deocclusion": "e699d2141e9b227e5533de87d17a9bcf48d77ac1862462375b71c296ac69e8a0",
-    "eum": "2fded133247fcc2109d0a70c8edbc4c78aecee5a5d54e8295e1e7c0f3e3551d8",
+    "deocclusion": "f5d89d62ffed26cdf944aa58c3598be6805a7aae8500aa8dfd7b0fd42066bb0c",
+    "eum": "35f721b9d76fd9b28b79af678b983e8bcf028a3947df87f6c56931d6ed528cfe",
     "maskinv": "542726d01b1415064866978c08ca45794dfd1443ea80001dc484f0957a2da993",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
     "region": "2bc6fa7b8241088fc86b9e88383d4c19a17c5aa46e45c4a7de6010b1af92c0e3",

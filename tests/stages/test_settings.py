@@ -126,10 +126,11 @@ def test_unknown_names_and_broken_files(tmp_path):
         resolve(request(config=tmp_path / "none.toml"))
 
 
-def test_the_example_holds_the_settings_of_the_bundled_student():
-    example = Path(__file__).parents[2] / "examples" / "maskinv.toml"
-    config = read_card("maskinv")[0].config
-    settings = resolve(request(config=example)).to_json()
+@pytest.mark.parametrize("name", ["maskinv", "deocclusion"])
+def test_the_example_holds_the_settings_of_the_bundled_student(name):
+    example = Path(__file__).parents[2] / "examples" / f"{name}.toml"
+    config = read_card(name)[0].config
+    settings = resolve(request(config=example, method=name)).to_json()
     for table in ("views", "masks", "fit"):
         for name, value in config[table].items():
             if name not in ("log_every", "save_every"):
