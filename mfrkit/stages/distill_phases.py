@@ -20,6 +20,7 @@ from mfrkit.stages.train_data import open_train_set
 from mfrkit.stages.train_inpaint import train_inpaint
 from mfrkit.stages.train_inpaint_options import resolve as resolve_generator
 from mfrkit.stages.train_run import Trained
+from mfrkit.stages.world import join_world
 
 Distill = Callable[[DistillRequest, Console], Trained]
 Tables = Mapping[str, Any]
@@ -73,16 +74,20 @@ def run_phases(
     numbers = [request.phase] if request.phase else range(1, len(names) + 1)
     phases = [_phase(request, method, number) for number in numbers]
     ready = _check(request, phases)
-    made = Trained(None, 0, {})
-    for phase, starts in zip(phases, ready, strict=True):
-        told = f"phase {phase.request.phase}, {phase.name}"
-        if request.run.dry_run and not starts:
-            console.info(f"{told}: starts from {phase.start}, which is still to be made")
-            continue
-        console.info(told)
-        train = train_inpaint if isinstance(phase.trains, GeneratorPhase) else distill
-        made = train(phase.request, console)
-    return made
+    world, _ = join_world(request.run.device)
+    try:
+        made = Trained(None, 0, {})
+        for phase, starts in zip(phases, ready, strict=True):
+            told = f"phase {phase.request.phase}, {phase.name}"
+            if request.run.dry_run and not starts:
+                console.info(f"{told}: starts from {phase.start}, which is still to be made")
+                continue
+            console.info(told)
+            train = train_inpaint if isinstance(phase.trains, GeneratorPhase) else distill
+            made = train(phase.request, console)
+        return made
+    finally:
+        world.close()
 
 
 def phase_output(output: Path, names: list[str], number: int) -> Path:

@@ -22,10 +22,12 @@ class World:
     Attributes:
         rank: of this one, from 0.
         size: how many there are.
+        inner: whether they have joined for more than this run, and stay together after it.
     """
 
     rank: int = 0
     size: int = 1
+    inner: bool = False
 
     @property
     def writes(self) -> bool:
@@ -116,13 +118,16 @@ class World:
             dist.barrier()
 
     def close(self) -> None:
-        """Leave the group."""
-        if self.size > 1 and dist.is_initialized():
+        """Leave the group, unless it was joined for more than this run."""
+        if self.size > 1 and not self.inner and dist.is_initialized():
             dist.destroy_process_group()
 
 
 def join_world(device: str) -> tuple[World, str]:
     """Join the group `torchrun` has prepared, if it started this process.
+
+    Runs that follow each other join once for all of them: a group that is founded a second time may
+    meet what is left of the first, and wait for ever.
 
     Args:
         device: the `--device` asked for.
@@ -134,8 +139,10 @@ def join_world(device: str) -> tuple[World, str]:
     if size == 1:
         return World(), device
     on_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
-    dist.init_process_group("nccl" if on_cuda else "gloo")
+    inner = dist.is_initialized()
+    if not inner:
+        dist.init_process_group("nccl" if on_cuda else "gloo")
     if on_cuda:
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
-    return World(dist.get_rank(), size), device
+    return World(dist.get_rank(), size, inner), device
