@@ -31,6 +31,7 @@ class CompletingRecogniser(LooksFirst):
         recogniser: sees the completed face.
 
     Example:
+        >>> import torch
         >>> cards = [
         ...     ModelCard(name="r", task="region", architecture="region").to_json(),
         ...     ModelCard(name="c", task="completion", architecture="completion-small").to_json(),
