@@ -53,6 +53,24 @@ class SelfAttention(nn.Module):
         return x + self.merge(gathered.transpose(2, 3).reshape(x.shape))
 
 
+def gathering(channels: int, heads: int) -> nn.Sequential:
+    """Build the layers of the coarsest map, which take what is seen to where it is not."""
+    return nn.Sequential(
+        SelfAttention(channels, heads),
+        *(GatedConv(channels, channels, dilation=rate) for rate in (1, 2, 4)),
+        SelfAttention(channels, heads),
+        GatedConv(channels, channels),
+    )
+
+
+def no_change(inputs: int) -> nn.Conv2d:
+    """Build a last layer that at first adds nothing: the picture is the smooth filling itself."""
+    last = nn.Conv2d(inputs, 3, 3, 1, 1)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    return last
+
+
 class SmallCompletion(Completion):
     """Complete crops whose sides are multiples of 16: 2,191,107 parameters at the usual widths.
 
@@ -93,18 +111,11 @@ class SmallCompletion(Completion):
         )
         self.rise_8 = Rise(sixteenth, eighth)
         self.place = nn.Parameter(torch.zeros(1, eighth, _PLACES, _PLACES))
-        self.middle = nn.Sequential(
-            SelfAttention(eighth, heads),
-            *(GatedConv(eighth, eighth, dilation=rate) for rate in (1, 2, 4)),
-            SelfAttention(eighth, heads),
-            GatedConv(eighth, eighth),
-        )
+        self.middle = gathering(eighth, heads)
         self.rise_4 = Rise(eighth, quarter)
         self.rise_2 = Rise(quarter, half)
         self.finish = nn.Conv2d(half, _FINEST, 3, 1, 1)
-        self.picture = nn.Conv2d(_FINEST, 3, 3, 1, 1)
-        for parameter in self.picture.parameters():
-            nn.init.zeros_(parameter)  # the first picture is the smooth filling itself
+        self.picture = no_change(_FINEST)
 
     def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
         """Return the features at an eighth of the resolution, or those of a step up from there."""

@@ -24,8 +24,7 @@ from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.completion import Completion, Descriptor
 from mfrkit.models.decoupling import Decoupled, IdentityBranch
 from mfrkit.models.filling import smooth_filling
-from mfrkit.models.gated import GatedConv
-from mfrkit.models.inpaint import Rise, SelfAttention, doubled
+from mfrkit.models.inpaint import Rise, doubled, gathering, no_change
 from mfrkit.models.mobilefacenet import Unit
 from mfrkit.models.multitask import MultiTask
 from mfrkit.models.registry import build_network
@@ -85,18 +84,11 @@ class Decoder(nn.Module):
         sizes = zip(channels, widths, strict=True)
         self.narrow = nn.ModuleList(nn.Conv2d(had, width, 1) for had, width in sizes)
         self.place = nn.Parameter(torch.zeros(1, eighth, _PLACES, _PLACES))
-        self.middle = nn.Sequential(
-            SelfAttention(eighth, _HEADS),
-            *(GatedConv(eighth, eighth, dilation=rate) for rate in (1, 2, 4)),
-            SelfAttention(eighth, _HEADS),
-            GatedConv(eighth, eighth),
-        )
+        self.middle = gathering(eighth, _HEADS)
         self.rise_4 = Rise(eighth, quarter)
         self.rise_2 = Rise(quarter, half)
         self.finish = nn.Conv2d(half, _FINEST, 3, 1, 1)
-        self.picture = nn.Conv2d(_FINEST, 3, 3, 1, 1)
-        for parameter in self.picture.parameters():
-            nn.init.zeros_(parameter)  # the first picture is the smooth filling itself
+        self.picture = no_change(_FINEST)
 
     def forward(self, parts: Decoupled, filled: Tensor) -> Tensor:
         """Draw.

@@ -9,20 +9,13 @@ from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import load_region
 from mfrkit.stages.margin_heads import build_head
 from mfrkit.stages.method import Method, MethodParts
-from mfrkit.stages.presets import Preset
+from mfrkit.stages.presets import SMALL_VIEWS, Preset
 from mfrkit.stages.students import ModelOptions, build_student
 
 _PRESETS: Mapping[str, Preset] = {
     "small": {
         "model": {"student": "mobilefacenet"},
-        "views": {
-            "gain": 0.15,
-            "offset": 0.1,
-            "rotation": 2.5,
-            "scale": 0.03,
-            "shift": 0.0134,
-            "blur": 0.1,
-        },
+        "views": SMALL_VIEWS,
         "masks": {"probability": 0.75},
         "fit": {"epochs": 3.0, "batch_size": 48, "lr": 4e-4, "warmup": 30, "ema": 0.98},
     },

@@ -21,7 +21,7 @@ from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.reformer import Trunk
 from mfrkit.models.registry import load_for_task, load_network
 from mfrkit.stages.method import GeneratorPhase, Method, MethodParts, PhasedMethod
-from mfrkit.stages.presets import Preset
+from mfrkit.stages.presets import SMALL_VIEWS, Preset
 from mfrkit.stages.students import ModelOptions
 
 _PAPER = (
@@ -30,19 +30,11 @@ _PAPER = (
 )
 _ARCHITECTURE = "generative"
 
-_SMALL_VIEWS = {
-    "gain": 0.15,
-    "offset": 0.1,
-    "rotation": 2.5,
-    "scale": 0.03,
-    "shift": 0.0134,
-    "blur": 0.1,
-}
 _REFORMER_PRESETS: Mapping[str, Preset] = {
     "small": {
         "model": {"student": "mobilefacenet"},
         "method": {"descriptor": "joined_4"},
-        "views": _SMALL_VIEWS,
+        "views": SMALL_VIEWS,
         "masks": {"probability": 0.75},
         "fit": {"epochs": 3.0, "batch_size": 48, "lr": 4e-4, "warmup": 30},
     },
@@ -50,7 +42,7 @@ _REFORMER_PRESETS: Mapping[str, Preset] = {
     "small-resnet22": {
         "model": {"student": "resnet22"},
         "method": {"descriptor": "joined_4"},
-        "views": _SMALL_VIEWS,
+        "views": SMALL_VIEWS,
         "masks": {"probability": 0.75},
         "fit": {"epochs": 6.0, "batch_size": 64, "lr": 2e-3, "warmup": 100},
     },
@@ -70,7 +62,7 @@ _REFORMER_PRESETS: Mapping[str, Preset] = {
     },
 }
 _CLASSIFIER_SMALL: Preset = {
-    "views": _SMALL_VIEWS,
+    "views": SMALL_VIEWS,
     "masks": {"probability": 0.75},
     "fit": {"epochs": 5.0, "batch_size": 64, "lr": 1e-2, "warmup": 0, "weight_decay": 0.0},
 }

@@ -12,7 +12,7 @@ from mfrkit.methods.maskinv import MaskInv, MaskInvOptions
 from mfrkit.methods.tap import Tap
 from mfrkit.stages.margin_heads import build_head
 from mfrkit.stages.method import Method, MethodParts
-from mfrkit.stages.presets import Preset
+from mfrkit.stages.presets import SMALL_VIEWS, Preset
 
 # MS1MV2 at 512 faces a step: 26 epochs, the rate divided by ten at four of them, no warm-up. Huber
 # et al., arXiv:2112.05646, and the configuration published with it.
@@ -37,14 +37,7 @@ _PRESETS: Mapping[str, Preset] = {
     "small": {
         "model": {"student": "mobilefacenet"},
         "method": {"distance": "cosine", "template": 1.0},
-        "views": {
-            "gain": 0.15,
-            "offset": 0.1,
-            "rotation": 2.5,
-            "scale": 0.03,
-            "shift": 0.0134,
-            "blur": 0.1,
-        },
+        "views": SMALL_VIEWS,
         "masks": {"probability": 0.75},
         "fit": {"epochs": 3.0, "batch_size": 48, "lr": 4e-4, "warmup": 30},
     },

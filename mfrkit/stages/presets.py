@@ -10,6 +10,16 @@ from mfrkit.errors import InputError
 Preset = Mapping[str, Mapping[str, Any]]
 Chosen = TypeVar("Chosen")
 
+# How faces vary for students on a laptop: light, and the detector's and the camera's errors.
+SMALL_VIEWS: Mapping[str, float] = {
+    "gain": 0.15,
+    "offset": 0.1,
+    "rotation": 2.5,
+    "scale": 0.03,
+    "shift": 0.0134,
+    "blur": 0.1,
+}
+
 
 def choose(what: str, wanted: str, known: Mapping[str, Chosen]) -> Chosen:
     """Return what goes by a name.
