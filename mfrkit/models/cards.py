@@ -39,6 +39,8 @@ class ModelCard:
             other tasks.
         base: whose templates an unmasking network takes: `model`, `weights_sha256` and `flip` of
             their embedding files.
+        shared: parts of the network whose weights its file leaves out -> the bundled model whose
+            weights they are.
         licence: of the weights.
         source: where the weights come from.
         paper: the publication.
@@ -61,6 +63,7 @@ class ModelCard:
     std: Triple = (0.5, 0.5, 0.5)
     embedding_dim: int | None = None
     base: Mapping[str, Any] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
     source: str = ""
     paper: str = ""
@@ -131,7 +134,7 @@ def _check(card: ModelCard) -> None:
         raise ValueError(f"unknown colour order {card.colour!r}")
     if not all(value > 0 for value in card.std):
         raise ValueError(f"std {list(card.std)} is not positive")
-    for name in ("arguments", "base", "config", "metrics"):
+    for name in ("arguments", "base", "shared", "config", "metrics"):
         if not isinstance(getattr(card, name), Mapping):
             raise TypeError(f"{name} is not an object")
 
@@ -176,8 +179,9 @@ ARCFACE = ModelCard(
             "conditions": "flip averaged; masks as in the card of maskinv",
         }
     },
-    note="Batch norm is folded into the convolutions. Default teacher and baseline.",
-    sha256="2ec580cfcc0728d2d0726267ee6e0d383c5ba7b415dec6936a09053d0d80e0f4",
+    note="Batch norm is folded into the convolutions. Stored in half precision. Default teacher "
+    "and baseline.",
+    sha256="5dd28eb7b97a6a02d22b84c5f121c6cd503113a7541a893b812b1b2d8fe155ad",
 )
 
 MTCNN = ModelCard(
@@ -197,9 +201,9 @@ MTCNN = ModelCard(
 
 # Bundled name -> SHA-256 of its whole file `mfrkit/data/weights/<name>.safetensors`.
 BUNDLED: Mapping[str, str] = {
-    "arcface": "bc13af5d70a219f32ecc86e0e844e427a67bb4caeb8240dbd5d8b0b73909e1c8",
+    "arcface": "ef7f2a430a7067f619d9511c6e0a0864017cd883b44de80318a187d814ea11b4",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
-    "deocclusion": "f5d89d62ffed26cdf944aa58c3598be6805a7aae8500aa8dfd7b0fd42066bb0c",
+    "deocclusion": "41ab46c673e21a7e74c92859129111dc136a294bd9db14708ca7325b66f8018b",
     "eum": "35f721b9d76fd9b28b79af678b983e8bcf028a3947df87f6c56931d6ed528cfe",
     "maskinv": "542726d01b1415064866978c08ca45794dfd1443ea80001dc484f0957a2da993",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",

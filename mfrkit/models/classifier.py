@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import load_arrays
-from mfrkit.models.registry import read_card, verify
+from mfrkit.models.model_files import read_card, verify
 
 
 @dataclass(frozen=True, eq=False)

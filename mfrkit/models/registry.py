@@ -1,94 +1,27 @@
-"""Find a model by bundled name or file, check it, and build it with its weights.
+"""Build networks, fresh or with the weights of a model. Importing this needs no torch."""
 
-Finding and describing needs no torch; building imports it.
-"""
-
-import difflib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfrkit.errors import InputError, WeightsError
-from mfrkit.io.checkpoints import (
-    Header,
-    file_sha256,
-    load_tensors,
-    mismatches,
-    read_header,
-    save_model,
-)
+from mfrkit.io.checkpoints import mismatches
 from mfrkit.models.architectures import ARCHITECTURES, FOREIGN
-from mfrkit.models.cards import BUNDLED, ModelCard, Task
+from mfrkit.models.cards import ModelCard, Task
+from mfrkit.models.model_files import (
+    find_model,
+    name_hint,
+    read_card,
+    read_tensors,
+    write_model,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from mfrkit.models.recogniser import Recogniser
-
-WEIGHTS = Path(__file__).parent.parent / "data" / "weights"
-
-
-def find_model(model: str) -> Path:
-    """Return the file of a bundled name, or the file itself.
-
-    Raises:
-        InputError: neither a bundled name nor a file.
-        WeightsError: a bundled name whose file was removed.
-
-    Example:
-        >>> find_model("arcface").name
-        'arcface.safetensors'
-    """
-    if model in BUNDLED:
-        path = WEIGHTS / f"{model}.safetensors"
-        if not path.is_file():
-            raise WeightsError(f"{path}: bundled model is not there; reinstall mfrkit")
-        return path
-    path = Path(model)
-    if path.is_file():
-        return path
-    if path.suffix or len(path.parts) > 1:
-        raise InputError(f"{model}: no such model file")
-    raise InputError(f"unknown model {model!r}{_hint(model, BUNDLED)}; or give a .safetensors file")
-
-
-def _hint(name: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return (f"; did you mean {near[0]}?" if near else ";") + f" Known: {', '.join(sorted(known))}"
-
-
-def read_card(model: str) -> tuple[ModelCard, Header, Path]:
-    """Read a model's card without loading its tensors.
-
-    Args:
-        model: bundled name or model file.
-
-    Returns:
-        The card, the file's header, and the file.
-
-    Raises:
-        InputError: no such model.
-        WeightsError: the file is no model file, or its card is damaged.
-    """
-    path = find_model(model)
-    header = read_header(path)
-    try:
-        return ModelCard.from_json(header.card), header, path
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
-
-
-def verify(model: str, card: ModelCard, header: Header, path: Path) -> bool:
-    """Tell whether a model file holds the bytes it should.
-
-    A bundled name is held to the hash that came with this version of mfrkit, which covers the
-    card too; any other file to the hash of the tensors in its own card.
-    """
-    if model in BUNDLED:
-        return file_sha256(path) == BUNDLED[model]
-    return file_sha256(path, header.start) == card.sha256
 
 
 def build_network(architecture: str, arguments: Mapping[str, object]) -> "nn.Module":
@@ -104,7 +37,7 @@ def build_network(architecture: str, arguments: Mapping[str, object]) -> "nn.Mod
     """
     if architecture not in ARCHITECTURES:
         raise InputError(
-            f"unknown architecture {architecture!r}{_hint(architecture, ARCHITECTURES)}"
+            f"unknown architecture {architecture!r}{name_hint(architecture, ARCHITECTURES)}"
         )
     module, factory = ARCHITECTURES[architecture]
     try:
@@ -129,16 +62,13 @@ def load_network(model: str, device: "torch.device | str" = "cpu") -> tuple["nn.
         InputError: no such model.
         WeightsError: the file is damaged or does not fit its architecture.
     """
-    card, header, path = read_card(model)
-    if model in BUNDLED and not verify(model, card, header, path):
-        raise WeightsError(f"{path}: not the {model} of this version of mfrkit; reinstall mfrkit")
-    tensors = load_tensors(path, header)
+    card, tensors = read_tensors(model)
+    path = find_model(model)
     try:
         network = build_network(card.architecture, card.arguments)
     except InputError as error:
         raise WeightsError(f"{path}: {error}") from error
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    difference = mismatches(expected, header.shapes)
+    difference = mismatches(_shapes(network.state_dict()), _shapes(tensors))
     if difference:
         raise WeightsError(f"{path}: does not fit {card.architecture}: {difference}")
     network.load_state_dict(tensors)
@@ -237,5 +167,12 @@ def save_network(path: Path, network: "nn.Module", card: ModelCard) -> None:
         path: file to write.
         network: the bare network, without the recogniser or any wrapper around it.
         card: its card; `sha256` is filled in.
+
+    Raises:
+        WeightsError: weights that the card says are another model's are not.
     """
-    save_model(path, network.state_dict(), card.to_json())
+    write_model(path, network.state_dict(), card)
+
+
+def _shapes(tensors: "Mapping[str, torch.Tensor]") -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -20,7 +20,8 @@ from mfrkit.io.manifest import Record
 from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.registry import is_foreign, read_card
+from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import is_foreign
 from mfrkit.stages.flow import batched
 from mfrkit.stages.merge import join
 from mfrkit.stages.pieces import PIECE_INPUTS, PieceStore

@@ -13,7 +13,7 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
-from mfrkit.models.registry import read_card
+from mfrkit.models.model_files import read_card
 from mfrkit.stages.run import Process, run_stage
 from mfrkit.stages.sink import Tally
 

@@ -22,7 +22,7 @@ from mfrkit.models.reformer import Trunk
 from mfrkit.models.registry import load_for_task, load_network
 from mfrkit.stages.method import GeneratorPhase, Method, MethodParts, PhasedMethod
 from mfrkit.stages.presets import SMALL_VIEWS, Preset
-from mfrkit.stages.students import ModelOptions
+from mfrkit.stages.students import ModelOptions, bare
 
 _PAPER = (
     "Ge et al., Masked Face Recognition with Generative-to-Discriminative Representations, ICML "
@@ -98,13 +98,13 @@ def _reforming_student(
                 f"--init {model.init}: has the reformer {card.arguments['reformer']}, "
                 f"not {model.student}; choose the same --student"
             )
-        return Recogniser(generator, _bare(card)).train()
+        return Recogniser(generator, bare(card)).train()
     if not isinstance(generator, Completion):
         raise InputError(f"--init {model.init}: is no completion generator, nor made of one")
     region, region_card = load_for_task(options.region, "region")
     dim = model.embedding or teacher.card.embedding_dim or 0
     arguments: dict[str, Any] = {
-        "region": _bare(region_card).to_json(),
+        "region": bare(region_card).to_json(),
         "generator": {"architecture": card.architecture, "arguments": dict(card.arguments)},
         "descriptor": options.descriptor or next(iter(generator.descriptors)),
         "reformer": model.student,
@@ -155,7 +155,7 @@ def _classifying_student(
     network, card = load_network(model.init)
     if not isinstance(network, GenerativeRecogniser):
         raise InputError(f"--init {model.init}: is no {_ARCHITECTURE} recogniser, as phase 2 makes")
-    return Recogniser(network, _bare(card)).train()
+    return Recogniser(network, bare(card)).train()
 
 
 def _build_classifying(parts: MethodParts, options: ClassifierOptions) -> FeatureClassification:
@@ -173,11 +173,6 @@ def _build_classifying(parts: MethodParts, options: ClassifierOptions) -> Featur
         dim = student.card.embedding_dim or 0
         head = MarginHead(dim, parts.identities, create_margin(options.margin), scale)
     return FeatureClassification(student=student, head=head, tune=options.tune)
-
-
-def _bare(card: ModelCard) -> ModelCard:
-    """Return a card without what it says of its own training."""
-    return replace(card, config={}, metrics={}, note="", sha256="")
 
 
 METHOD = PhasedMethod(

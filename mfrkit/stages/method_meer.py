@@ -12,10 +12,11 @@ from mfrkit.models.critics import Critics
 from mfrkit.models.features import FaceFeatures
 from mfrkit.models.meer import MeerNet
 from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.registry import load_recogniser
 from mfrkit.stages.method import Method, MethodParts
 from mfrkit.stages.method_maskinv import recognition_parts
 from mfrkit.stages.presets import Preset
-from mfrkit.stages.students import ModelOptions, build_student
+from mfrkit.stages.students import OTHER_STARTS, ModelOptions, bare, build_student
 
 _PRESETS: Mapping[str, Preset] = {
     "small": {
@@ -61,11 +62,18 @@ _PRESETS: Mapping[str, Preset] = {
 def _student(model: ModelOptions, options: MeerOptions, teacher: Recogniser) -> Recogniser:
     """Build MEER's branches round a recogniser, whose embeddings they leave as they are at first.
 
+    A start that has all branches already is gone on with as it is.
+
     Raises:
-        InputError: a start of another architecture, or one that cannot be cut in the middle.
+        InputError: a start of another architecture or with other branches, or one that cannot be
+            cut in the middle.
     """
-    plain = build_student(model, teacher)
     switches = {"decouple": options.decouple, "synthesise": options.synthesise}
+    if model.init not in OTHER_STARTS:
+        whole = load_recogniser(model.init)
+        if isinstance(whole.network, MeerNet):
+            return _continued(whole, model.init, switches)
+    plain = build_student(model, teacher)
     arguments = {
         "backbone": plain.card.architecture,
         "arguments": dict(plain.card.arguments),
@@ -80,6 +88,18 @@ def _student(model: ModelOptions, options: MeerOptions, teacher: Recogniser) -> 
         arguments=arguments,
     )
     return Recogniser(network, card).train()
+
+
+def _continued(whole: Recogniser, name: str, switches: Mapping[str, bool]) -> Recogniser:
+    """Return a MEER network to be trained on.
+
+    Raises:
+        InputError: it has other branches than are asked for.
+    """
+    for option, wanted in switches.items():
+        if whole.card.arguments[option] != wanted:
+            raise InputError(f"--init {name}: was made with method.{option} = {not wanted}")
+    return Recogniser(whole.network, bare(whole.card)).train()
 
 
 def _build(parts: MethodParts, options: MeerOptions) -> Meer:

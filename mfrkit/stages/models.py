@@ -7,7 +7,7 @@ from typing import Any
 
 from mfrkit.console import Console, to_line
 from mfrkit.models.cards import BUNDLED, ModelCard
-from mfrkit.models.registry import read_card, verify
+from mfrkit.models.model_files import count_parameters, read_card, verify
 
 SCHEMA = 1
 
@@ -19,7 +19,7 @@ class ModelInfo:
     Attributes:
         card: the model card.
         path: the model file.
-        parameters: values in all tensors.
+        parameters: values in all tensors, those of other models it shares too.
         size: of the file, bytes.
         verified: whether the file holds the bytes it should.
     """
@@ -57,7 +57,7 @@ def describe(model: str) -> ModelInfo:
     """
     card, header, path = read_card(model)
     valid = verify(model, card, header, path)
-    return ModelInfo(card, path, header.parameters, path.stat().st_size, valid)
+    return ModelInfo(card, path, count_parameters(card, header), path.stat().st_size, valid)
 
 
 def list_models(console: Console, *, as_json: bool = False) -> None:

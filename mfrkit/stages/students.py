@@ -4,8 +4,11 @@ from dataclasses import dataclass, replace
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.completing import CompletingRecogniser
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.registry import build_network, load_recogniser
+
+OTHER_STARTS = ("auto", "teacher", "scratch")  # all but the models an `init` can name
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,8 @@ class ModelOptions:
     Attributes:
         student: architecture.
         init: `teacher` starts from the first teacher's weights, `scratch` from fresh ones,
-            anything else names a model; `auto` is `teacher` if the architectures are the same.
+            anything else names a model, of which a recogniser of completed faces counts as the
+            recogniser in it; `auto` is `teacher` if the architectures are the same.
         embedding: D of a fresh student; 0 takes the first teacher's.
     """
 
@@ -50,8 +54,12 @@ def build_student(options: ModelOptions, teacher: Recogniser) -> Recogniser:
         return Recogniser(build_network(options.student, arguments), card).train()
     network = build_network(origin.card.architecture, origin.card.arguments)
     network.load_state_dict(origin.network.state_dict())
-    card = replace(origin.card, config={}, metrics={}, note="", sha256="")
-    return Recogniser(network, card).train()
+    return Recogniser(network, bare(origin.card)).train()
+
+
+def bare(card: ModelCard) -> ModelCard:
+    """Return a card without what it says of its own training."""
+    return replace(card, config={}, metrics={}, note="", sha256="")
 
 
 def _origin(options: ModelOptions, teacher: Recogniser) -> Recogniser | None:
@@ -63,6 +71,8 @@ def _origin(options: ModelOptions, teacher: Recogniser) -> Recogniser | None:
     if options.init == "scratch" or (options.init == "auto" and not fits):
         return None
     origin = teacher if options.init in ("auto", "teacher") else load_recogniser(options.init)
+    if isinstance(origin.network, CompletingRecogniser):
+        origin = origin.network.recogniser
     if origin.card.architecture != options.student:
         raise InputError(
             f"--init {options.init}: is {origin.card.architecture}, the student "

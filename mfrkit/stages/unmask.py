@@ -19,7 +19,8 @@ from mfrkit.io.embedding_rows import Rows, write_embeddings
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import refuse_existing
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.registry import load_for_task, read_card
+from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import load_for_task
 
 Unmask = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

@@ -43,6 +43,12 @@ def test_one_file_completes_and_embeds(here):
     here("embed", "crops", "-o", "e.h5", "--model", "student.safetensors", check=0)
     with h5py.File(here.folder / "e.h5") as file:
         assert file["embeddings"].shape[1] == 192
+    more = ("--init", "student.safetensors", "-o", "more.safetensors", "--steps", "1")
+    distill(here, *more, check=0)
+    # Its recogniser goes on, rather than being put behind a second generator.
+    assert load_network(str(here.folder / "more.safetensors"))[0].state_dict().keys() == (
+        student.state_dict().keys()
+    )
 
 
 def test_soft_targets_come_from_the_cache(here):

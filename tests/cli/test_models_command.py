@@ -22,7 +22,7 @@ def test_list_is_a_table_of_all_bundled_models(capsys):
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["name", "task", "size", "parameters", "licence", "source"]
     assert [line[0] for line in lines[1:]] == list(BUNDLED)
-    assert lines[1][1:4] == ["recognition", "5.2 MB", "1,292,992"]
+    assert lines[1][1:4] == ["recognition", "2.6 MB", "1,292,992"]
 
 
 def test_list_json_is_one_object(capsys):

@@ -12,6 +12,7 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import build_completing
 from mfrkit.models.decoupling import Decoupled
 from mfrkit.models.meer import Decoder, MeerNet, RegionHead
+from mfrkit.models.model_files import read_card
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.region import load_region
 from mfrkit.models.registry import (
@@ -19,7 +20,6 @@ from mfrkit.models.registry import (
     load_for_task,
     load_network,
     load_recogniser,
-    read_card,
     save_network,
 )
 

@@ -20,7 +20,7 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.critics import Critics
 from mfrkit.models.meer import MeerNet
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import ARCHITECTURES, load_recogniser
+from mfrkit.models.registry import ARCHITECTURES, load_recogniser, save_network
 from mfrkit.models.teachers import Teachers
 from mfrkit.stages.distill_methods import find_method
 from mfrkit.stages.distill_options import DistillRequest, resolve
@@ -94,6 +94,21 @@ def test_a_student_round_its_teacher(teacher):
         METHOD.build(parts(student, teacher, blur=0.1), MeerOptions())
     plain = METHOD.build(parts(bare, teacher, blur=0.1), MeerOptions(synthesise=False))
     assert plain.looker is plain.critics is None
+
+
+def test_a_start_with_all_branches_is_gone_on_with(teacher, tmp_path):
+    model = ModelOptions(init=str(tmp_path / "meer.safetensors"))
+    student = METHOD.student(ModelOptions(), MeerOptions(), teacher)
+    with torch.no_grad():
+        for parameter in student.network.region.parameters():
+            parameter.add_(0.5)
+    save_network(Path(model.init), student.network, student.card)
+    again = METHOD.student(model, MeerOptions(), teacher)
+    assert again.network.training
+    weights = student.network.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in again.network.state_dict().items())
+    with pytest.raises(InputError, match=r"--init .*meer.safetensors: was made with .* = True"):
+        METHOD.student(model, MeerOptions(synthesise=False), teacher)
 
 
 class SmallBackbone(Backbone):

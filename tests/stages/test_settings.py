@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.models.registry import read_card
+from mfrkit.models.model_files import read_card
 from mfrkit.stages.distill_methods import METHODS, find_method
 from mfrkit.stages.distill_options import DistillRequest, resolve
 from mfrkit.stages.method import PhasedMethod

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mfrkit.methods.base import Task
-from mfrkit.models.registry import read_card
+from mfrkit.models.model_files import read_card
 from mfrkit.stages.train_parts import Built
 
 
