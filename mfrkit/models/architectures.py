@@ -19,6 +19,7 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "completion-guided": ("mfrkit.models.upsampler", "GuidedUpsampler"),
     "generative": ("mfrkit.models.generative", "GenerativeRecogniser"),
     "completing": ("mfrkit.models.completing", "build_completing"),
+    "combined": ("mfrkit.models.combined", "build_combined"),
 }
 
 # Suffixes of other programs' files -> where their reader lives.

@@ -62,7 +62,7 @@ def load_classifier(model: str) -> Classifier:
         raise InputError(
             f"{path}: holds no classifier; mfrkit distill --method g2d --phase 3 trains one"
         )
-    if not verify(model, card, header, path):
+    if not verify(model, header, path):
         raise WeightsError(f"{path}: tensors do not match their SHA-256; get the file again")
     weight, bias = load_arrays(path, ("classifier.weight", "classifier.bias"))
     scale = float(card.arguments.get("scale", 0.0))

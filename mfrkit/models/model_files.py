@@ -5,6 +5,7 @@ here builds a network, and nothing but reading and writing tensors needs torch.
 """
 
 import difflib
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_card(model: str) -> tuple[ModelCard, Header, Path]:
         model: bundled name or model file.
 
     Returns:
-        The card, the file's header, and the file.
+        The card, whose `sha256` stands for shared weights too; the file's header; and the file.
 
     Raises:
         InputError: no such model.
@@ -68,12 +69,13 @@ def read_card(model: str) -> tuple[ModelCard, Header, Path]:
     path = find_model(model)
     header = read_header(path)
     try:
-        return ModelCard.from_json(header.card), header, path
+        card = ModelCard.from_json(header.card)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+    return replace(card, sha256=_identity(card, path)), header, path
 
 
-def verify(model: str, card: ModelCard, header: Header, path: Path) -> bool:
+def verify(model: str, header: Header, path: Path) -> bool:
     """Tell whether a model file holds the bytes it should.
 
     A bundled name is held to the hash that came with this version of mfrkit, which covers the
@@ -81,7 +83,7 @@ def verify(model: str, card: ModelCard, header: Header, path: Path) -> bool:
     """
     if model in BUNDLED:
         return file_sha256(path) == BUNDLED[model]
-    return file_sha256(path, header.start) == card.sha256
+    return file_sha256(path, header.start) == header.card.get("sha256")
 
 
 def read_tensors(model: str) -> tuple[ModelCard, dict[str, "Tensor"]]:
@@ -99,7 +101,7 @@ def read_tensors(model: str) -> tuple[ModelCard, dict[str, "Tensor"]]:
         WeightsError: the file, or one it shares weights with, is damaged.
     """
     card, header, path = read_card(model)
-    if model in BUNDLED and not verify(model, card, header, path):
+    if model in BUNDLED and not verify(model, header, path):
         raise WeightsError(f"{path}: not the {model} of this version of mfrkit; reinstall mfrkit")
     return replace(card, shared={}), load_tensors(path, header) | _shared_tensors(card, path)
 
@@ -126,16 +128,32 @@ def write_model(path: Path, tensors: Mapping[str, "Tensor"], card: ModelCard) ->
 
 def count_parameters(card: ModelCard, header: Header) -> int:
     """Return the number of values in all tensors of a model, shared ones too."""
-    others = sum(read_card(model)[1].parameters for model in card.shared.values())
-    return header.parameters + others
+    others = (read_card(model) for model in card.shared.values())
+    return header.parameters + sum(count_parameters(card, header) for card, header, _ in others)
+
+
+def _identity(card: ModelCard, path: Path) -> str:
+    """Return the hash that tells models apart: of the file's tensors, and of those it shares."""
+    if not card.shared:
+        return card.sha256
+    hashes = [
+        card.sha256,
+        *(read_card(_bundled(model, path))[0].sha256 for model in card.shared.values()),
+    ]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _bundled(model: str, path: Path) -> str:
+    """Return a model's name if it is bundled, so that its weights cannot change unnoticed."""
+    if model not in BUNDLED:
+        raise WeightsError(f"{path}: shares weights with {model}, which is not bundled")
+    return model
 
 
 def _shared_tensors(card: ModelCard, path: Path) -> dict[str, "Tensor"]:
     """Return the weights that are other models', under the names they have here."""
-    shared = {}
-    for part, model in card.shared.items():
-        if model not in BUNDLED:
-            raise WeightsError(f"{path}: shares weights with {model}, which is not bundled")
-        for name, tensor in read_tensors(model)[1].items():
-            shared[f"{part}.{name}"] = tensor
-    return shared
+    return {
+        f"{part}.{name}": tensor
+        for part, model in card.shared.items()
+        for name, tensor in read_tensors(_bundled(model, path))[1].items()
+    }

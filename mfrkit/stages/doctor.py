@@ -72,8 +72,8 @@ def _unloadable() -> list[str]:
 
 def _weights(name: str, problems: list[str]) -> str:
     try:
-        card, header, path = read_card(name)
-        intact = verify(name, card, header, path)
+        _, header, path = read_card(name)
+        intact = verify(name, header, path)
     except WeightsError as error:
         problems.append(str(error))
         return "damaged"

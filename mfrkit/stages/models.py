@@ -56,7 +56,7 @@ def describe(model: str) -> ModelInfo:
         1292992
     """
     card, header, path = read_card(model)
-    valid = verify(model, card, header, path)
+    valid = verify(model, header, path)
     return ModelInfo(card, path, count_parameters(card, header), path.stat().st_size, valid)
 
 

@@ -1,0 +1,36 @@
+"""`mfrkit models combine` as a user runs it."""
+
+import h5py
+import numpy as np
+
+from mfrkit.io.checkpoints import read_header
+
+
+def embeddings(here, model, source):
+    here("embed", source, "-o", "e.h5", "--model", model, "--no-flip", "--force", check=0)
+    with h5py.File(here.folder / "e.h5") as file:
+        return file["embeddings"][:]
+
+
+def test_bare_faces_get_the_teacher_s_embeddings_and_masked_ones_the_student_s(mfr, noise_crops):
+    mfr("models", "combine", "-o", "both.safetensors", check=0)
+    assert read_header(mfr.folder / "both.safetensors").card["architecture"] == "combined"
+    found = embeddings(mfr, "both.safetensors", "crops")
+    sides = embeddings(mfr, "arcface", "crops"), embeddings(mfr, "maskinv", "crops")
+    # Noise may be taken for either; each vector must be that of one side.
+    apart = np.min([np.abs(found - side).max(1) for side in sides], axis=0)
+    assert apart.max() < 1e-4
+
+
+def test_what_cannot_be_combined(mfr):
+    run = mfr("models", "combine", "--masked", "region", "-o", "x.safetensors", check=2)
+    assert b"is for region, not recognition" in run.stderr
+    run = mfr("models", "combine", "--region", "arcface", "-o", "x.safetensors", check=2)
+    assert b"is for recognition, not region" in run.stderr
+    (mfr.folder / "w.onnx").write_bytes(b"")
+    run = mfr("models", "combine", "--masked", "w.onnx", "-o", "x.safetensors", check=2)
+    assert b"w.onnx: only models of mfrkit can be combined" in run.stderr
+    (mfr.folder / "x.safetensors").touch()
+    run = mfr("models", "combine", "-o", "x.safetensors", check=2)
+    assert b"x.safetensors" in run.stderr
+    assert b"--force" in run.stderr

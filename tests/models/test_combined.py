@@ -1,0 +1,87 @@
+"""Bare faces go to one recogniser, masked faces to the mean of others."""
+
+import pytest
+import torch
+from torch import nn
+
+from mfrkit.errors import InputError
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.combined import CombinedRecogniser, combined_card
+from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.region import RegionPredictor
+
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "input_size": (16, 16)}
+
+
+def card(name="a", task="recognition", **more):
+    return ModelCard(name=name, task=task, architecture="none", **(PLAIN | more))
+
+
+class Covered(nn.Module):
+    """Takes red for cover."""
+
+    def forward(self, faces):
+        return 20 * faces[:, :1] - 10
+
+
+class Says(nn.Module):
+    """Answers with one vector, and remembers how many faces asked for it."""
+
+    def __init__(self, *vector):
+        super().__init__()
+        self.vector, self.asked = torch.tensor(vector), 0
+
+    def forward(self, faces):
+        self.asked += len(faces)
+        return self.vector.expand(len(faces), -1)
+
+
+def combined(unmasked, *masked):
+    region = RegionPredictor(Covered(), card(task="region"))
+    return CombinedRecogniser(
+        region, Recogniser(unmasked, card()), [Recogniser(each, card()) for each in masked]
+    )
+
+
+def faces(*covered):
+    """Faces that are red all over, or black."""
+    pictures = torch.zeros(len(covered), 3, 16, 16)
+    pictures[:, 0] = torch.tensor(covered, dtype=torch.float32).view(-1, 1, 1)
+    return pictures
+
+
+def test_each_face_goes_to_its_own():
+    bare, worn = Says(1.0, 0.0), Says(0.0, 2.0)
+    given = combined(bare, worn)(faces(1, 0, 0, 1, 0))
+    assert given.tolist() == [[0, 2], [1, 0], [1, 0], [0, 2], [1, 0]]
+    assert (bare.asked, worn.asked) == (3, 2)
+
+
+@pytest.mark.parametrize(("covered", "asked"), [(0, (2, 0)), (1, (0, 2))])
+def test_nobody_is_asked_for_nothing(covered, asked):
+    bare, worn = Says(1.0, 0.0), Says(0.0, 2.0)
+    combined(bare, worn)(faces(covered, covered))
+    assert (bare.asked, worn.asked) == asked
+
+
+def test_masked_faces_get_the_mean_direction_and_the_mean_length():
+    """By hand: (1, 0) and (0, 1) between, whatever their lengths of 3 and 1, and 2 long."""
+    given = combined(Says(9.0, 9.0), Says(3.0, 0.0), Says(0.0, 1.0))(faces(1))
+    torch.testing.assert_close(given, torch.full((1, 2), 2**0.5))
+
+
+def test_other_crops_and_other_spaces_are_refused():
+    region = card("r", "region")
+    with pytest.raises(InputError, match=r"crops of different sizes: r \(16, 16\), .*\(8, 8\)"):
+        combined_card("c", region, card(), [card("b", input_size=(8, 8))])
+    with pytest.raises(InputError, match="embeddings of different lengths: a 4, b 5"):
+        combined_card("c", region, card(embedding_dim=4), [card("b", embedding_dim=5)])
+
+
+def test_the_card_names_its_parts_and_their_licences():
+    region = card("r", "region", licence="MIT")
+    parts = [card("b", licence="research"), card("d", licence="MIT")]
+    made = combined_card("c", region, card(licence="MIT"), parts)
+    assert made.licence == "MIT; research"
+    assert made.source == "r; a for bare faces, b, d for masked ones"
+    assert [each["name"] for each in made.arguments["masked"]] == ["b", "d"]
