@@ -1,7 +1,9 @@
 """Build what the training of a completion generator works with."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,7 +58,7 @@ def build(
     train, held = hold_out(data, settings.check.faces)
     size = (settings.model.size, settings.model.size)
     batches = deal_out(train, size, settings, request.seed, world)
-    generator = _generator(settings.model)
+    generator, arguments = _generator(settings.model)
     looker = _looker(settings.model)
     task = _task(settings, generator, looker, settings.fit.total_steps(batches.steps_per_epoch))
     task.to(device)
@@ -73,7 +75,7 @@ def build(
     return Built(
         task=task,
         network=generator,
-        card=_card(settings.model),
+        card=_card(settings.model, arguments),
         batches=batches,
         show=show,
         device=device,
@@ -88,24 +90,29 @@ def _looker(options: GeneratorOptions) -> FaceFeatures:
     return FaceFeatures(load_recogniser(options.recogniser), vgg)
 
 
-def _generator(options: GeneratorOptions) -> Completion:
-    """Build the generator; fresh weights come from torch's default generator."""
-    network = build_network(options.network, {})
-    if not isinstance(network, Completion):
-        raise InputError(f"model.network {options.network!r}: is no completion generator")
+def _generator(options: GeneratorOptions) -> tuple[Completion, Mapping[str, Any]]:
+    """Build the generator, fresh from torch's default generator or as another one is.
+
+    Returns:
+        It, and the arguments of its architecture.
+    """
     if options.init:
-        origin, card = load_network(options.init)
+        network, card = load_network(options.init)
         if card.architecture != options.network:
             raise InputError(
                 f"model.init {options.init}: is {card.architecture}, not {options.network}"
             )
-        network.load_state_dict(origin.state_dict())
+        arguments = card.arguments
+    else:
+        network, arguments = build_network(options.network, {}), {}
+    if not isinstance(network, Completion):
+        raise InputError(f"model.network {options.network!r}: is no completion generator")
     if options.size < _LEAST_SIZE or options.size % network.multiple:
         raise InputError(
             f"model.size must be a multiple of {network.multiple} from {_LEAST_SIZE}, "
             f"not {options.size}"
         )
-    return network
+    return network, arguments
 
 
 def _task(
@@ -143,11 +150,12 @@ def _held_batches(held: TrainSet, size: tuple[int, int], settings: Settings) -> 
     )
 
 
-def _card(options: GeneratorOptions) -> ModelCard:
+def _card(options: GeneratorOptions, arguments: Mapping[str, Any]) -> ModelCard:
     return ModelCard(
         name="completion",
         task="completion",
         architecture=options.network,
+        arguments=arguments,
         input_size=(options.size, options.size),
         licence="not stated; depends on the data",
         source=f"mfrkit {__version__}, trained with {options.recogniser} looking on",

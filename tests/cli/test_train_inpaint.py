@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from mfrkit.io.checkpoints import read_header
-from mfrkit.models.registry import load_network
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.registry import build_network, load_network, save_network
 
 FAST = (
     *("--steps", "4", "-b", "2", "-j", "1", "--set", "fit.warmup=0", "--set", "fit.save_every=1"),
@@ -92,6 +93,18 @@ def test_mistakes_stop_early_with_one_line(here, line, message):
     assert message in run.stderr
     assert len(run.stderr.splitlines()) == 1
     assert not (here.folder / "completion.safetensors").exists()
+
+
+def test_a_start_keeps_its_own_shape(here):
+    shape = {"widths": [16, 16, 16, 16], "heads": 2}
+    card = ModelCard(
+        name="tiny", task="completion", architecture="completion-small", arguments=shape
+    )
+    path = here.folder / "tiny.safetensors"
+    save_network(path, build_network("completion-small", shape), card)
+    run = here("train-inpaint", "--dry-run", "-b", "4", "--init", path.name, check=0)
+    count = sum(p.numel() for p in load_network(str(path))[0].parameters())
+    assert f"student: {count:,} parameters".encode() in run.stderr
 
 
 def test_two_processes_learn_what_one_does(here):
