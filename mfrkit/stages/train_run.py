@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mfrkit.console import Console
-from mfrkit.errors import InputError
+from mfrkit.errors import InputError, MfrError
 from mfrkit.io.checkpoints import save_model
 from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.models.cards import ModelCard
@@ -92,7 +92,12 @@ def train(request: TrainRequest, plan: Plan, console: Console) -> Trained:
         if not run.dry_run and world.writes:
             _claim(run_folder(request.output), request, plan.recipe)
         torch.manual_seed(request.seed)
-        built = plan.build(device, world, console)
+        try:
+            built = plan.build(device, world, console)
+        except MfrError:
+            if not run.dry_run and world.writes:
+                _give_back(run_folder(request.output))
+            raise
         if run.dry_run:
             return Trained(None, _announce(plan, built, console), {})
         return _train(request, plan, built, world, console)
@@ -125,6 +130,12 @@ def _claim(folder: Path, request: TrainRequest, recipe: Mapping[str, Any]) -> No
         _check_same(path, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(recipe, indent=2).encode() + b"\n")
+
+
+def _give_back(folder: Path) -> None:
+    """Remove a claimed folder that holds nothing yet: the corrected command can have it."""
+    if [path.name for path in folder.iterdir()] == [_SETTINGS]:
+        shutil.rmtree(folder)
 
 
 def _check_same(path: Path, wanted: Mapping[str, Any]) -> None:

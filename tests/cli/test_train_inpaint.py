@@ -92,7 +92,8 @@ def test_mistakes_stop_early_with_one_line(here, line, message):
     assert run.returncode == 2, run.stderr
     assert message in run.stderr
     assert len(run.stderr.splitlines()) == 1
-    assert not (here.folder / "completion.safetensors").exists()
+    # The corrected command needs no --force.
+    assert [p.name for p in here.folder.iterdir()] == ["crops"]
 
 
 def test_a_start_keeps_its_own_shape(here):
