@@ -7,7 +7,7 @@ masked face can be averaged.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,11 @@ class CombinedRecogniser(nn.Module):
         self.region, self.unmasked = region, unmasked
         self.masked = nn.ModuleList(masked)
 
+    @property
+    def recognisers(self) -> list[Recogniser]:
+        """Return those of masked faces."""
+        return [cast(Recogniser, each) for each in self.masked]
+
     def forward(self, faces: Tensor) -> Tensor:
         """Embed faces.
 
@@ -70,7 +75,7 @@ class CombinedRecogniser(nn.Module):
 
     def _together(self, faces: Tensor) -> Tensor:
         """Return what the recognisers of masked faces say in the mean."""
-        said = torch.stack([each.features(faces) for each in self.masked])  # type: ignore[operator]
+        said = torch.stack([each.features(faces) for each in self.recognisers])
         length = said.norm(dim=2, keepdim=True).mean(0)
         return F.normalize(F.normalize(said, dim=2).mean(0)) * length
 

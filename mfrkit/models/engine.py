@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import ShapeError, WeightsError
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.combined import CombinedRecogniser
 from mfrkit.models.completing import CompletingRecogniser
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser, embed_faces
@@ -158,6 +159,11 @@ def _fastest(recogniser: Recogniser, on_cpu: bool) -> Recogniser:
     if isinstance(network, CompletingRecogniser):
         inner = _fastest(network.recogniser, on_cpu)
         network = CompletingRecogniser(network.region, network.generator, inner)
+    if isinstance(network, CombinedRecogniser):
+        unmasked, *masked = (
+            _fastest(each, on_cpu) for each in (network.unmasked, *network.recognisers)
+        )
+        network = CombinedRecogniser(network.region, unmasked, masked)
     return Recogniser(network, recogniser.card)
 
 
