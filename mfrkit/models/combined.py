@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ModelCard
+from mfrkit.models.cards import ModelCard, Task
+from mfrkit.models.multitask import part_for
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import RegionPredictor, decided, is_masked
 from mfrkit.models.registry import build_network
@@ -90,14 +91,14 @@ def build_combined(
         InputError: an architecture that does not exist.
     """
 
-    def built(card: Mapping[str, Any]) -> tuple[nn.Module, ModelCard]:
+    def built(card: Mapping[str, Any], task: Task) -> tuple[nn.Module, ModelCard]:
         own = ModelCard.from_json(card)
-        return build_network(own.architecture, own.arguments), own
+        return part_for(task, build_network(own.architecture, own.arguments), own), own
 
     return CombinedRecogniser(
-        RegionPredictor(*built(region)),
-        Recogniser(*built(unmasked)),
-        [Recogniser(*built(each)) for each in masked],
+        RegionPredictor(*built(region, "region")),
+        Recogniser(*built(unmasked, "recognition")),
+        [Recogniser(*built(each, "recognition")) for each in masked],
     )
 
 

@@ -4,6 +4,9 @@ import h5py
 import numpy as np
 
 from mfrkit.io.checkpoints import read_header
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.meer import MeerNet
+from mfrkit.models.registry import save_network
 
 
 def embeddings(here, model, source):
@@ -34,3 +37,14 @@ def test_what_cannot_be_combined(mfr):
     run = mfr("models", "combine", "-o", "x.safetensors", check=2)
     assert b"x.safetensors" in run.stderr
     assert b"--force" in run.stderr
+
+
+def test_a_model_of_several_tasks_can_tell_masked_faces(mfr, noise_crops):
+    network = MeerNet()
+    card = ModelCard(
+        name="meer", task="recognition", also=("region",), architecture="meer", embedding_dim=192
+    )
+    save_network(mfr.folder / "meer.safetensors", network, card)
+    parts = ("--region", "meer.safetensors", "--masked", "meer.safetensors")
+    mfr("models", "combine", "-o", "both.safetensors", *parts, check=0)
+    assert embeddings(mfr, "both.safetensors", "crops").shape[1] == 192
