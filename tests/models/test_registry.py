@@ -102,6 +102,7 @@ REGION, GENERATOR, RECOGNISER = (
 )
 COMPOSED = {
     "completing": {"region": REGION, "generator": GENERATOR, "recogniser": RECOGNISER},
+    "combined": {"region": REGION, "unmasked": RECOGNISER, "masked": [RECOGNISER]},
     "generative": {
         "region": REGION,
         "generator": GENERATOR,
