@@ -59,7 +59,7 @@ def benchmark(
     Aligns and masks the photos of the list once; run again, it goes on where it was interrupted,
     and another --model costs its embeddings only. Thresholds are set on unmasked pairs and kept.
 
-    Example: mfrkit benchmark pairs.txt lfw --model arcface --model maskinv
+    Example: mfrkit benchmark pairs.txt lfw --model arcface --model mfr
     """
     from mfrkit.stages.benchmark import BenchmarkOptions
     from mfrkit.stages.benchmark import benchmark as run
@@ -76,5 +76,5 @@ def benchmark(
         run=run_options(workers, batch_size, device, False, force, dry_run),
     )
     rates = parse_rates(fmr, "--fmr")
-    models = tuple(model or ["arcface", "maskinv"])
+    models = tuple(model or ["arcface", "mfr"])
     run(BenchmarkOptions(sets, models, rates, ci, missing, json), ctx.obj)

@@ -22,7 +22,7 @@ def embed(
     ),
     model: Annotated[
         str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")
-    ] = "arcface",
+    ] = "mfr",
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Average each face with its mirror image.")
     ] = True,
@@ -40,7 +40,7 @@ def embed(
     SRC is crops/ unless named. Records pass through to standard output, so that another command
     of a pipeline can read the same crops.
 
-    Example: mfrkit embed crops -o embeddings.h5 --model arcface
+    Example: mfrkit embed crops -o embeddings.h5
     """
     source = default_input(source, "crops", "mfrkit align PHOTOS")
     from mfrkit.stages.embed import EmbedOptions

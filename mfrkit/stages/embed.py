@@ -49,7 +49,7 @@ class EmbedOptions:
 
     source: str
     output: Path
-    model: str = "arcface"
+    model: str = "mfr"
     flip: bool = True
     run: RunOptions = field(default_factory=RunOptions)
     mask_model: str | None = None

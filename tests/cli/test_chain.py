@@ -34,7 +34,7 @@ def test_default_names_make_a_whole_run(worked):
         EmbeddingReader(folder / "masked.h5") as m,
     ):
         assert emb.count == m.count == 5
-        assert emb.attributes["model"] == "arcface"
+        assert emb.attributes["model"] == "mfr"
         assert list(emb.attributes["input_size"]) == [112, 112]
         assert emb.masked.tolist() == [-1] * 5
         assert m.masked.tolist() == [1] * 5

@@ -67,7 +67,7 @@ def test_the_card_says_whose_templates_it_takes(here):
 
 def test_the_runs_templates_are_those_of_embed(here):
     """What the frozen recogniser says inside the run is what it says outside, to the last bit."""
-    here("embed", "-o", "clean.h5", check=0)
+    here("embed", "-o", "clean.h5", "-m", "arcface", check=0)
     clean, _ = table(here.folder / "clean.h5")
     own, attributes = table(here.folder / "eum.run" / "templates-0.h5")
     assert np.array_equal(own.embeddings, clean.embeddings)
