@@ -163,15 +163,15 @@ ARCFACE = ModelCard(
             "probe_masked": {
                 "accuracy": 96.47,
                 "eer": 3.8,
-                "fmr100": 9.13,
-                "fmr1000": 18.4,
+                "fmr100": 9.2,
+                "fmr1000": 18.33,
                 "fdr": 6.92,
             },
             "both_masked": {
                 "accuracy": 96.6,
-                "eer": 3.27,
+                "eer": 3.2,
                 "fmr100": 7.53,
-                "fmr1000": 20.53,
+                "fmr1000": 20.47,
                 "fdr": 7.25,
             },
             "unit": "percent",
@@ -201,7 +201,7 @@ MTCNN = ModelCard(
 
 # Bundled name -> SHA-256 of its whole file `mfrkit/data/weights/<name>.safetensors`.
 BUNDLED: Mapping[str, str] = {
-    "arcface": "ef7f2a430a7067f619d9511c6e0a0864017cd883b44de80318a187d814ea11b4",
+    "arcface": "8d68e883faca3a66e49da56409073e0f229ecd6cc36df5bf7ebdfa414f57f1cd",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
     "deocclusion": "41ab46c673e21a7e74c92859129111dc136a294bd9db14708ca7325b66f8018b",
     "eum": "124a5afbf7bbda8ce2cb587158555a43a69bde7361994d598eadedd2727034b0",
