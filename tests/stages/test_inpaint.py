@@ -180,4 +180,4 @@ def test_embedding_notes_who_is_masked(here):
         assert looked.mask_types == said.mask_types == ["", "cloth"]
         assert len(looked.attributes["mask_model_sha256"]) == 64
         assert "mask_model_sha256" not in said.attributes
-        assert looked.attributes["model"] == "arcface"
+        assert looked.attributes["model"] == "mfr"
