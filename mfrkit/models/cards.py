@@ -6,7 +6,7 @@ the command that trained it. No torch in this module: `mfrkit models list` must 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from mfrkit.errors import WeightsError
@@ -78,6 +78,13 @@ class ModelCard:
     def tasks(self) -> tuple[Task, ...]:
         """Return all it is for, the main task first."""
         return (self.task, *self.also)
+
+    def as_part(self) -> "ModelCard":
+        """Return the card for a part of another model.
+
+        How it was made stays with it, what it was measured at and with which settings does not.
+        """
+        return replace(self, config={}, metrics={}, sha256="")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types, for the model file.

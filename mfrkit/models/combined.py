@@ -6,7 +6,6 @@ masked face can be averaged.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -118,7 +117,7 @@ def combined_card(
         if len(set(values.values())) > 1:
             shown = ", ".join(f"{name} {value}" for name, value in values.items())
             raise InputError(f"these models {what}: {shown}")
-    parts = [_bare(card).to_json() for card in (region, *recognisers)]
+    parts = [card.as_part().to_json() for card in (region, *recognisers)]
     return ModelCard(
         name=name,
         task="recognition",
@@ -132,8 +131,3 @@ def combined_card(
         source=f"{region.name}; {unmasked.name} for bare faces, "
         f"{', '.join(card.name for card in masked)} for masked ones",
     )
-
-
-def _bare(card: ModelCard) -> ModelCard:
-    """How a part was made stays with it, what it was measured at and with which settings not."""
-    return replace(card, config={}, metrics={}, sha256="")

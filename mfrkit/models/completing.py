@@ -152,8 +152,7 @@ def completing_card(region: ModelCard, generator: ModelCard, recogniser: ModelCa
             f"{', '.join(map(str, sizes))}"
         )
     parts = {"region": region, "generator": generator, "recogniser": recogniser}
-    # How a part was made stays with it, what it was measured at and with which settings does not.
-    bare = {name: replace(card, config={}, metrics={}, sha256="") for name, card in parts.items()}
+    bare = {name: card.as_part() for name, card in parts.items()}
     return replace(
         bare["recogniser"],
         architecture="completing",

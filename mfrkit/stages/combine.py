@@ -7,9 +7,9 @@ from pathlib import Path
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
-from mfrkit.models.architectures import ARCHITECTURES
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import is_foreign
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def combine_models(options: CombineOptions, console: Console) -> None:
 
 def _card(model: str) -> ModelCard:
     """Return the card of a recogniser whose network can be built anew from it."""
-    if Path(model).is_file() and Path(model).suffix != ".safetensors":
+    if is_foreign(model):
         raise InputError(f"{model}: only models of mfrkit can be combined; use fuse on embeddings")
     card, _, path = read_card(model)
-    if card.task != "recognition" or card.architecture not in ARCHITECTURES:
+    if card.task != "recognition":
         raise InputError(f"{path}: is for {card.task}, not recognition; choose another model")
     return card
