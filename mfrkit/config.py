@@ -68,7 +68,7 @@ class RunOptions:
     None of them changes a result: only how fast it comes and what happens to earlier ones.
 
     Attributes:
-        workers: threads that decode and encode pictures.
+        workers: threads that decode and encode pictures, or processes that draw on them.
         batch_size: pictures per network call.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         resume: continue an unfinished run.

@@ -17,6 +17,9 @@ from mfrkit.masks.surface import half_width, silhouette
 # iBUG points on the jaw line, image-left and image-right, from the height of the nose to the mouth.
 _LEFT, _RIGHT, _CHIN = [2, 3, 4], [14, 13, 12], 8
 _MEAN_CHIN = np.array([[0.0, 1.75, 0.15]])
+# Annotated jaw lines run inside the silhouette: on 159 LFW photos with dlib's landmarks their span
+# was this share of the mean head's in the median, of frontal and turned heads alike.
+_JAW_LINE = 0.945
 _GIRTHS, _CHINS = (0.82, 1.22), (-0.25, 0.35)  # beyond these a landmark has gone astray
 
 
@@ -55,7 +58,7 @@ def follow_jaw(pose: Pose, landmarks: NDArray[np.floating]) -> Pose:
     height = (down[:, _LEFT] + down[:, _RIGHT]) / 2 / stretched[:, None]
     span = across[:, _RIGHT] - across[:, _LEFT]
     # The far side of a turned jaw is the silhouette, the near side the jaw line itself.
-    shown = silhouette(pose) + np.abs(np.cos(pose.yaw))
+    shown = _JAW_LINE * (silhouette(pose) + np.abs(np.cos(pose.yaw)))
     girth = np.median(span / (half_width(height, chin[:, None]) * shown[:, None]), axis=1)
     return replace(
         pose,

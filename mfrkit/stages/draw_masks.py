@@ -1,8 +1,8 @@
-"""The work of `synth-mask`: decode, draw, encode."""
+"""The work of `synth-mask` on one batch: decode, draw, encode."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,15 @@ from mfrkit.faces.select import select
 from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
-from mfrkit.io.packed import Packed
 from mfrkit.masks.catalog import TEMPLATE
-from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.region import outline_polygon
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.template import TemplateFile
-from mfrkit.models.device import resolve_device
 from mfrkit.stages.align_faces import load_detector
 from mfrkit.stages.contact_sheet import Cell
-from mfrkit.stages.flow import batched, ordered_map
 from mfrkit.stages.mask_book import MaskBook, variant_key
 from mfrkit.stages.mask_inputs import Subject, load_subjects
 from mfrkit.stages.mask_photos import mask_photo
@@ -35,7 +31,6 @@ from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
 REGION_FOLDER, EXACT_FOLDER = "_regions", "_regions_exact"
 PREVIEW_FACES = 24
-BATCH_BYTES = 1 << 23  # of picture files in a batch: hundreds of crops or a few photos
 _MIN_SCORE, _MIN_SIZE = 0.9, 24  # of faces found here
 
 
@@ -51,52 +46,43 @@ class _Job:
     own_regions: Sequence[NDArray[np.uint8]] = ()
 
 
-class MaskWorker:
-    """Turns inputs into masked files; whole batches run side by side in threads.
+@dataclass
+class Drawn:
+    """What a batch gave.
+
+    Attributes:
+        records: of each input, in input order.
+        preview: some of the run's first faces before and after, by the input's position.
+    """
+
+    records: list[list[Record]] = field(default_factory=list)
+    preview: dict[int, tuple[Cell, Cell]] = field(default_factory=dict)
+
+
+class MaskDrawer:
+    """Turns a batch of inputs into masked files; several threads may share it.
 
     Args:
         options: of the run.
-        wanted: what may be drawn.
-        preview: receives the first faces before and after, by position.
+        device: where to draw.
 
     Raises:
-        InputError: the device, the template or the manifest to draw from is not there.
+        InputError: the template or the manifest to draw from cannot be used.
     """
 
-    def __init__(
-        self,
-        options: SynthMaskOptions,
-        wanted: MaskOptions,
-        preview: dict[int, tuple[Cell, Cell]],
-    ) -> None:
+    def __init__(self, options: SynthMaskOptions, device: torch.device) -> None:
         self._options = options
-        self._wanted = wanted
-        self._preview = preview
-        self._device = resolve_device(options.run.device)
+        self._wanted = options.wanted()
+        self._device = device
         template = TemplateFile.read(options.template) if options.template else None
         self._template = template.describe() if template else {}
-        self._renderer = MaskRenderer(template).to(self._device).eval()
+        self._renderer = MaskRenderer(template).to(device).eval()
         self._book = MaskBook(options.specs) if options.specs else None
         self._detector: Detector | None = None
         self._lock = threading.Lock()
 
-    def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
-        """Yield the records of each input, in input order."""
-        run = self._options.run
-        batches = batched(items, run.batch_size, weight=_file_size, limit=BATCH_BYTES)
-        threads = torch.get_num_threads()
-        # Whole batches run in parallel: many small operations on one core each beat each
-        # operation split over all cores.
-        torch.set_num_threads(1)
-        try:
-            for records in ordered_map(self._batch, batches, workers=run.workers):
-                yield from records
-        finally:
-            torch.set_num_threads(threads)
-            if self._book is not None:
-                self._book.close()
-
-    def _batch(self, items: list[Item]) -> list[list[Record]]:
+    def __call__(self, items: list[Item]) -> Drawn:
+        """Mask the faces of some inputs."""
         subjects = load_subjects(items, self._options.detector, self._find)
         jobs = [self._jobs(subject) for subject in subjects]
         ready = [job for group in jobs for job in group]
@@ -108,10 +94,16 @@ class MaskWorker:
         crops = [job for job in ready if not job.subject.is_photo]
         for shape in sorted({job.subject.picture.shape for job in crops}):
             self._draw([job for job in crops if job.subject.picture.shape == shape])
-        return [
-            [self._save(job) for job in group] or [_given_up(subject)]
-            for subject, group in zip(subjects, jobs, strict=True)
-        ]
+        drawn = Drawn()
+        for subject, group in zip(subjects, jobs, strict=True):
+            records = [self._save(job, drawn.preview) for job in group]
+            drawn.records.append(records or [_given_up(subject)])
+        return drawn
+
+    def close(self) -> None:
+        """Close the manifest that masks are taken from."""
+        if self._book is not None:
+            self._book.close()
 
     def _find(self, photos: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
         """Find the faces of photos; the detector is loaded when it is first needed."""
@@ -154,7 +146,7 @@ class MaskWorker:
         for job, picture, region in zip(jobs, masked, regions, strict=True):
             job.picture, job.region, job.own_regions = picture, region, [region]
 
-    def _save(self, job: _Job) -> Record:
+    def _save(self, job: _Job, preview: dict[int, tuple[Cell, Cell]]) -> Record:
         record, folder, options = job.subject.item.record, self._options.output, self._options
         if job.picture is None or job.region is None:
             return _given_up(job.subject)
@@ -171,7 +163,7 @@ class MaskWorker:
             write_image(folder / block[name], np.where(job.region > 127, 255, 0).astype(np.uint8))
         place = job.subject.item.position
         if place < PREVIEW_FACES and job.key == record.key:
-            self._preview[place] = (
+            preview[place] = (
                 Cell(job.subject.picture, record.key),
                 Cell(job.picture, f"{block['type']} {job.specs[0].texture}"),
             )
@@ -208,16 +200,6 @@ class MaskWorker:
             "spec": spec.to_json(),
         }
         return block | ({"template": self._template} if spec.kind == TEMPLATE else {})
-
-
-def _file_size(item: Item) -> int:
-    """Return the size of an input's file; what cannot be read costs nothing."""
-    if isinstance(item.path, Packed):
-        return item.path.size
-    try:
-        return 0 if item.path is None else item.path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _given_up(subject: Subject) -> Record:

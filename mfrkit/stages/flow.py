@@ -14,9 +14,8 @@ def ordered_map(
 ) -> Iterator[Out]:
     """Apply a function in worker threads and yield the results in input order.
 
-    Threads, not processes: decoding and encoding pictures release Python's lock, and nothing has
-    to be copied between processes. At most `ahead` calls are under way or waiting to be taken,
-    which bounds memory however many inputs come.
+    Decoding and encoding pictures release Python's lock, and threads have nothing to copy. Where
+    much of the work is Python's own, see `processes`.
 
     Args:
         function: called once per input; an exception it raises is raised here, in its turn.
@@ -28,18 +27,33 @@ def ordered_map(
         >>> list(ordered_map(abs, [-1, 2, -3], workers=2))
         [1, 2, 3]
     """
-    waiting: deque[Future[Out]] = deque()
-    limit = ahead or 2 * workers
     pool = ThreadPoolExecutor(workers)
     try:
-        for each in inputs:
-            waiting.append(pool.submit(function, each))
-            if len(waiting) >= limit:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from in_order(
+            lambda each: pool.submit(function, each), inputs, ahead=ahead or 2 * workers
+        )
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_order(
+    submit: Callable[[In], Future[Out]], inputs: Iterable[In], *, ahead: int
+) -> Iterator[Out]:
+    """Yield results in input order, however they are computed.
+
+    Args:
+        submit: begins the work on an input.
+        inputs: consumed lazily, in the caller's thread.
+        ahead: inputs under way or waiting to be taken at most, which bounds memory however many
+            come.
+    """
+    waiting: deque[Future[Out]] = deque()
+    for each in inputs:
+        waiting.append(submit(each))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def batched(

@@ -1,13 +1,14 @@
 """Put synthetic masks on faces: pictures in, masked ones, their regions and a manifest out.
 
-This module checks and drives; `mfrkit.stages.draw_masks` does the work and loads torch for it, so
+This module checks and drives; `mfrkit.stages.mask_worker` does the work and loads torch for it, so
 that a wrong argument is refused at once.
 """
 
 from typing import TYPE_CHECKING
 
 from mfrkit.console import Console
-from mfrkit.stages.run import Process, run_stage
+from mfrkit.stages.mask_worker import MaskWorker
+from mfrkit.stages.run import run_stage
 from mfrkit.stages.sink import Tally
 from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
@@ -23,13 +24,8 @@ def synth_mask(options: SynthMaskOptions, console: Console) -> Tally:
             used, or an output that exists.
         PartialError: too many inputs were skipped.
     """
-    wanted = options.wanted()
+    options.wanted()  # a wrong kind or colour is refused before anything is written
     pairs: dict[int, tuple[Cell, Cell]] = {}
-
-    def prepare() -> Process:
-        from mfrkit.stages.draw_masks import MaskWorker  # torch loads here
-
-        return MaskWorker(options, wanted, pairs)
 
     tally = run_stage(
         "synth-mask",
@@ -38,7 +34,7 @@ def synth_mask(options: SynthMaskOptions, console: Console) -> Tally:
         options.recipe(),
         options.run,
         console,
-        prepare=prepare,
+        prepare=lambda: MaskWorker(options, pairs),
     )
     if options.preview is not None and pairs:
         from mfrkit.stages.contact_sheet import write_contact_sheet

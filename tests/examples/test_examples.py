@@ -55,7 +55,7 @@ def test_benchmarks_say_what_they_need(mfr):
 def test_the_mask_benchmark_times_and_shows(mfr, worked):
     run = mfr.line(
         f"{sys.executable} {EXAMPLES}/bench_masks.py {worked.folder}/crops"
-        " --count 2 --threads 1 --sheet sheet.png"
+        " --count 2 --processes 1 --sheet sheet.png"
     )
     assert run.returncode == 0, run.stderr.decode()
     report = run.stdout.decode()
