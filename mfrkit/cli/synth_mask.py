@@ -42,8 +42,7 @@ def synth_mask(
     """Put a synthetic mask on every face and record exactly what was drawn.
 
     SRC is crops/ unless named. The same seed gives the same bytes, whatever the batch size, the
-    number of workers or the shard. Without a GPU, 512 pictures or more are drawn in as many
-    processes as there are --workers.
+    shard or the number of workers (without a GPU, processes from 512 pictures on).
 
     Example: mfrkit synth-mask crops -o masked --type surgical:3,cloth:1 --seed 7
     """
