@@ -1,9 +1,12 @@
-"""mfrkit models: what is bundled, and what a model file holds."""
+"""mfrkit models: what is bundled, what a model file holds, and files of other forms."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mfrkit.cli.models_add import add
+from mfrkit.cli.models_combine import combine
+from mfrkit.cli.models_export import export
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -12,7 +15,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON objec
 
 @app.callback()
 def models() -> None:
-    """List the bundled models, or show the card of one model.
+    """List the bundled models, show the card of one, or make model files of other models.
 
     Wherever a command takes a model, a bundled name and a .safetensors file of mfrkit both do.
 
@@ -40,35 +43,6 @@ def show(
     show_model(model, ctx.obj, as_json=json)
 
 
-@app.command("combine")
-def combine(
-    ctx: typer.Context,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write.")
-    ],
-    unmasked: Annotated[
-        str, typer.Option(metavar="MODEL", help="Recogniser of bare faces.")
-    ] = "arcface",
-    masked: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODEL",
-            show_default="maskinv",
-            help="Recogniser of masked faces; more than one are averaged.",
-        ),
-    ] = None,
-    region: Annotated[
-        str, typer.Option(metavar="MODEL", help="Region predictor that tells them apart.")
-    ] = "region",
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier FILE.")] = False,
-) -> None:
-    """Make one recogniser of several that share an embedding space, as teacher and students do.
-
-    A face found bare goes to one of them, a masked face to the others.
-
-    Example: mfrkit models combine --masked student.safetensors -o both.safetensors
-    """
-    from mfrkit.stages.combine import CombineOptions, combine_models
-
-    options = CombineOptions(output, unmasked, tuple(masked or ("maskinv",)), region, force)
-    combine_models(options, ctx.obj)
+app.command("add")(add)
+app.command("combine")(combine)
+app.command("export")(export)

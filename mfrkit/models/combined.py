@@ -62,6 +62,8 @@ class CombinedRecogniser(nn.Module):
         """
         with torch.no_grad():
             worn = is_masked(decided(self.region(faces)))
+        if torch.jit.is_tracing():  # a recording knows no choice: everything is computed
+            return torch.where(worn[:, None], self._together(faces), self.unmasked.features(faces))
         # Each part sees its own faces alone: that is what most of the time goes into.
         if not bool(worn.any()):
             return self.unmasked.features(faces)

@@ -5,7 +5,9 @@ networks exported from MXNet (they subtract and multiply inside) and for those f
 """
 
 import importlib
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,7 @@ from mfrkit.io.checkpoints import file_sha256
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recogniser import Recogniser
 
+CARD_KEY = "mfrkit.card"  # metadata of files that mfrkit has written
 _FIRST_NODES = 8  # that tell whether a network normalises by itself
 _USUAL_SIDE = 112
 
@@ -69,7 +72,7 @@ def load_onnx(path: Path) -> Recogniser:
         raise InputError(f"{path}: no such model file")
     session = _open_session(path)
     height, width = _input_size(session, path)
-    nodes = _needed("onnx").load(path, load_external_data=False).graph.node
+    nodes = needed("onnx").load(path, load_external_data=False).graph.node
     mean, std = normalisation([node.name for node in nodes[:_FIRST_NODES]])
     sha256 = file_sha256(path)
     network = OnnxNetwork(session, sha256).eval()
@@ -90,7 +93,24 @@ def load_onnx(path: Path) -> Recogniser:
         note="Normalisation by InsightFace's rule, from the first nodes of the graph.",
         sha256=sha256,
     )
-    return Recogniser(network, card).eval()
+    return Recogniser(network, with_origin(card, session, path)).eval()
+
+
+def with_origin(card: ModelCard, session: Any, path: Path) -> ModelCard:
+    """Return a file's card with what the file itself tells of its origin.
+
+    Raises:
+        WeightsError: what mfrkit has written into it is damaged.
+    """
+    told = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    if told is None:
+        return card
+    try:
+        own = ModelCard.from_json(json.loads(told))
+    except (json.JSONDecodeError, AttributeError, WeightsError) as error:
+        raise WeightsError(f"{path}: damaged model card: {error}") from error
+    kept = ("licence", "source", "paper", "data", "training", "metrics")
+    return replace(card, **{name: getattr(own, name) for name in kept})
 
 
 def normalisation(nodes: Sequence[str]) -> tuple[float, float]:
@@ -113,7 +133,7 @@ def normalisation(nodes: Sequence[str]) -> tuple[float, float]:
 
 
 def _open_session(path: Path) -> Any:
-    runtime = _needed("onnxruntime")
+    runtime = needed("onnxruntime")
     faults = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
@@ -151,7 +171,12 @@ def _input_size(session: Any, path: Path) -> tuple[int, int]:
     return height, width
 
 
-def _needed(package: str) -> ModuleType:
+def needed(package: str) -> ModuleType:
+    """Import one of the packages of the extra `onnx`.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         return importlib.import_module(package)
     except ImportError as error:
