@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 
 Contender = Callable[[], np.ndarray]  # embeds all faces: (N, D)
 

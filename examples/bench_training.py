@@ -25,7 +25,7 @@ from PIL import Image
 
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.stages.distill_options import DistillRequest, resolve
 from mfrkit.stages.distill_parts import build
 from mfrkit.stages.fit import FitParts, fit

@@ -25,8 +25,9 @@ from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.models.completion import composite
 from mfrkit.models.features import FaceFeatures
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.region import is_masked, load_region
-from mfrkit.models.registry import load_for_task, load_recogniser
+from mfrkit.models.registry import load_for_task
 from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
 from mfrkit.stages.flow import batched
 from mfrkit.stages.held_faces import read_faces, stack_crops, wear_masks

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,27 @@ def test_imports_point_down(path):
         allowed = MAY_IMPORT[layer] | LEAVES | {layer}
         extra = set(imported_layers(ast.parse(path.read_text()))) - allowed
         assert not extra, f"{path.name} ({layer}) must not import {sorted(extra)}"
+
+
+def imported_modules(path: Path) -> set[Path]:
+    """Return the package's files that a file imports anything from, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            files = (PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in names)
+            found |= {file for file in files if file in MODULES}
+    return found
+
+
+def test_imports_run_in_no_circle():
+    graph = {path: imported_modules(path) for path in MODULES}
+    assert sum(map(len, graph.values())) > 1000
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        circle = " -> ".join(str(path.relative_to(PACKAGE)) for path in error.args[1])
+        pytest.fail(f"imports run in a circle: {circle}")
 
 
 def test_imported_layers_sees_imports_inside_functions():

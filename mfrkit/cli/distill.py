@@ -45,7 +45,7 @@ def distill(
     Example: mfrkit distill crops -o student.safetensors --teacher arcface --steps 2000
     """
     from mfrkit.stages.distill import distill as run
-    from mfrkit.stages.distill_options import DistillRequest
+    from mfrkit.stages.distill_settings import DistillRequest
 
     flags: dict[str, dict[str, object]] = {
         "model": {"student": student, "init": init},

@@ -48,8 +48,8 @@ def inpaint(
     Example: mfrkit inpaint masked -o completed --preview sheet.png
     """
     source = default_input(source, "masked", "mfrkit synth-mask")
-    from mfrkit.stages.inpaint import InpaintOptions
     from mfrkit.stages.inpaint import inpaint as run_stage
+    from mfrkit.stages.inpaint_options import InpaintOptions
 
     options = InpaintOptions(
         source=source,

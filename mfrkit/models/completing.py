@@ -6,7 +6,6 @@ Paper:
     Differs: the paper does not say where the region comes from; here a third network predicts it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,8 +17,8 @@ from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.completion import Completion
 from mfrkit.models.multitask import part_for
 from mfrkit.models.recogniser import LooksFirst, Recogniser
-from mfrkit.models.region import RegionPredictor, load_region
-from mfrkit.models.registry import build_network, load_for_task, load_recogniser
+from mfrkit.models.region import RegionPredictor
+from mfrkit.models.registry import build_network, load_for_task
 
 
 class CompletingRecogniser(LooksFirst):
@@ -103,32 +102,6 @@ def build_completing(
     return CompletingRecogniser(
         RegionPredictor(networks[0], cards[0]), networks[1], Recogniser(networks[2], cards[2])
     )
-
-
-def load_completing(generator: str, recogniser: str, region: str = "region") -> Recogniser:
-    """Put a recogniser behind a generator, as both are.
-
-    Args:
-        generator: bundled name or model file.
-        recogniser: bundled name, model file, or a file of another program.
-        region: bundled name or model file of the region predictor.
-
-    Returns:
-        The recogniser of completed faces, in eval mode.
-
-    Raises:
-        InputError: no such models, models for other tasks, or for crops of different sizes.
-        WeightsError: a file is damaged.
-    """
-    finder, inner = load_region(region), load_recogniser(recogniser)
-    network, card = load_generator(generator)
-    digest = hashlib.sha256(f"{finder.card.sha256}{card.sha256}{inner.card.sha256}".encode())
-    whole = replace(
-        completing_card(finder.card, card, inner.card),
-        name=f"{card.name}+{inner.card.name}",
-        sha256=digest.hexdigest(),
-    )
-    return Recogniser(CompletingRecogniser(finder, network, inner), whole).eval()
 
 
 def load_generator(model: str) -> tuple[Completion, ModelCard]:

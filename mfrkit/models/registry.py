@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import mismatches
-from mfrkit.models.architectures import ARCHITECTURES, FOREIGN
+from mfrkit.models.architectures import ARCHITECTURES
 from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.model_files import (
     find_model,
@@ -20,8 +20,6 @@ from mfrkit.models.model_files import (
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-    from mfrkit.models.recogniser import Recogniser
 
 
 def build_network(architecture: str, arguments: Mapping[str, object]) -> "nn.Module":
@@ -96,68 +94,6 @@ def load_for_task(
         )
     network, card = load_network(model, device)
     return part_for(task, network, card), card
-
-
-def is_foreign(model: str) -> bool:
-    """Whether a model's card comes with loading it: a file of another program, or two models.
-
-    Example:
-        >>> is_foreign("w600k_r50.onnx"), is_foreign("completion+arcface"), is_foreign("arcface")
-        (True, True, False)
-    """
-    return Path(model).suffix in FOREIGN or is_completed(model)
-
-
-def is_completed(model: str) -> bool:
-    """Whether a name is that of a completion generator and a recogniser with a plus between.
-
-    Example:
-        >>> is_completed("completion+arcface"), is_completed("arcface")
-        (True, False)
-    """
-    return "+" in model and not Path(model).is_file()
-
-
-def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogniser":
-    """Load a model that turns faces into embeddings.
-
-    Args:
-        model: bundled name, model file, a file of another program (`FOREIGN`), or
-            `GENERATOR+RECOGNISER`, which sees completed faces.
-        device: where it goes.
-
-    Returns:
-        The recogniser in eval mode.
-
-    Raises:
-        InputError: no such model, or it is for another task.
-        WeightsError: as `load_network`.
-
-    Example:
-        >>> load_recogniser("arcface").card.embedding_dim
-        192
-    """
-    from mfrkit.models.recogniser import Recogniser
-
-    if is_completed(model):
-        from mfrkit.models.completing import load_completing
-
-        return load_completing(*model.split("+", 1)).to(device)
-    if is_foreign(model):
-        module, reader = FOREIGN[Path(model).suffix]
-        foreign: Recogniser = getattr(importlib.import_module(module), reader)(Path(model))
-        return foreign.to(device)
-    network, card = load_for_task(model, "recognition", device)
-    return Recogniser(network, card).to(device).eval()
-
-
-def recogniser_card(model: str) -> ModelCard:
-    """Return a recogniser's card, without loading its network where the file has it.
-
-    Args:
-        model: as for `load_recogniser`, which also names the errors.
-    """
-    return load_recogniser(model).card if is_foreign(model) else read_card(model)[0]
 
 
 def save_network(path: Path, network: "nn.Module", card: ModelCard) -> None:

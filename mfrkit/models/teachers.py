@@ -19,7 +19,7 @@ class Teachers(nn.Module):
         recognisers: at least one, all of one input size.
 
     Example:
-        >>> from mfrkit.models.registry import load_recogniser
+        >>> from mfrkit.models.recognisers import load_recogniser
         >>> arcface = load_recogniser("arcface")
         >>> teachers = Teachers([arcface, arcface])
         >>> with torch.no_grad():

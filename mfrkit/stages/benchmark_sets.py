@@ -13,7 +13,7 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.models.registry import recogniser_card
+from mfrkit.models.recognisers import recogniser_card
 from mfrkit.stages.align import align
 from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.embed import EmbedOptions, embed

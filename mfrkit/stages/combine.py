@@ -9,7 +9,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.model_files import read_card
-from mfrkit.models.registry import is_foreign
+from mfrkit.models.recognisers import is_foreign
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ def combine_models(options: CombineOptions, console: Console) -> None:
     region_card = read_card(options.region)[0]
 
     from mfrkit.models.combined import CombinedRecogniser, combined_card  # torch loads here
+    from mfrkit.models.recognisers import load_recogniser
     from mfrkit.models.region import load_region
-    from mfrkit.models.registry import load_recogniser, save_network
+    from mfrkit.models.registry import save_network
 
     card = combined_card(options.output.stem, region_card, cards[0], cards[1:])
     network = CombinedRecogniser(

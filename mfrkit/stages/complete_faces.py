@@ -22,7 +22,7 @@ from mfrkit.models.registry import load_for_task
 from mfrkit.stages.contact_sheet import Cell
 from mfrkit.stages.flow import batched, ordered_map
 from mfrkit.stages.given_regions import read_region
-from mfrkit.stages.inpaint import PREDICTED, InpaintOptions
+from mfrkit.stages.inpaint_options import PREDICTED, InpaintOptions
 from mfrkit.stages.sink import source_name
 
 REGION_FOLDER = "_regions"

@@ -6,9 +6,10 @@ from functools import partial
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.stages.distill_methods import METHODS, find_method
-from mfrkit.stages.distill_options import DistillRequest, resolve
+from mfrkit.stages.distill_options import resolve
 from mfrkit.stages.distill_parts import build
 from mfrkit.stages.distill_phases import run_phases
+from mfrkit.stages.distill_settings import DistillRequest
 from mfrkit.stages.method import Method, PhasedMethod
 from mfrkit.stages.presets import choose
 from mfrkit.stages.template_method import TemplateMethod

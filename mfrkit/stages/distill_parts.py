@@ -14,9 +14,9 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.teachers import Teachers
-from mfrkit.stages.distill_options import DistillRequest, Settings
+from mfrkit.stages.distill_settings import DistillRequest, Settings
 from mfrkit.stages.fit import Check
 from mfrkit.stages.method import Method, MethodParts
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache

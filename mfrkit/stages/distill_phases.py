@@ -12,7 +12,8 @@ from typing import Any
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
-from mfrkit.stages.distill_options import DistillRequest, resolve
+from mfrkit.stages.distill_options import resolve
+from mfrkit.stages.distill_settings import DistillRequest
 from mfrkit.stages.method import GeneratorPhase, Method, PhasedMethod
 from mfrkit.stages.presets import choose
 from mfrkit.stages.settings import read_toml

@@ -21,7 +21,7 @@ from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.model_files import read_card
-from mfrkit.models.registry import is_foreign
+from mfrkit.models.recognisers import is_foreign
 from mfrkit.stages.flow import batched
 from mfrkit.stages.merge import join
 from mfrkit.stages.pieces import PIECE_INPUTS, PieceStore

@@ -17,8 +17,8 @@ from mfrkit.io.item import Item
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.region import is_masked, load_region
-from mfrkit.models.registry import load_recogniser
 from mfrkit.stages.flow import batched, ordered_map
 
 

@@ -29,7 +29,7 @@ def export_model(model: str, output: Path, console: Console, *, force: bool = Fa
     refuse_existing(output, force=force)
 
     from mfrkit.models.onnx_export import export_onnx  # torch loads here
-    from mfrkit.models.registry import load_recogniser
+    from mfrkit.models.recognisers import load_recogniser
 
     recogniser = load_recogniser(model)
     with replacing(output) as temporary:

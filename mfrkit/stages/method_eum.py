@@ -17,7 +17,8 @@ from mfrkit.errors import InputError
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.eum import Eum, EumOptions
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.registry import build_network, load_recogniser
+from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.registry import build_network
 from mfrkit.stages.presets import Preset
 from mfrkit.stages.students import ModelOptions
 from mfrkit.stages.template_files import InOrder, template_files, write_templates
@@ -35,7 +36,7 @@ from mfrkit.stages.train_run import run_folder
 from mfrkit.stages.world import World
 
 if TYPE_CHECKING:
-    from mfrkit.stages.distill_options import DistillRequest, Settings
+    from mfrkit.stages.distill_settings import DistillRequest, Settings
 
 _PAPER = (
     "Boutros et al., Self-restrained Triplet Loss for Accurate Masked Face Recognition, "

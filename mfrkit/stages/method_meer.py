@@ -12,7 +12,7 @@ from mfrkit.models.critics import Critics
 from mfrkit.models.features import FaceFeatures
 from mfrkit.models.meer import MeerNet
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.stages.method import Method, MethodParts
 from mfrkit.stages.method_maskinv import recognition_parts
 from mfrkit.stages.presets import Preset

@@ -6,7 +6,8 @@ from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import CompletingRecogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import build_network, load_recogniser
+from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.registry import build_network
 
 OTHER_STARTS = ("auto", "teacher", "scratch")  # all but the models an `init` can name
 

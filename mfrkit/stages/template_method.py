@@ -12,7 +12,7 @@ from mfrkit.stages.train_parts import Built
 from mfrkit.stages.world import World
 
 if TYPE_CHECKING:
-    from mfrkit.stages.distill_options import DistillRequest, Settings
+    from mfrkit.stages.distill_settings import DistillRequest, Settings
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.completion import Completion
 from mfrkit.models.critics import Critics
 from mfrkit.models.features import FaceFeatures
-from mfrkit.models.registry import build_network, load_network, load_recogniser
+from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.registry import build_network, load_network
 from mfrkit.models.vgg import load_vgg
 from mfrkit.stages.completion_check import CompletionCheck
 from mfrkit.stages.holdout import hold_out

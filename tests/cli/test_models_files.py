@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mfrkit.models.registry import build_network, load_recogniser
+from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.registry import build_network
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")

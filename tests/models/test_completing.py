@@ -11,8 +11,9 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import build_completing, completing_card
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser, embed_faces
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.region import is_masked, load_region
-from mfrkit.models.registry import build_network, load_recogniser, save_network
+from mfrkit.models.registry import build_network, save_network
 
 REGION = ModelCard(name="r", task="region", architecture="region", colour="BGR")
 GENERATOR = ModelCard(name="c", task="completion", architecture="completion-small")

@@ -8,7 +8,7 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.features import FaceFeatures
 from mfrkit.models.iresnet import IResNet
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.vgg import Vgg, load_vgg
 
 

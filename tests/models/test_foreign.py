@@ -11,7 +11,7 @@ from torch import nn
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.models.foreign import load_foreign
 from mfrkit.models.iresnet import iresnet18
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.teachers import Teachers
 
 

@@ -12,8 +12,9 @@ from mfrkit.models.completion import Descriptor
 from mfrkit.models.generative import GenerativeRecogniser, with_classifier
 from mfrkit.models.mobilefacenet import MobileFaceNet
 from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.reformer import ResNet22, Trunk
-from mfrkit.models.registry import build_network, load_recogniser, save_network
+from mfrkit.models.registry import build_network, save_network
 
 REGION = ModelCard(name="r", task="region", architecture="region", input_size=(32, 32)).to_json()
 TINY = {

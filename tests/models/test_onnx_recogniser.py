@@ -9,7 +9,7 @@ import torch
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.onnx_recogniser import normalisation
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -8,7 +8,7 @@ from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.methods.views import PairedViews
 from mfrkit.models.features import FaceFeatures
 from mfrkit.models.inpaint import SmallCompletion
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.stages.completion_check import CompletionCheck
 from mfrkit.stages.train_data import Batches, open_train_set
 

@@ -15,7 +15,7 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.registry import build_network, load_network, save_network
 from mfrkit.stages.distill import distill
 from mfrkit.stages.distill_methods import find_method
-from mfrkit.stages.distill_options import DistillRequest
+from mfrkit.stages.distill_settings import DistillRequest
 
 NAMES = ("encoder", "reformer", "classifier")
 SETTINGS = """

@@ -16,7 +16,8 @@ from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.models import registry
 from mfrkit.models.cards import ModelCard
 from mfrkit.stages.embed import EmbedOptions, embed
-from mfrkit.stages.inpaint import InpaintOptions, inpaint
+from mfrkit.stages.inpaint import inpaint
+from mfrkit.stages.inpaint_options import InpaintOptions
 
 SKIN, GREEN = (190, 150, 130), (0, 255, 0)
 

@@ -20,10 +20,12 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.critics import Critics
 from mfrkit.models.meer import MeerNet
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.registry import ARCHITECTURES, load_recogniser, save_network
+from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.registry import ARCHITECTURES, save_network
 from mfrkit.models.teachers import Teachers
 from mfrkit.stages.distill_methods import find_method
-from mfrkit.stages.distill_options import DistillRequest, resolve
+from mfrkit.stages.distill_options import resolve
+from mfrkit.stages.distill_settings import DistillRequest
 from mfrkit.stages.fit import FitParts, fit
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.method import MethodParts

@@ -8,7 +8,8 @@ import pytest
 from mfrkit.errors import InputError
 from mfrkit.models.model_files import read_card
 from mfrkit.stages.distill_methods import METHODS, find_method
-from mfrkit.stages.distill_options import DistillRequest, resolve
+from mfrkit.stages.distill_options import resolve
+from mfrkit.stages.distill_settings import DistillRequest
 from mfrkit.stages.method import PhasedMethod
 from mfrkit.stages.settings import parse_set
 

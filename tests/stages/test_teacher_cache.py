@@ -8,7 +8,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.images import read_image
 from mfrkit.models.recogniser import embed_faces
-from mfrkit.models.registry import load_recogniser
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache
 from mfrkit.stages.train_data import open_train_set
 

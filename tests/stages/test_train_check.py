@@ -5,7 +5,8 @@ import torch
 
 from mfrkit.errors import InputError
 from mfrkit.masks.options import MaskOptions
-from mfrkit.models.registry import build_network, load_recogniser
+from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.registry import build_network
 from mfrkit.stages.train_check import PairCheck
 
 

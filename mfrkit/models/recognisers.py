@@ -1,0 +1,107 @@
+"""Whatever can be named where a recogniser is wanted. Importing this needs no torch."""
+
+import hashlib
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfrkit.models.architectures import FOREIGN
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import load_for_task
+
+if TYPE_CHECKING:
+    import torch
+
+    from mfrkit.models.recogniser import Recogniser
+
+
+def is_foreign(model: str) -> bool:
+    """Whether a model's card comes with loading it: a file of another program, or two models.
+
+    Example:
+        >>> is_foreign("w600k_r50.onnx"), is_foreign("completion+arcface"), is_foreign("arcface")
+        (True, True, False)
+    """
+    return Path(model).suffix in FOREIGN or is_completed(model)
+
+
+def is_completed(model: str) -> bool:
+    """Whether a name is that of a completion generator and a recogniser with a plus between.
+
+    Example:
+        >>> is_completed("completion+arcface"), is_completed("arcface")
+        (True, False)
+    """
+    return "+" in model and not Path(model).is_file()
+
+
+def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogniser":
+    """Load a model that turns faces into embeddings.
+
+    Args:
+        model: bundled name, model file, a file of another program (`FOREIGN`), or
+            `GENERATOR+RECOGNISER`, which sees completed faces.
+        device: where it goes.
+
+    Returns:
+        The recogniser in eval mode.
+
+    Raises:
+        InputError: no such model, or it is for another task.
+        WeightsError: as `load_network`.
+
+    Example:
+        >>> load_recogniser("arcface").card.embedding_dim
+        192
+    """
+    from mfrkit.models.recogniser import Recogniser
+
+    if is_completed(model):
+        return load_completing(*model.split("+", 1)).to(device)
+    if is_foreign(model):
+        module, reader = FOREIGN[Path(model).suffix]
+        foreign: Recogniser = getattr(importlib.import_module(module), reader)(Path(model))
+        return foreign.to(device)
+    network, card = load_for_task(model, "recognition", device)
+    return Recogniser(network, card).to(device).eval()
+
+
+def recogniser_card(model: str) -> ModelCard:
+    """Return a recogniser's card, without loading its network where the file has it.
+
+    Args:
+        model: as for `load_recogniser`, which also names the errors.
+    """
+    return load_recogniser(model).card if is_foreign(model) else read_card(model)[0]
+
+
+def load_completing(generator: str, recogniser: str, region: str = "region") -> "Recogniser":
+    """Put a recogniser behind a generator, as both are.
+
+    Args:
+        generator: bundled name or model file.
+        recogniser: bundled name, model file, or a file of another program.
+        region: bundled name or model file of the region predictor.
+
+    Returns:
+        The recogniser of completed faces, in eval mode.
+
+    Raises:
+        InputError: no such models, models for other tasks, or for crops of different sizes.
+        WeightsError: a file is damaged.
+    """
+    from mfrkit.models.completing import CompletingRecogniser, completing_card, load_generator
+    from mfrkit.models.recogniser import Recogniser
+    from mfrkit.models.region import load_region
+
+    finder, inner = load_region(region), load_recogniser(recogniser)
+    network, card = load_generator(generator)
+    digest = hashlib.sha256(f"{finder.card.sha256}{card.sha256}{inner.card.sha256}".encode())
+    whole = replace(
+        completing_card(finder.card, card, inner.card),
+        name=f"{card.name}+{inner.card.name}",
+        sha256=digest.hexdigest(),
+    )
+    return Recogniser(CompletingRecogniser(finder, network, inner), whole).eval()
