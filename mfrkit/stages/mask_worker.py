@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.io.packed import Packed
+from mfrkit.stages import processes
 from mfrkit.stages.flow import batched, in_order, ordered_map
-from mfrkit.stages.processes import Processes
 from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
 if TYPE_CHECKING:
@@ -57,18 +57,19 @@ class MaskWorker:
     def _may_start_processes(self) -> bool:
         """Whether processes would help; a pipeline's inputs are not held back to count them."""
         options = self._options
-        on_processor = options.run.device in ("auto", "cpu")
-        return options.source != "-" and options.run.workers > 1 and on_processor
+        if options.source == "-" or options.run.workers == 1:
+            return False
+        return options.run.device in ("auto", "cpu") and processes.are_possible()
 
     def _in_processes(self, batches: "Iterator[list[Item]]") -> "Iterator[Drawn]":
         """Draw in processes, unless it turns out that there is a faster device."""
         workers = self._options.run.workers
         build = partial(make_drawer, self._options)
-        with Processes(build, workers, ["mfrkit.stages.draw_masks"]) as processes:
+        with processes.Processes(build, workers, ["mfrkit.stages.draw_masks"]) as crew:
             from mfrkit.models.device import resolve_device  # torch loads here, and in processes
 
             if resolve_device(self._options.run.device).type == "cpu":
-                yield from in_order(processes.submit, batches, ahead=2 * workers)
+                yield from in_order(crew.submit, batches, ahead=2 * workers)
                 return
         yield from self._in_threads(batches)
 

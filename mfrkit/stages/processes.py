@@ -90,6 +90,15 @@ class Processes(Generic[In, Out]):
             ) from error
 
 
+def are_possible() -> bool:
+    """Whether the system has the semaphores processes need; some containers have none."""
+    try:
+        multiprocessing.Lock()
+    except (OSError, ImportError):
+        return False
+    return True
+
+
 def _perform(each: Any) -> Any:
     """Do the work on one input, in a worker process."""
     return _work()(each)

@@ -89,7 +89,9 @@ def test_what_a_process_cannot_use_is_refused_in_the_usual_words(
     assert used == ["_in_processes"]
 
 
-def test_few_inputs_a_pipeline_and_one_worker_stay_in_this_process(shared_noise_crops, used):
+def test_few_inputs_a_pipeline_and_one_worker_stay_in_this_process(
+    shared_noise_crops, used, monkeypatch
+):
     items = list(open_source(str(shared_noise_crops)))
 
     def ways(source, workers, count):
@@ -104,6 +106,12 @@ def test_few_inputs_a_pipeline_and_one_worker_stay_in_this_process(shared_noise_
     assert ways("crops", 2, 7) == ["_in_threads"]
     assert ways("crops", 1, 12) == ["_in_threads"]
     assert ways("-", 2, 12) == ["_in_threads"]
+
+    def no_semaphores():
+        raise FileNotFoundError("/dev/shm")
+
+    monkeypatch.setattr("multiprocessing.Lock", no_semaphores)
+    assert ways("crops", 2, 12) == ["_in_threads"]
 
 
 def test_a_faster_device_draws_in_this_process(shared_noise_crops, tmp_path, used, monkeypatch):

@@ -36,7 +36,9 @@ def map_in_order(numbers, workers=2, build=Doubler):
         return list(in_order(processes.submit, numbers, ahead=4))
 
 
-def test_results_come_in_order_from_workers_that_were_built_once():
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_results_come_in_order_from_workers_that_were_built_once(method, monkeypatch):
+    monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: [method])
     results = map_in_order(range(40))
     assert [double for double, _, _ in results] == [2 * n for n in range(40)]
     workers = {process for _, _, process in results}
