@@ -14,12 +14,12 @@ from mfrkit.models.decoupling import Decoupled
 from mfrkit.models.meer import Decoder, MeerNet, RegionHead
 from mfrkit.models.model_files import read_card
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.region import load_region
 from mfrkit.models.registry import (
     build_network,
     load_for_task,
     load_network,
-    load_recogniser,
     save_network,
 )
 

@@ -14,11 +14,11 @@ from mfrkit.io.checkpoints import file_sha256, read_header, rewrite_card
 from mfrkit.models import cards, model_files
 from mfrkit.models.cards import ARCFACE, BUNDLED, MTCNN, ModelCard
 from mfrkit.models.model_files import WEIGHTS, find_model, read_card, verify
+from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import (
     ARCHITECTURES,
     build_network,
     load_network,
-    load_recogniser,
     save_network,
 )
 
