@@ -93,10 +93,10 @@ def load_onnx(path: Path) -> Recogniser:
         note="Normalisation by InsightFace's rule, from the first nodes of the graph.",
         sha256=sha256,
     )
-    return Recogniser(network, with_origin(card, session, path)).eval()
+    return Recogniser(network, _with_origin(card, session, path)).eval()
 
 
-def with_origin(card: ModelCard, session: Any, path: Path) -> ModelCard:
+def _with_origin(card: ModelCard, session: Any, path: Path) -> ModelCard:
     """Return a file's card with what the file itself tells of its origin.
 
     Raises:

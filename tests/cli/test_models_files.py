@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mfrkit.errors import WeightsError
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import build_network
 
@@ -44,6 +45,11 @@ def test_licence_and_origin_travel_with_an_exported_model(mfr):
     assert (card.name, card.architecture) == ("a", "onnx")
     assert (card.licence, card.source) == (shown["licence"], shown["source"])
     assert "MIT" in card.licence
+    model = onnx.load(mfr.folder / "a.onnx")
+    model.metadata_props[0].value = "{"
+    onnx.save(model, mfr.folder / "broken.onnx")
+    with pytest.raises(WeightsError, match=r"broken.onnx: damaged model card"):
+        load_recogniser(str(mfr.folder / "broken.onnx"))
 
 
 def test_what_cannot_be_exported(mfr):
