@@ -6,7 +6,6 @@ loading torch.
 """
 
 import functools
-import gc
 import multiprocessing
 import os
 import signal
@@ -51,7 +50,7 @@ class Processes(Generic[In, Out]):
         if can_fork:
             from multiprocessing.forkserver import ensure_running
 
-            context.set_forkserver_preload([__name__, *preload])
+            context.set_forkserver_preload([__name__, *preload, "mfrkit.stages.frozen"])
             # Ctrl-C is this program's to answer, not that of what it starts.
             with _without_main(), _when_interrupted(signal.SIG_IGN):
                 ensure_running()
@@ -110,7 +109,6 @@ def _settle(build: Callable[[], Callable[[Any], Any]]) -> None:
     _work = functools.cache(build)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    gc.freeze()  # what is loaded stays: looking through it for garbage takes a tenth of the time
 
 
 def _end_with_parent() -> None:
