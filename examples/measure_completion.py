@@ -83,7 +83,7 @@ class Fillers:
 
     def as_the_command_does(self, masked, *_):
         """A face found unmasked keeps what it wears."""
-        region = self.finder.find(masked)
+        region = self.finder.find(masked, straps=True)
         found = is_masked(region)[:, None, None, None]
         return torch.where(found, self.generator(masked, region), masked)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mfrkit.models.carded import Carded
 from mfrkit.models.registry import load_for_task
+from mfrkit.models.straps import find_straps
 
 # Share of the crop. 95 % of the surgical, N95 or cloth masks drawn to end below the nose cover 0.11
 # or more; pulled down to the chin, where they hide little, 95 % cover less than that. The bundled
@@ -136,17 +137,24 @@ class RegionPredictor(Carded):
         return region * is_masked(region).view(-1, 1, 1, 1)
 
     @torch.inference_mode()
-    def find(self, faces: Tensor) -> Tensor:
+    def find(self, faces: Tensor, *, straps: bool = False) -> Tensor:
         """Predict regions of crops of any size, decided wherever they nearly are.
 
         Args:
             faces: (B, 3, H, W) float, RGB in [0, 1].
+            straps: take in the straps of masks, see `find_straps`; whether a face is masked does
+                not depend on it.
 
         Returns:
             (B, 1, H, W) float in [0, 1].
         """
         size, own = faces.shape[2:], self.card.input_size or faces.shape[2:]
-        return _resized(decided(self(_resized(faces, own))), size)
+        predicted = self(_resized(faces, own))
+        region = decided(predicted)
+        if straps:
+            worn = is_masked(region).view(-1, 1, 1, 1)
+            region = torch.maximum(region, find_straps(predicted) * worn)
+        return _resized(region, size)
 
 
 def decided(region: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class CompletionWorker:
         """Find the regions where they are not given, then complete the faces that are masked."""
         ready = [job for job in batch if job.picture is not None]
         if self._finder is not None and ready:
-            found = self._finder.find(self._stacked([job.picture for job in ready]))
+            found = self._finder.find(self._stacked([job.picture for job in ready]), straps=True)
             for job, region in zip(ready, to_uint8(found)[:, 0].cpu().numpy(), strict=True):
                 job.region = _scaled(region, job.picture)
         masked = [job for job in ready if self._is_masked(job)]
