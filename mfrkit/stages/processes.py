@@ -52,7 +52,7 @@ class Processes(Generic[In, Out]):
 
             context.set_forkserver_preload([__name__, *preload, "mfrkit.stages.frozen"])
             # Ctrl-C is this program's to answer, not that of what it starts.
-            with _without_main(), _when_interrupted(signal.SIG_IGN):
+            with _without_main(), _handled((signal.SIGINT,), signal.SIG_IGN):
                 ensure_running()
 
     def submit(self, each: In) -> "Future[Out]":
@@ -61,12 +61,13 @@ class Processes(Generic[In, Out]):
         Returns:
             Its result to come: `result()` raises what the work, or building it, raised.
         """
-        interrupts: list[int] = []
+        came: list[int] = []
+        ends = (signal.SIGINT, signal.SIGTERM)
         # A process may have to be started for it; half started, it would complain of our absence.
-        with _without_main(), _when_interrupted(lambda number, _: interrupts.append(number)):
+        with _without_main(), _handled(ends, lambda number, _: came.append(number)):
             result = self._pool.submit(_perform, each)
-        if interrupts:
-            signal.raise_signal(signal.SIGINT)
+        if came:
+            signal.raise_signal(came[0])
         return result
 
     def __enter__(self) -> "Processes[In, Out]":
@@ -134,13 +135,16 @@ def _without_main() -> Iterator[None]:
 
 
 @contextmanager
-def _when_interrupted(handler: Callable[[int, Any], Any] | signal.Handlers) -> Iterator[None]:
-    """Answer Ctrl-C in another way for a while."""
+def _handled(
+    numbers: Sequence[int], handler: Callable[[int, Any], Any] | signal.Handlers
+) -> Iterator[None]:
+    """Answer some signals in another way for a while."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may say what a signal does
         return
-    usual = signal.signal(signal.SIGINT, handler)
+    usual = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for number, own in usual.items():
+            signal.signal(number, own)

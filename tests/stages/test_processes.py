@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import pytest
@@ -62,18 +63,24 @@ def test_a_killed_worker_is_one_line_that_says_what_to_do():
 
 
 SCRIPT = """
-import operator, time
-from functools import partial
+import time
 from mfrkit.stages.processes import Processes
+from own_work import build
 print("loaded", flush=True)
-with Processes(partial(operator.methodcaller, "__str__"), 1) as processes:
-    print(processes.submit(7).result(), flush=True)
+with Processes(build, 1) as processes:
+    print(*processes.submit(7).result(), flush=True)
     {then}
+"""
+OWN_WORK = """
+import os
+def build():
+    return lambda number: (number, os.getpid())
 """
 
 
 def run_script(folder, then):
-    """Start a program without a guard round its main part."""
+    """Start a program without a guard round its main part; its worker says its own number."""
+    (folder / "own_work.py").write_text(OWN_WORK)
     script = folder / "unguarded.py"
     script.write_text(SCRIPT.format(then=then))
     return subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
@@ -81,18 +88,41 @@ def run_script(folder, then):
 
 def test_a_script_without_a_guard_is_not_run_again(tmp_path):
     with run_script(tmp_path, "pass") as process:
-        assert process.stdout.read().split() == ["loaded", "7"]
-    assert process.returncode == 0
+        loaded, seven, worker = process.stdout.read().split()
+    assert (process.returncode, loaded, seven) == (0, "loaded", "7")
+    assert int(worker) != process.pid
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_end_with_a_killed_program(tmp_path):
-    worker = "import os; print(processes._pool._processes.popitem()[0], flush=True)"
-    with run_script(tmp_path, f"{worker}; time.sleep(60)") as process:
-        number = int([process.stdout.readline() for _ in range(3)][-1])
+    with run_script(tmp_path, "time.sleep(60)") as process:
+        _, said = process.stdout.readline(), process.stdout.readline()
+        number = int(said.split()[1])
         assert os.path.exists(f"/proc/{number}")
         process.kill()
     end = time.monotonic() + 20
     while os.path.exists(f"/proc/{number}"):
         assert time.monotonic() < end, "the worker has outlived its program"
         time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal reaches a process there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_a_worker_has_started(number, monkeypatch):
+    """Half started, a worker would print a traceback once its program has gone."""
+    order = []
+
+    def start_slowly(self):
+        os.kill(os.getpid(), number)
+        order.append("started")
+        return real(self)
+
+    real = ProcessPoolExecutor._adjust_process_count
+    monkeypatch.setattr(ProcessPoolExecutor, "_adjust_process_count", start_slowly)
+    usual = signal.signal(number, lambda *_: order.append("answered"))
+    try:
+        with Processes(Doubler, 1) as processes:
+            assert processes.submit(2).result()[0] == 4
+    finally:
+        signal.signal(number, usual)
+    assert order == ["started", "answered"]
