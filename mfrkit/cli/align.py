@@ -5,9 +5,28 @@ from typing import Annotated
 
 import typer
 
+from mfrkit.cli.mask_options import Preview
 from mfrkit.cli.options import ImageFormat
 from mfrkit.cli.run_options import takes_run_options
 from mfrkit.config import RunOptions
+
+Landmarks = Annotated[
+    str | None,
+    typer.Option(
+        "--landmarks",
+        help="Fit crops by the face's mesh, or by five points.",
+        metavar="mesh|five",
+        show_default="mesh; five with face-alignment",
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        "--min-score",
+        help="Least detector score of a face, 0 to 1.",
+        show_default="0.6 with yunet, else 0.7",
+    ),
+]
 
 
 @takes_run_options
@@ -18,8 +37,10 @@ def align(
         "crops"
     ),
     detector: Annotated[
-        str, typer.Option("--detector", help="mtcnn, face-alignment, or none: aligned already.")
-    ] = "mtcnn",
+        str,
+        typer.Option("--detector", help="yunet, mtcnn, face-alignment, or none: aligned already."),
+    ] = "yunet",
+    landmarks: Landmarks = None,
     select: Annotated[
         str, typer.Option("--select", help="Which faces of a photo: center, largest or all.")
     ] = "center",
@@ -27,13 +48,12 @@ def align(
     margin: Annotated[
         float, typer.Option("--margin", help="Extra context on each side, in crop sides.")
     ] = 0.0,
-    min_score: Annotated[
-        float, typer.Option("--min-score", help="Least detector score of a face, 0 to 1.")
-    ] = 0.7,
+    min_score: MinScore = None,
     min_size: Annotated[
         int, typer.Option("--min-size", help="Least height of a face in the photo, pixels.")
     ] = 40,
     image_format: ImageFormat = "png",
+    preview: Preview = None,
     only: Annotated[
         Path | None, typer.Option("--only", metavar="PAIRS", help="Only photos of this pair list.")
     ] = None,
@@ -42,8 +62,9 @@ def align(
 ) -> None:
     """Find faces in photos and cut them out, eyes and mouth at the same place in every crop.
 
-    Writes one crop per face and a manifest.jsonl with box, score, five points and the 2x3 matrix
-    from photo to crop; a photo without a face is recorded as skipped.
+    A crop is fitted by the upper part of the face, which a mask leaves alone. The manifest.jsonl
+    has box, score, pose, 68 landmarks and the 2x3 matrix from photo to crop of every face; a photo
+    without one is recorded as skipped.
 
     Example: mfrkit align photos -o crops
     """
@@ -54,12 +75,14 @@ def align(
         source=source,
         output=output,
         detector=detector,
+        landmarks=landmarks,
         select=select,
         size=size,
         margin=margin,
         min_score=min_score,
         min_size=min_size,
         image_format=image_format,
+        preview=preview,
         only=only,
         run=run,
     )

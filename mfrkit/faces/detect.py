@@ -13,6 +13,7 @@ from torch import nn
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.faces.cascade import Candidates, finish, propose, refine
 from mfrkit.faces.integral import IntegralPhotos
+from mfrkit.faces.mesh import Mesh
 from mfrkit.faces.pyramid import STEP, WINDOW
 
 _BATCH_PIXELS = 1 << 24  # pixels worked on at once, at 12 bytes each; a larger photo goes alone
@@ -33,6 +34,7 @@ class Face:
             image-left and image-right mouth corner.
         landmarks: (68, 2) float32 in the iBUG order, when the detector has them.
         point_scores: (68,) float32, confidence of each landmark, when the detector has them.
+        mesh: its vertices, once they have been looked for and found.
     """
 
     box: np.ndarray
@@ -40,6 +42,7 @@ class Face:
     points: np.ndarray
     landmarks: np.ndarray | None = None
     point_scores: np.ndarray | None = None
+    mesh: Mesh | None = None
 
 
 class Detector(Protocol):
@@ -58,6 +61,9 @@ class MTCNNDetector:
     Coordinates are those of the reference code, which counts pixels from 1: compared with mirror
     images they lie one pixel too far right. Other tools align with the same ones, so they stay.
 
+    Attributes:
+        sure: score from which a face is hardly ever found the wrong way up.
+
     Args:
         networks: module with `pnet`, `rnet` and `onet` as in `mfrkit.models.mtcnn`; it is moved to
             `device` and put in eval mode.
@@ -75,6 +81,8 @@ class MTCNNDetector:
         >>> detector([np.zeros((9, 9, 3), np.uint8)])
         [[]]
     """
+
+    sure = 0.99
 
     def __init__(
         self,

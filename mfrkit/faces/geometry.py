@@ -44,11 +44,28 @@ def template(size: int = ARCFACE_SIZE, margin: float = 0.0) -> np.ndarray:
         >>> (template(224, margin=0.5) - template()).round(9).tolist()[0]
         [56.0, 56.0]
     """
+    return place_in_crop(np.array(_ARCFACE_POINTS), size, margin)
+
+
+def place_in_crop(points: np.ndarray, size: int, margin: float) -> np.ndarray:
+    """Take points of the plain 112-pixel crop to where a larger or wider crop shows them.
+
+    Args:
+        points: (..., 2) float, pixels of the plain crop.
+        size: side of the crop, see `template`.
+        margin: of the crop, likewise.
+
+    Returns:
+        (..., 2) float64, pixels of the crop.
+
+    Raises:
+        InputError: as `template`.
+    """
     if size < ARCFACE_SIZE or size % ARCFACE_SIZE:
         raise InputError(f"crop size {size} is not a multiple of 112; use 112, 224, 336 or 448")
     if not 0 <= margin < np.inf:
         raise InputError(f"margin {margin} is not a share of the crop's side; use 0 or more")
-    points = np.array(_ARCFACE_POINTS) * (size / ARCFACE_SIZE)
+    points = np.asarray(points, np.float64) * (size / ARCFACE_SIZE)
     return (points - size / 2) / (1 + 2 * margin) + size / 2
 
 

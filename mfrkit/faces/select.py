@@ -9,6 +9,7 @@ from mfrkit.errors import InputError
 from mfrkit.faces.detect import Face
 
 Policy = Literal["largest", "center", "all"]
+_SUBJECT = 0.25  # least side of a subject's face, in sides of the largest face
 _CENTER_WEIGHT = 2.0  # how much a squared pixel off centre costs, in squared pixels of face
 
 
@@ -24,7 +25,8 @@ def select(
 
     "largest" takes the face with the largest box. "center" takes the one with the largest
     ``area - 2 * d ** 2``, where d is the distance from the box's centre to the photo's: the large
-    face in the middle, as a photographer would mean it. "all" takes every face, largest first.
+    face in the middle, as a photographer would mean it; faces less than a quarter as large as the
+    largest are nobody's subject, wherever they are. "all" takes every face, largest first.
 
     Args:
         faces: what a detector found.
@@ -51,7 +53,9 @@ def select(
         raise InputError(f"unknown selection {policy!r}; use largest, center or all")
     eligible = [f for f in faces if f.score >= min_score and _sides(f).max() >= min_size]
     if policy == "center":
-        return sorted(eligible, key=lambda face: _centrality(face, photo_size), reverse=True)[:1]
+        least = _SUBJECT * max((_sides(face).max() for face in eligible), default=0.0)
+        subjects = [face for face in eligible if _sides(face).max() >= least]
+        return sorted(subjects, key=lambda face: _centrality(face, photo_size), reverse=True)[:1]
     by_area = sorted(eligible, key=_area, reverse=True)
     return by_area if policy == "all" else by_area[:1]
 

@@ -10,6 +10,8 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "iresnet50": ("mfrkit.models.iresnet", "iresnet50"),
     "iresnet100": ("mfrkit.models.iresnet", "iresnet100"),
     "iresnet200": ("mfrkit.models.iresnet", "iresnet200"),
+    "yunet": ("mfrkit.models.opencv_graph", "OpenCVGraph"),
+    "facemesh": ("mfrkit.models.facemesh", "FaceMesh"),
     "mtcnn": ("mfrkit.models.mtcnn", "MTCNN"),
     "region": ("mfrkit.models.region", "RegionNet"),
     "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),

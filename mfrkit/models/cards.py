@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from mfrkit.errors import WeightsError
 
-Task = Literal["recognition", "detection", "completion", "region", "unmasking"]
+Task = Literal["recognition", "detection", "landmarks", "completion", "region", "unmasking"]
 ColourOrder = Literal["RGB", "BGR"]
 Triple = tuple[float, float, float]
 
@@ -206,16 +206,52 @@ MTCNN = ModelCard(
     sha256="45584c5794150e2562e7c4557b55421683b4e308cdd9b075055219902f68cb1b",
 )
 
+YUNET = ModelCard(
+    name="yunet",
+    task="detection",
+    architecture="yunet",
+    arguments={"size": 232589},
+    input_size=None,
+    colour="BGR",
+    mean=(0.0, 0.0, 0.0),
+    std=(1 / 255, 1 / 255, 1 / 255),
+    licence="MIT",
+    source="OpenCV model zoo, face_detection_yunet_2023mar.onnx; libfacedetection",
+    paper="Wu et al., YuNet, Machine Intelligence Research 20, 2023",
+    data="WIDER FACE, by the paper",
+    note="The bytes of an ONNX graph; OpenCV runs it.",
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+)
+
+FACEMESH = ModelCard(
+    name="facemesh",
+    task="landmarks",
+    architecture="facemesh",
+    input_size=(192, 192),
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+    licence="Apache-2.0",
+    source="PyPI mediapipe 0.10.14, face_landmark_with_attention.tflite, its main branch",
+    paper="Kartynnik et al., Real-time Facial Surface Geometry, CVPR workshops 2019, "
+    "arXiv:1907.06724",
+    data="photographs of mobile phones and rendered faces, by the paper",
+    note="468 vertices and a score. `mean` is the mean mesh in the frame of the 112-pixel crop, by "
+    "examples/mean_mesh.py.",
+    sha256="6b6511c93e5a03b5e4972416bf94c6c68d4cd4f912696491fda4b2cf484dc19b",
+)
+
 # Bundled name -> SHA-256 of its whole file `mfrkit/data/weights/<name>.safetensors`.
 BUNDLED: Mapping[str, str] = {
     "arcface": "8d68e883faca3a66e49da56409073e0f229ecd6cc36df5bf7ebdfa414f57f1cd",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
     "deocclusion": "41ab46c673e21a7e74c92859129111dc136a294bd9db14708ca7325b66f8018b",
     "eum": "124a5afbf7bbda8ce2cb587158555a43a69bde7361994d598eadedd2727034b0",
+    "facemesh": "de3b7bf583a51e05854a4f4c29b8ca10cb47546c6da4ccfc90e619db09c4d9d7",
     "g2d": "6b87659eec31a6cf266362877b94d655c641fb1e61d53c86206e219dac754eb9",
     "maskinv": "542726d01b1415064866978c08ca45794dfd1443ea80001dc484f0957a2da993",
     "meer": "7d730eb75ed939751be7165b5aa53a93056afc6f604f7bddc8a481bc968a4108",
     "mfr": "f14bba078b50821f3f6af8df639bfe99c1e0ca0614a65ebe76c3452fbb4cc498",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
     "region": "2bc6fa7b8241088fc86b9e88383d4c19a17c5aa46e45c4a7de6010b1af92c0e3",
+    "yunet": "165b4296f4f8959fa3cb0e7e7e28280e262bf2bde5d8aa41fbafcbded300b2bd",
 }

@@ -1,4 +1,7 @@
-"""Choose the device a stage computes on."""
+"""Choose the device a stage computes on, and threads that keep to one core each."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -29,3 +32,28 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "mps" and not has_mps:
         raise InputError("--device mps: not available on this machine")
     return device
+
+
+def single_core_pool(workers: int, name: str = "single-core") -> ThreadPoolExecutor:
+    """Start threads whose torch operations each stay on one core.
+
+    Limiting a thread also sets the default that later threads of the process begin with, hence the
+    restoring; all threads must have started by then.
+
+    Args:
+        workers: number of threads.
+        name: of the threads.
+    """
+    before = torch.get_num_threads()
+    started = threading.Barrier(workers + 1)
+    pool = ThreadPoolExecutor(workers, name, _stay_on_one_core)
+    for _ in range(workers):
+        pool.submit(started.wait)
+    started.wait()
+    torch.set_num_threads(before)
+    return pool
+
+
+def _stay_on_one_core() -> None:
+    torch.get_num_threads()  # a thread takes up the default when first asked, undoing any limit
+    torch.set_num_threads(1)

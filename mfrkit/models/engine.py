@@ -4,7 +4,6 @@ On a processor several threads each compute whole small batches on one core: the
 face recogniser are too small to be worth splitting. On a GPU one thread feeds whole batches.
 """
 
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from mfrkit.errors import ShapeError, WeightsError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.combined import CombinedRecogniser
 from mfrkit.models.completing import CompletingRecogniser
+from mfrkit.models.device import single_core_pool
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser, embed_faces
 
@@ -67,7 +67,7 @@ class EmbedEngine:
         self._on_cpu = self.device.type == "cpu"
         self._recogniser = _fastest(recogniser, self._on_cpu).to(self.device).eval()
         self._workers = (workers or torch.get_num_threads()) if self._on_cpu else 1
-        self._pool = _single_core_pool(self._workers) if self._on_cpu else ThreadPoolExecutor(1)
+        self._pool = single_core_pool(self._workers) if self._on_cpu else ThreadPoolExecutor(1)
 
     def __enter__(self) -> "EmbedEngine":
         return self
@@ -165,24 +165,3 @@ def _fastest(recogniser: Recogniser, on_cpu: bool) -> Recogniser:
         )
         network = CombinedRecogniser(network.region, unmasked, masked)
     return Recogniser(network, recogniser.card)
-
-
-def _single_core_pool(workers: int) -> ThreadPoolExecutor:
-    """Start threads whose torch operations each stay on one core.
-
-    Limiting a thread also sets the default that later threads of the process begin with, hence the
-    restoring; all threads must have started by then.
-    """
-    before = torch.get_num_threads()
-    started = threading.Barrier(workers + 1)
-    pool = ThreadPoolExecutor(workers, "embed", _stay_on_one_core)
-    for _ in range(workers):
-        pool.submit(started.wait)
-    started.wait()
-    torch.set_num_threads(before)
-    return pool
-
-
-def _stay_on_one_core() -> None:
-    torch.get_num_threads()  # a thread takes up the default when first asked, undoing any limit
-    torch.set_num_threads(1)

@@ -4,11 +4,18 @@ This module checks and drives; `mfrkit.stages.align_faces` does the work and loa
 that a wrong argument is refused at once.
 """
 
+from typing import TYPE_CHECKING
+
 from mfrkit.console import Console
 from mfrkit.io.pairs import read_pairs
 from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.run import Process, run_stage
 from mfrkit.stages.sink import Tally
+
+if TYPE_CHECKING:
+    from mfrkit.stages.contact_sheet import Cell
+
+PREVIEW_COLUMNS = 8
 
 
 def align(options: AlignOptions, console: Console) -> Tally:
@@ -19,27 +26,28 @@ def align(options: AlignOptions, console: Console) -> Tally:
             weights are missing.
         PartialError: too many photos gave no face.
     """
-    recipe = {
-        name: getattr(options, name)
-        for name in (
-            "detector", "select", "size", "margin", "min_score", "min_size", "image_format",
-        )
-    }  # fmt: skip
-    if options.only is not None:
-        recipe["only"] = str(options.only)
-    return run_stage(
+    cells: list[Cell] = []
+    tally = run_stage(
         "align",
         options.source,
         options.output,
-        recipe,
+        options.recipe(),
         options.run,
         console,
-        prepare=lambda: _worker(options),
+        prepare=lambda: _worker(options, cells),
         only=None if options.only is None else read_pairs(options.only).keys(),
     )
+    if options.preview is not None and cells:
+        from mfrkit.stages.contact_sheet import write_contact_sheet
+
+        write_contact_sheet(
+            options.preview, cells, columns=PREVIEW_COLUMNS, heading="photo and crop"
+        )
+        console.info(f"preview -> {options.preview}")
+    return tally
 
 
-def _worker(options: AlignOptions) -> Process:
+def _worker(options: AlignOptions, cells: "list[Cell]") -> Process:
     from mfrkit.stages.align_faces import AlignWorker  # torch loads here
 
-    return AlignWorker(options)
+    return AlignWorker(options, cells)

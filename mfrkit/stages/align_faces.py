@@ -1,28 +1,29 @@
-"""The work of `align`: decode, detect, choose, warp, encode."""
+"""The work of `align`: decode, find, fit, warp, encode."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mfrkit.errors import ImageError, InputError
-from mfrkit.faces.detect import Detector, Face, MTCNNDetector
-from mfrkit.faces.geometry import ARCFACE_SIZE, similarity_from_points, template, warp
-from mfrkit.faces.landmarks import FaceAlignmentDetector
+from mfrkit.faces.detect import Face
+from mfrkit.faces.geometry import ARCFACE_SIZE, template, warp
 from mfrkit.faces.select import Policy, select
 from mfrkit.io.images import read_image, write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.models.device import resolve_device
-from mfrkit.models.registry import load_network
 from mfrkit.stages.align_options import AlignOptions
+from mfrkit.stages.align_preview import preview_cells
+from mfrkit.stages.contact_sheet import Cell
+from mfrkit.stages.find_faces import FaceFinder, Found, fit_crop
 from mfrkit.stages.flow import batched, ordered_map
 from mfrkit.stages.sink import source_name
 
 BATCH_PIXELS = 1 << 25  # 100 MB of decoded photos; larger photos travel alone
+PREVIEW_FACES = 24
 
 
 class _Photo(NamedTuple):
@@ -33,116 +34,132 @@ class _Photo(NamedTuple):
     reason: str = ""
 
 
+class _Crop(NamedTuple):
+    """One face of a photo: its record, and for the preview its pixels."""
+
+    record: Record
+    pixels: NDArray[np.uint8] | None = None
+
+
 class AlignWorker:
-    """Turns inputs into crops; decoding and encoding run beside the detector, in threads.
+    """Turns inputs into crops; decoding and encoding run beside the networks, in threads.
 
     Args:
         options: of the run.
+        cells: receives the first faces for the preview, if one is asked for.
 
     Raises:
         InputError: the detector's weights or the device are not there.
     """
 
-    def __init__(self, options: AlignOptions) -> None:
+    def __init__(self, options: AlignOptions, cells: list[Cell]) -> None:
         self._options = options
-        self._target = template(options.size, options.margin)
-        self._detector = _build_detector(options)
+        self._cells = cells
+        self._finder = _build_finder(options)
 
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the records of each input, in input order."""
         run = self._options.run
         photos = ordered_map(_load, items, workers=run.workers)
         batches = batched(photos, run.batch_size, weight=_pixels, limit=BATCH_PIXELS)
-        found = (pair for batch in batches for pair in self._detect(batch))
-        yield from ordered_map(self._save, found, workers=run.workers)
+        found = (pair for batch in batches for pair in self._find(batch))
+        for photo, faces, crops in ordered_map(self._save, found, workers=run.workers):
+            self._show(photo, faces, crops)
+            yield [crop.record for crop in crops]
 
-    def _detect(self, batch: list[_Photo]) -> Iterator[tuple[_Photo, list[Face]]]:
+    def _find(self, batch: list[_Photo]) -> Iterator[tuple[_Photo, Found]]:
         """Pair each photo with its faces; with no detector a crop is one face."""
         readable = [photo.pixels for photo in batch if photo.pixels is not None]
-        if self._detector is None:
-            faces = iter([[_whole_crop(pixels)] for pixels in readable])
+        if self._finder is None:
+            faces = iter([_whole_crop(pixels) for pixels in readable])
         else:
-            faces = iter(self._detector(readable))
+            faces = iter(self._finder(readable, self._choose))
         for photo in batch:
-            yield photo, [] if photo.pixels is None else next(faces)
+            yield photo, Found([], []) if photo.pixels is None else next(faces)
 
-    def _save(self, found: tuple[_Photo, list[Face]]) -> list[Record]:
-        photo, faces = found
-        record = replace(photo.item.record, source=source_name(photo.item))
-        if photo.pixels is None:
-            return [record.skipped(photo.reason)]
-        height, width = photo.pixels.shape[:2]
-        if self._detector is None and height != width:
-            return [record.skipped(f"not an aligned crop: {width}x{height} is not square")]
-        chosen = self._choose(faces, (height, width))
-        if not chosen:
-            return [record.skipped(_why_none(faces))]
-        return [
-            self._save_face(_numbered(record, number), photo.pixels, face, len(faces))
-            for number, face in enumerate(chosen, start=1)
-        ]
-
-    def _choose(self, faces: list[Face], size: tuple[int, int]) -> list[Face]:
-        if self._detector is None:
-            return faces
+    def _choose(self, faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
         options = self._options
         return select(
             faces,
             cast(Policy, options.select),
             size,
-            min_score=options.min_score,
+            min_score=options.least_score,
             min_size=options.min_size,
         )
 
+    def _save(self, pair: tuple[_Photo, Found]) -> tuple[_Photo, Found, list[_Crop]]:
+        photo, found = pair
+        record = replace(photo.item.record, source=source_name(photo.item))
+        if photo.pixels is None:
+            return photo, found, [_Crop(record.skipped(photo.reason))]
+        height, width = photo.pixels.shape[:2]
+        if self._finder is None and height != width:
+            reason = f"not an aligned crop: {width}x{height} is not square"
+            return photo, found, [_Crop(record.skipped(reason))]
+        if not found.chosen:
+            return photo, found, [_Crop(record.skipped(_why_none(found.faces)))]
+        crops = [
+            self._save_face(_numbered(record, number), photo.pixels, face, found)
+            for number, face in enumerate(found.chosen, start=1)
+        ]
+        return photo, found, crops
+
     def _save_face(
-        self, record: Record, photo: NDArray[np.uint8], face: Face, found: int
-    ) -> Record:
+        self, record: Record, photo: NDArray[np.uint8], face: Face, found: Found
+    ) -> _Crop:
         options = self._options
+        mean = None if self._finder is None else self._finder.mean
         try:
-            matrix = similarity_from_points(face.points, self._target)
+            matrix, fit = fit_crop(face, mean, options.size, options.margin)
         except InputError as error:
-            return record.skipped(f"degenerate landmarks: {error}")
+            return _Crop(record.skipped(f"degenerate landmarks: {error}"))
         path = f"{record.key}.{options.image_format}"
-        write_image(options.output / path, warp(photo, matrix, options.size))
+        crop = warp(photo, matrix, options.size)
+        write_image(options.output / path, crop)
         block: dict[str, Any] = {
             "detector": options.detector,
+            "fit": fit,
             "box": _rounded(face.box, 2),
             "score": round(face.score, 5),
             "points": _rounded(face.points, 3),
             "matrix": _rounded(matrix, 8),
             "size": options.size,
             "margin": options.margin,
-            "faces": found,
+            "faces": len(found.faces),
         }
-        if face.landmarks is not None and face.point_scores is not None:
+        if found.turned:
+            block["turned"] = found.turned
+        if mean is not None and face.mesh is not None:
+            yaw, pitch, roll = (round(angle, 1) for angle in mean.pose(face.mesh))
+            block |= {"mesh_score": round(face.mesh.score, 4)}
+            block |= {"yaw": yaw, "pitch": pitch, "roll": roll}
+            if fit == "mesh":
+                block["landmarks"] = _rounded(face.mesh.landmarks, 2)
+        elif face.landmarks is not None and face.point_scores is not None:
             block["landmarks"] = _rounded(face.landmarks, 3)
             block["point_scores"] = _rounded(face.point_scores, 4)
-        return replace(record, path=path, blocks={**record.blocks, "align": block})
+        return _Crop(replace(record, path=path, blocks={**record.blocks, "align": block}), crop)
+
+    def _show(self, photo: _Photo, found: Found, crops: Sequence[_Crop]) -> None:
+        """Add a photo's faces to the preview while there is room."""
+        if self._options.preview is None or photo.pixels is None:
+            return
+        for face, crop in zip(found.chosen, crops, strict=False):
+            if crop.pixels is not None and len(self._cells) < 2 * PREVIEW_FACES:
+                self._cells += preview_cells(photo.pixels, face, crop.pixels, crop.record)
 
 
-def _build_detector(options: AlignOptions) -> Detector | None:
+def _build_finder(options: AlignOptions) -> FaceFinder | None:
     if options.detector == "none":
         return None
-    device = resolve_device(options.run.device)
-    return load_detector(options.detector, device, options.run.batch_size, options.min_size)
-
-
-def load_detector(name: str, device: torch.device, batch_size: int, min_size: int) -> Detector:
-    """Load a detector by its name on the command line.
-
-    Args:
-        name: `mtcnn` or `face-alignment`.
-        device: where its networks run.
-        batch_size: faces per landmark network call.
-        min_size: least side of a face looked for, pixels; `face-alignment` looks for all.
-
-    Raises:
-        InputError: its weights are not there.
-    """
-    if name == "face-alignment":
-        return FaceAlignmentDetector(device, batch_size=batch_size)
-    networks, _ = load_network("mtcnn", device)
-    return MTCNNDetector(networks, min_size=min_size, device=device)
+    return FaceFinder(
+        options.detector,
+        resolve_device(options.run.device),
+        mesh=options.fits_mesh,
+        min_size=options.min_size,
+        batch_size=options.run.batch_size,
+        workers=options.run.workers,
+    )
 
 
 def _load(item: Item) -> _Photo:
@@ -158,10 +175,11 @@ def _pixels(photo: _Photo) -> int:
     return 0 if photo.pixels is None else photo.pixels.shape[0] * photo.pixels.shape[1]
 
 
-def _whole_crop(pixels: NDArray[np.uint8]) -> Face:
+def _whole_crop(pixels: NDArray[np.uint8]) -> Found:
     side = pixels.shape[1]
     points = template() * (side / ARCFACE_SIZE)
-    return Face(np.array([0, 0, side, side], np.float32), 1.0, points.astype(np.float32))
+    face = Face(np.array([0, 0, side, side], np.float32), 1.0, points.astype(np.float32))
+    return Found([face], [face])
 
 
 def _why_none(faces: list[Face]) -> str:

@@ -2,12 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
 from mfrkit.faces.geometry import template
+from mfrkit.io.files import refuse_existing
 
-DETECTORS = ("mtcnn", "face-alignment", "none")
+DETECTORS = ("yunet", "mtcnn", "face-alignment", "none")
+LANDMARKS = ("mesh", "five")
+# Least score of a face, by detector, where none is asked for.
+_LEAST_SCORES = {"yunet": 0.6}
+_LEAST_SCORE = 0.7
 SELECTIONS = ("center", "largest", "all")
 FORMATS = ("png", "jpg")
 
@@ -19,13 +25,16 @@ class AlignOptions:
     Attributes:
         source: SRC.
         output: folder to write.
-        detector: `mtcnn`, `face-alignment`, or `none` for crops that are aligned already.
+        detector: `yunet`, `mtcnn`, `face-alignment`, or `none` for crops that are aligned already.
+        landmarks: what a crop is fitted by: `mesh`, the upper vertices of the face, or `five`, the
+            points of the detector; None is `mesh` with the bundled detectors.
         select: which faces of a photo: `center` (large and near the middle), `largest` or `all`.
         size: side of a crop, a multiple of 112 pixels.
         margin: extra context on each side, in sides of the plain crop.
-        min_score: least detector score, [0, 1].
+        min_score: least detector score, [0, 1]; None is 0.6 for `yunet` and 0.7 for others.
         min_size: least height of a face in the photo, pixels.
         image_format: `png` or `jpg`.
+        preview: contact sheet to write.
         only: pair list; photos it does not name are passed over. None takes all.
         run: how the run is sized and continued.
 
@@ -35,13 +44,15 @@ class AlignOptions:
 
     source: str
     output: Path
-    detector: str = "mtcnn"
+    detector: str = "yunet"
+    landmarks: str | None = None
     select: str = "center"
     size: int = 112
     margin: float = 0.0
-    min_score: float = 0.7
+    min_score: float | None = None
     min_size: int = 40
     image_format: str = "png"
+    preview: Path | None = None
     only: Path | None = None
     run: RunOptions = field(default_factory=RunOptions)
 
@@ -55,7 +66,34 @@ class AlignOptions:
         ):
             if value not in known:
                 raise InputError(f"{option} {value!r}: expected {', '.join(known)}")
-        if not 0 <= self.min_score <= 1:
+        if self.landmarks not in (None, *LANDMARKS):
+            raise InputError(f"--landmarks {self.landmarks!r}: expected {', '.join(LANDMARKS)}")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise InputError(f"--min-score {self.min_score}: expected 0 to 1")
         if self.min_size < 12:
             raise InputError(f"--min-size {self.min_size}: expected at least 12 pixels")
+        if self.preview is not None:
+            refuse_existing(self.preview, force=self.run.force or self.run.resume)
+
+    @property
+    def fits_mesh(self) -> bool:
+        """Whether crops are fitted by the vertices of the face."""
+        return (self.landmarks or _by_default(self.detector)) == "mesh" and self.detector != "none"
+
+    @property
+    def least_score(self) -> float:
+        """Return the least detector score of a face that counts."""
+        default = _LEAST_SCORES.get(self.detector, _LEAST_SCORE)
+        return default if self.min_score is None else self.min_score
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the options that shape results, as the run's record keeps them."""
+        names = ("detector", "select", "size", "margin", "min_size", "image_format")
+        recipe = {name: getattr(self, name) for name in names}
+        recipe["landmarks"] = "mesh" if self.fits_mesh else "five"
+        recipe["min_score"] = self.least_score
+        return recipe | ({} if self.only is None else {"only": str(self.only)})
+
+
+def _by_default(detector: str) -> str:
+    return "five" if detector == "face-alignment" else "mesh"

@@ -21,8 +21,8 @@ from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.template import TemplateFile
-from mfrkit.stages.align_faces import load_detector
 from mfrkit.stages.contact_sheet import Cell
+from mfrkit.stages.find_faces import load_detector
 from mfrkit.stages.mask_book import MaskBook, variant_key
 from mfrkit.stages.mask_inputs import Subject, load_subjects
 from mfrkit.stages.mask_photos import mask_photo

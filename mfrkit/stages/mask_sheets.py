@@ -20,9 +20,9 @@ from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.template import ANCHORS, TemplateFile, find_problems
 from mfrkit.models.device import resolve_device
-from mfrkit.stages.align_faces import load_detector
 from mfrkit.stages.contact_sheet import Cell, fit, write_contact_sheet
 from mfrkit.stages.demo import PHOTOS
+from mfrkit.stages.find_faces import load_detector
 
 PORTRAITS = (
     "eileen_collins/eileen_collins_0001.jpg",

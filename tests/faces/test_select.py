@@ -27,6 +27,12 @@ def test_largest():
     assert select([MIDDLE, CORNER, NEAR], "largest", PHOTO) == [CORNER]
 
 
+def test_a_tiny_face_in_the_middle_is_not_the_subject():
+    tiny = face(300, 200, 24)
+    assert select([CORNER, tiny], "center", PHOTO) == [CORNER]
+    assert select([CORNER, face(300, 200, 26)], "center", PHOTO) != [CORNER]
+
+
 def test_all_comes_largest_first():
     assert select([MIDDLE, CORNER, NEAR], "all", PHOTO) == [CORNER, NEAR, MIDDLE]
 

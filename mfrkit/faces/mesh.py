@@ -1,0 +1,200 @@
+"""From 468 vertices to an aligned crop: regions, the fit to the mean mesh, head pose, 68 landmarks.
+
+A similarity is fitted to the upper vertices alone, those that the mean mesh has above the tip of
+the nose: what a mask hides has no say. NumPy as in `geometry`; the network is
+`mfrkit.models.facemesh`, shown to it by `mfrkit.faces.mesh_finder`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mfrkit.errors import InputError
+from mfrkit.faces.geometry import place_in_crop, similarity_from_points
+
+SIDE = 192  # of the network's square, pixels
+SURE = 0.1  # least score of a mesh that is one
+_BOX_SIDES, _MESH_SIDES = 1.5, 1.5  # side of a region in longer sides of a box, of a mesh's extent
+_UPPER = 72.0  # row of the crop that is just below the tip of the mean nose
+_EYES = (33, 263)  # outer corners, image-left and image-right
+# What a fit may differ by from the detector's box and eyes: a crop's side in longer sides of the
+# box, and the turn in degrees.
+_CROP_SIDES, _MOST_TURN = (0.5, 2.5), 60.0
+_PROFILE = 0.15  # distance between the eyes in sides of the box, below which they say nothing
+
+# The vertex at each point of the iBUG 68: jaw, brows, nose, eyes, lips.
+IBUG = (
+    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
+    *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301),
+    *(168, 197, 5, 4, 75, 97, 2, 326, 305),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
+    *(78, 82, 13, 312, 308, 317, 14, 87),
+)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The vertices of one face.
+
+    Convention:
+        (x, y) in pixels of the photo, x right, y down, pixel centres at integers; z in the same
+        unit, smaller is nearer. Vertex numbers are MediaPipe's.
+
+    Attributes:
+        vertices: (468, 3) float64.
+        score: how sure it is that there is a face, [0, 1].
+    """
+
+    vertices: np.ndarray
+    score: float
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """Return the 68 landmarks of the iBUG scheme, (68, 2)."""
+        return self.vertices[list(IBUG), :2]
+
+
+def box_region(box: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Lay the network's square round a detector's box, turned so that the eyes are level.
+
+    Args:
+        box: (4,) x1, y1, x2, y2, pixels of the photo.
+        points: (5, 2), of which the first two are the eyes.
+
+    Returns:
+        (2, 3) float64, photo to square.
+
+    Raises:
+        InputError: a box without extent, or numbers that are not finite.
+    """
+    middle = (np.asarray(box[:2], np.float64) + box[2:]) / 2
+    side = float(np.max(np.asarray(box[2:], np.float64) - box[:2]))
+    return _square(middle, _BOX_SIDES * side, np.asarray(points[1], np.float64) - points[0])
+
+
+def mesh_region(vertices: np.ndarray) -> np.ndarray:
+    """Lay the network's square round the mesh of an earlier look, its eyes level.
+
+    Args:
+        vertices: (468, 3), pixels of the photo.
+
+    Returns:
+        (2, 3) float64, photo to square.
+
+    Raises:
+        InputError: all vertices in one point, or numbers that are not finite.
+    """
+    axis = vertices[_EYES[1], :2] - vertices[_EYES[0], :2]
+    along = axis / max(float(np.hypot(*axis)), 1e-9)
+    upright = vertices[:, :2] @ np.stack([along, [-along[1], along[0]]], 1)
+    low, high = upright.min(0), upright.max(0)
+    middle = np.stack([along, [-along[1], along[0]]], 1) @ ((low + high) / 2)
+    return _square(middle, _MESH_SIDES * float((high - low).max()), axis)
+
+
+def _square(middle: np.ndarray, side: float, axis: np.ndarray) -> np.ndarray:
+    """Return the map that takes `middle` to the square's middle and `axis` to its rows.
+
+    Its numbers are rounded, so that noise in the last digit of a vertex moves no pixel.
+    """
+    length = float(np.hypot(*axis))
+    if not (np.isfinite(middle).all() and 1 <= side < 1e6 and 1e-3 < length < 1e6):
+        raise InputError("the face has no extent or is not finite")
+    turn = np.round(axis / length, 4)
+    scale = SIDE / round(side, 2)
+    linear = scale * np.array([[turn[0], turn[1]], [-turn[1], turn[0]]])
+    shift = (SIDE - 1) / 2 - linear @ np.round(middle, 2)
+    return np.concatenate([linear, shift[:, None]], 1)
+
+
+def from_square(mesh: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Take the network's vertices to the photo.
+
+    Args:
+        mesh: (468, 3), the network's: pixels from the square's top left corner.
+        region: (2, 3), photo to square.
+
+    Returns:
+        (468, 3) float64, pixels of the photo.
+    """
+    linear = np.linalg.inv(region[:, :2])
+    plane = (mesh[:, :2] - 0.5 - region[:, 2]) @ linear.T
+    depth = mesh[:, 2:] * np.hypot(linear[0, 0], linear[1, 0])
+    return np.concatenate([plane, depth], 1).astype(np.float64)
+
+
+class MeanMesh:
+    """The mean face in the frame of the 112-pixel crop, to which meshes are fitted.
+
+    Args:
+        vertices: (468, 3), pixels of the plain crop; z in the same unit, smaller is nearer.
+    """
+
+    def __init__(self, vertices: np.ndarray) -> None:
+        self.vertices = np.asarray(vertices, np.float64)
+        self._upper = np.flatnonzero(self.vertices[:, 1] < _UPPER)
+        middle = self.vertices[self._upper].mean(0)
+        self._centred = _towards_camera(self.vertices[self._upper] - middle)
+
+    def matrix(self, mesh: Mesh, size: int, margin: float) -> np.ndarray:
+        """Fit the face's upper vertices to the mean mesh.
+
+        Args:
+            mesh: of the face.
+            size: side of the crop, a multiple of 112 pixels.
+            margin: extra context on each side, in sides of the plain crop.
+
+        Returns:
+            (2, 3) float64 similarity, photo to crop.
+
+        Raises:
+            InputError: all vertices in one point, or numbers that are not finite.
+        """
+        target = place_in_crop(self.vertices[self._upper, :2], size, margin)
+        return similarity_from_points(mesh.vertices[self._upper, :2], target)
+
+    def pose(self, mesh: Mesh) -> tuple[float, float, float]:
+        """Tell how the head is turned, from the upper vertices in three dimensions.
+
+        Paper:
+            Kabsch, Acta Crystallographica A32, 1976: the rotation of least squares.
+
+        Returns:
+            Degrees: yaw, positive where the nose points to the picture's right; pitch, positive
+            where it points up; roll, positive clockwise as the picture shows it.
+        """
+        upper = mesh.vertices[self._upper]
+        left, _, right = np.linalg.svd(_towards_camera(upper - upper.mean(0)).T @ self._centred)
+        flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+        turn = left @ flip @ right  # mean face to this one
+        yaw = np.arctan2(-turn[2, 0], turn[2, 2])
+        pitch = np.arcsin(np.clip(turn[2, 1], -1, 1))
+        roll = np.arctan2(-turn[0, 1], turn[1, 1])
+        return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
+
+
+def _towards_camera(points: np.ndarray) -> np.ndarray:
+    """Let z grow towards the camera."""
+    return points * np.array([1.0, 1.0, -1.0])
+
+
+def fits_box(matrix: np.ndarray, box: np.ndarray, points: np.ndarray, side: float) -> bool:
+    """Whether a fit agrees with what the detector saw: no wild size, no wild turn.
+
+    Args:
+        matrix: (2, 3) similarity, photo to crop.
+        box: (4,) x1, y1, x2, y2.
+        points: (5, 2), of which the first two are the eyes.
+        side: of the plain face in the crop, pixels: 112 in a crop of 112 without margin.
+    """
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if not np.isfinite(matrix).all() or scale <= 0:
+        return False
+    length = float(np.max(box[2:] - box[:2]))
+    least, most = (sides * length for sides in _CROP_SIDES)
+    eyes = np.asarray(points[1], np.float64) - points[0]
+    across = matrix[:, :2] @ eyes
+    turn = abs(np.degrees(np.arctan2(across[1], across[0])))
+    in_profile = np.hypot(*eyes) < _PROFILE * length  # two points in one tell no direction
+    return bool(least <= side / scale <= most and (in_profile or turn <= _MOST_TURN))
