@@ -83,7 +83,7 @@ def test_imported_layers_sees_imports_inside_functions():
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_modules_and_functions_stay_small(path):
     text = path.read_text()
-    limit = 90 if layer_of(path) == "cli" and path.name != "__init__.py" else 250
+    limit = 90 if layer_of(path) == "cli" and path.name != "__init__.py" else 500
     assert len(text.splitlines()) <= limit
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

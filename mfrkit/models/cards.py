@@ -191,6 +191,22 @@ ARCFACE = ModelCard(
     sha256="5dd28eb7b97a6a02d22b84c5f121c6cd503113a7541a893b812b1b2d8fe155ad",
 )
 
+EDGEFACE = ModelCard(
+    name="edgeface",
+    task="recognition",
+    architecture="edgeface",
+    arguments={"embedding_dim": 512},
+    embedding_dim=512,
+    licence="BSD-3-Clause (copyright 2024 Idiap Research Institute) by its repository, "
+    "CC BY-NC-SA 4.0 by its model cards elsewhere: non-commercial research only",
+    source="EdgeFace-XS, checkpoints/edgeface_xs_q.pt of the authors' repository otroshi/edgeface, "
+    "its 8-bit linear layers written out",
+    paper="George et al., EdgeFace, IEEE T-BIOM 2024, arXiv:2307.01838",
+    data="WebFace260M, subsets; faces gathered from the web",
+    note="Stored in half precision.",
+    sha256="f8ce79119244062e4862709bf54e1297cf413e307b3dcf584706e3d9016e527a",
+)
+
 MTCNN = ModelCard(
     name="mtcnn",
     task="detection",
@@ -211,6 +227,7 @@ BUNDLED: Mapping[str, str] = {
     "arcface": "8d68e883faca3a66e49da56409073e0f229ecd6cc36df5bf7ebdfa414f57f1cd",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
     "deocclusion": "41ab46c673e21a7e74c92859129111dc136a294bd9db14708ca7325b66f8018b",
+    "edgeface": "a829283c8c4ec599b2b5d92889825532d19d2e68c2d426bcf16fe3be7a8785e9",
     "eum": "124a5afbf7bbda8ce2cb587158555a43a69bde7361994d598eadedd2727034b0",
     "g2d": "6b87659eec31a6cf266362877b94d655c641fb1e61d53c86206e219dac754eb9",
     "maskinv": "542726d01b1415064866978c08ca45794dfd1443ea80001dc484f0957a2da993",

@@ -12,7 +12,7 @@ import torch
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256, read_header, rewrite_card
 from mfrkit.models import cards, model_files
-from mfrkit.models.cards import ARCFACE, BUNDLED, MTCNN, ModelCard
+from mfrkit.models.cards import ARCFACE, BUNDLED, EDGEFACE, MTCNN, ModelCard
 from mfrkit.models.model_files import WEIGHTS, find_model, read_card, verify
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import (
@@ -23,9 +23,10 @@ from mfrkit.models.registry import (
 )
 
 # Over name, shape, type and bytes of each tensor of the files the bundled ones were made from,
-# arcface rounded to half precision.
+# arcface and edgeface rounded to half precision.
 SOURCES = {
     "arcface": "44a51e36d9bc945efd9b3d7e87b4377d0b37335e3d6636f8f9cf948238aabe9e",
+    "edgeface": "ed07e7279ab5feb2764dcdf4c48120cbd3d81edef2dfcc18424c197daac6963a",
     "mtcnn": "f2808caaac21bf32170ad6f5cabf8427cdd786860defda6bdc82dc4569d1b980",
 }
 
@@ -70,7 +71,7 @@ def test_bundled_file_is_intact(name):
     assert file_sha256(path, header.start) == header.card["sha256"]
 
 
-@pytest.mark.parametrize("card", [ARCFACE, MTCNN], ids=lambda card: card.name)
+@pytest.mark.parametrize("card", [ARCFACE, EDGEFACE, MTCNN], ids=lambda card: card.name)
 def test_card_in_the_file_is_the_card_in_the_table(card):
     assert read_card(card.name)[0] == card
 
