@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from mfrkit.errors import WeightsError
+from mfrkit.models.thresholds import Thresholds, read_thresholds
 
 Task = Literal["recognition", "detection", "completion", "region", "unmasking"]
 ColourOrder = Literal["RGB", "BGR"]
@@ -48,6 +49,7 @@ class ModelCard:
         training: the command that trained them, empty when trained elsewhere.
         config: the resolved options of that command.
         metrics: what was measured with them, by name.
+        thresholds: of a recogniser, by the state of the two faces compared.
         note: anything a user must know.
         sha256: of the tensor bytes in the model file, filled in when it is written.
     """
@@ -71,6 +73,7 @@ class ModelCard:
     training: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Thresholds = field(default_factory=dict)
     note: str = ""
     sha256: str = ""
 
@@ -84,7 +87,7 @@ class ModelCard:
 
         How it was made stays with it, what it was measured at and with which settings does not.
         """
-        return replace(self, config={}, metrics={}, sha256="")
+        return replace(self, config={}, metrics={}, thresholds={}, sha256="")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types, for the model file.
@@ -119,6 +122,7 @@ class ModelCard:
             known["input_size"] = None if size is None else _numbers(size, int, 2)
             known["mean"] = _numbers(known["mean"], float, 3)
             known["std"] = _numbers(known["std"], float, 3)
+            known["thresholds"] = read_thresholds(known.get("thresholds", {}))
             built = cls(**known)
             _check(built)
         except (KeyError, TypeError, ValueError) as error:

@@ -21,6 +21,10 @@ from mfrkit.models.registry import (
     load_network,
     save_network,
 )
+from mfrkit.models.thresholds import Operating
+from mfrkit.stages.students import bare
+
+POINT = {"fmr": 0.01, "threshold": 0.3, "fnmr": 0.02, "genuine": 90, "impostors": 900}
 
 # Over name, shape, type and bytes of each tensor of the files the bundled ones were made from,
 # arcface and edgeface rounded to half precision.
@@ -209,6 +213,11 @@ def test_changed_tensor_byte_is_found(student):
         ("std", None),
         ("input_size", ["a", 2]),
         ("arguments", [1]),
+        ("thresholds", [1]),
+        ("thresholds", {"half-masked": []}),
+        ("thresholds", {"masked-masked": [{"fmr": 0.01}]}),
+        ("thresholds", {"masked-masked": [{**POINT, "fmr": 0}]}),
+        ("thresholds", {"masked-masked": [{**POINT, "impostors": 0}]}),
     ],
 )
 def test_damaged_card_names_file_and_fault(student, field, value):
@@ -228,6 +237,14 @@ def test_card_survives_json_and_later_fields():
     text = json.dumps({**ARCFACE.to_json(), "invented_later": 1})
     assert ModelCard.from_json(json.loads(text)) == ARCFACE
     assert cards.SCHEMA == 1
+
+
+def test_thresholds_survive_a_file_but_no_further_training(student):
+    amend(student, thresholds={"unmasked-masked": [{**POINT, "invented_later": 1}]})
+    card = read_card(str(student))[0]
+    assert card.thresholds == {"unmasked-masked": (Operating(**POINT),)}
+    assert card.to_json()["thresholds"] == {"unmasked-masked": (POINT,)}
+    assert bare(card).thresholds == card.as_part().thresholds == {}
 
 
 def test_describing_needs_no_torch():
