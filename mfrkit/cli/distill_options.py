@@ -21,7 +21,9 @@ Phase = Annotated[
 Preset = Annotated[str, typer.Option("--preset", help="small or paper; paper-hg, small-resnet22.")]
 Student = Annotated[
     str | None,
-    typer.Option("--student", help="mobilefacenet, iresnet18 to iresnet200; g2d: resnet22."),
+    typer.Option(
+        "--student", help="mobilefacenet, edgeface, iresnet18 to iresnet200; g2d: resnet22."
+    ),
 ]
 Init = Annotated[str | None, typer.Option("--init", help="teacher, scratch or a model.")]
 Relation = Annotated[

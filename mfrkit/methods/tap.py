@@ -35,7 +35,8 @@ class Tap:
         if len(found) != 1:
             raise InputError(
                 f"method.stage {stage!r}: {len(found)} modules are named so, expected one in the "
-                "student and one in the teacher; block.11 of mobilefacenet, layer3 of iresnet"
+                "student and one in the teacher; block.11 of mobilefacenet, layer3 of iresnet, "
+                "stages.2 of edgeface"
             )
         self._map: Tensor | None = None
         found[0].register_forward_hook(self._note)

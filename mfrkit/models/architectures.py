@@ -5,6 +5,7 @@ from collections.abc import Mapping
 # Architecture name -> where its class or factory lives.
 ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "mobilefacenet": ("mfrkit.models.mobilefacenet", "MobileFaceNet"),
+    "edgeface": ("mfrkit.models.edgeface", "EdgeFace"),
     "iresnet18": ("mfrkit.models.iresnet", "iresnet18"),
     "iresnet34": ("mfrkit.models.iresnet", "iresnet34"),
     "iresnet50": ("mfrkit.models.iresnet", "iresnet50"),

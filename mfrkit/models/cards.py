@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from mfrkit.errors import WeightsError
+from mfrkit.models.thresholds import Thresholds, read_thresholds
 
 Task = Literal["recognition", "detection", "landmarks", "completion", "region", "unmasking"]
 ColourOrder = Literal["RGB", "BGR"]
@@ -48,6 +49,7 @@ class ModelCard:
         training: the command that trained them, empty when trained elsewhere.
         config: the resolved options of that command.
         metrics: what was measured with them, by name.
+        thresholds: of a recogniser, by the state of the two faces compared.
         note: anything a user must know.
         sha256: of the tensor bytes in the model file, filled in when it is written.
     """
@@ -71,6 +73,7 @@ class ModelCard:
     training: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Thresholds = field(default_factory=dict)
     note: str = ""
     sha256: str = ""
 
@@ -84,7 +87,7 @@ class ModelCard:
 
         How it was made stays with it, what it was measured at and with which settings does not.
         """
-        return replace(self, config={}, metrics={}, sha256="")
+        return replace(self, config={}, metrics={}, thresholds={}, sha256="")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types, for the model file.
@@ -119,6 +122,7 @@ class ModelCard:
             known["input_size"] = None if size is None else _numbers(size, int, 2)
             known["mean"] = _numbers(known["mean"], float, 3)
             known["std"] = _numbers(known["std"], float, 3)
+            known["thresholds"] = read_thresholds(known.get("thresholds", {}))
             built = cls(**known)
             _check(built)
         except (KeyError, TypeError, ValueError) as error:
@@ -191,6 +195,22 @@ ARCFACE = ModelCard(
     sha256="5dd28eb7b97a6a02d22b84c5f121c6cd503113a7541a893b812b1b2d8fe155ad",
 )
 
+EDGEFACE = ModelCard(
+    name="edgeface",
+    task="recognition",
+    architecture="edgeface",
+    arguments={"embedding_dim": 512},
+    embedding_dim=512,
+    licence="BSD-3-Clause (copyright 2024 Idiap Research Institute) by its repository, "
+    "CC BY-NC-SA 4.0 by its model cards elsewhere: non-commercial research only",
+    source="EdgeFace-XS, checkpoints/edgeface_xs_q.pt of the authors' repository otroshi/edgeface, "
+    "its 8-bit linear layers written out",
+    paper="George et al., EdgeFace, IEEE T-BIOM 2024, arXiv:2307.01838",
+    data="WebFace260M, subsets; faces gathered from the web",
+    note="Stored in half precision.",
+    sha256="f8ce79119244062e4862709bf54e1297cf413e307b3dcf584706e3d9016e527a",
+)
+
 MTCNN = ModelCard(
     name="mtcnn",
     task="detection",
@@ -245,6 +265,7 @@ BUNDLED: Mapping[str, str] = {
     "arcface": "8d68e883faca3a66e49da56409073e0f229ecd6cc36df5bf7ebdfa414f57f1cd",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
     "deocclusion": "41ab46c673e21a7e74c92859129111dc136a294bd9db14708ca7325b66f8018b",
+    "edgeface": "a829283c8c4ec599b2b5d92889825532d19d2e68c2d426bcf16fe3be7a8785e9",
     "eum": "124a5afbf7bbda8ce2cb587158555a43a69bde7361994d598eadedd2727034b0",
     "facemesh": "de3b7bf583a51e05854a4f4c29b8ca10cb47546c6da4ccfc90e619db09c4d9d7",
     "g2d": "6b87659eec31a6cf266362877b94d655c641fb1e61d53c86206e219dac754eb9",

@@ -14,6 +14,7 @@ from mfrkit.models.vgg import Vgg
 STAGES: Mapping[str, tuple[str, ...]] = {
     "MobileFaceNet": ("stem", "block.04", "block.11"),
     "IResNet": ("layer1", "layer2", "layer3"),
+    "EdgeFace": ("stages.0", "stages.1", "stages.2"),
 }
 
 

@@ -60,7 +60,7 @@ def build_student(options: ModelOptions, teacher: Recogniser) -> Recogniser:
 
 def bare(card: ModelCard) -> ModelCard:
     """Return a card without what it says of its own training."""
-    return replace(card, config={}, metrics={}, note="", sha256="")
+    return replace(card.as_part(), note="")
 
 
 def _origin(options: ModelOptions, teacher: Recogniser) -> Recogniser | None:

@@ -12,7 +12,7 @@ import torch
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256, read_header, rewrite_card
 from mfrkit.models import cards, model_files
-from mfrkit.models.cards import ARCFACE, BUNDLED, MTCNN, ModelCard
+from mfrkit.models.cards import ARCFACE, BUNDLED, EDGEFACE, MTCNN, ModelCard
 from mfrkit.models.model_files import WEIGHTS, find_model, read_card, verify
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import (
@@ -21,11 +21,16 @@ from mfrkit.models.registry import (
     load_network,
     save_network,
 )
+from mfrkit.models.thresholds import Operating
+from mfrkit.stages.students import bare
+
+POINT = {"fmr": 0.01, "threshold": 0.3, "fnmr": 0.02, "genuine": 90, "impostors": 900}
 
 # Over name, shape, type and bytes of each tensor of the files the bundled ones were made from,
-# arcface rounded to half precision.
+# arcface and edgeface rounded to half precision.
 SOURCES = {
     "arcface": "44a51e36d9bc945efd9b3d7e87b4377d0b37335e3d6636f8f9cf948238aabe9e",
+    "edgeface": "ed07e7279ab5feb2764dcdf4c48120cbd3d81edef2dfcc18424c197daac6963a",
     "mtcnn": "f2808caaac21bf32170ad6f5cabf8427cdd786860defda6bdc82dc4569d1b980",
 }
 
@@ -70,7 +75,7 @@ def test_bundled_file_is_intact(name):
     assert file_sha256(path, header.start) == header.card["sha256"]
 
 
-@pytest.mark.parametrize("card", [ARCFACE, MTCNN], ids=lambda card: card.name)
+@pytest.mark.parametrize("card", [ARCFACE, EDGEFACE, MTCNN], ids=lambda card: card.name)
 def test_card_in_the_file_is_the_card_in_the_table(card):
     assert read_card(card.name)[0] == card
 
@@ -208,6 +213,11 @@ def test_changed_tensor_byte_is_found(student):
         ("std", None),
         ("input_size", ["a", 2]),
         ("arguments", [1]),
+        ("thresholds", [1]),
+        ("thresholds", {"half-masked": []}),
+        ("thresholds", {"masked-masked": [{"fmr": 0.01}]}),
+        ("thresholds", {"masked-masked": [{**POINT, "fmr": 0}]}),
+        ("thresholds", {"masked-masked": [{**POINT, "impostors": 0}]}),
     ],
 )
 def test_damaged_card_names_file_and_fault(student, field, value):
@@ -227,6 +237,14 @@ def test_card_survives_json_and_later_fields():
     text = json.dumps({**ARCFACE.to_json(), "invented_later": 1})
     assert ModelCard.from_json(json.loads(text)) == ARCFACE
     assert cards.SCHEMA == 1
+
+
+def test_thresholds_survive_a_file_but_no_further_training(student):
+    amend(student, thresholds={"unmasked-masked": [{**POINT, "invented_later": 1}]})
+    card = read_card(str(student))[0]
+    assert card.thresholds == {"unmasked-masked": (Operating(**POINT),)}
+    assert card.to_json()["thresholds"] == {"unmasked-masked": (POINT,)}
+    assert bare(card).thresholds == card.as_part().thresholds == {}
 
 
 def test_describing_needs_no_torch():
