@@ -44,7 +44,7 @@ class YuNetDetector:
         workers: photos searched side by side.
     """
 
-    sure = 0.9
+    sure = 0.91
 
     def __init__(self, graph: np.ndarray, *, min_size: int = 40, workers: int = 1) -> None:
         self._graph = graph
@@ -96,15 +96,17 @@ class YuNetDetector:
 
 def _load(graph: np.ndarray) -> "cv2.FaceDetectorYN":
     """Build the network, without what OpenCV 5 says on standard error of targets it lacks."""
-    log = cv2.utils.logging
     nothing = np.empty(0, np.uint8)
+    log = getattr(cv2.utils, "logging", None)  # OpenCV 4 has none, and nothing to say
     with _LOADING:
-        before = log.getLogLevel()
-        log.setLogLevel(log.LOG_LEVEL_ERROR)
+        before = None if log is None else log.getLogLevel()
+        if log is not None:
+            log.setLogLevel(log.LOG_LEVEL_ERROR)
         try:
             return cv2.FaceDetectorYN.create("onnx", graph, nothing, (_WHOLE, _WHOLE), _LEAST_SCORE)
         finally:
-            log.setLogLevel(before)
+            if log is not None:
+                log.setLogLevel(before)
 
 
 class _View(NamedTuple):

@@ -23,7 +23,8 @@ from mfrkit.models.onednn import BlockedFaceMesh, has_blocked_layout
 from mfrkit.models.registry import load_network
 
 Choose = Callable[[Sequence[Face], tuple[int, int]], list[Face]]
-_BETTER, _ALONE = 0.02, 0.75  # by how much a turned face must be better; its score if it is alone
+# A turned face must make good this share of what the other's score lacks; its score if it is alone.
+_BETTER, _ALONE = 0.3, 0.75
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,10 @@ def _best(found: Found) -> float:
 
 def _is_better(other: Found, found: Found, sure: float) -> bool:
     """Whether the faces of a turned photo are to be believed rather than those of the other one."""
-    least = sure if found.chosen else _ALONE
-    return _best(other) >= max(least, _best(found) + _BETTER)
+    if not found.chosen:
+        return _best(other) >= _ALONE
+    best = _best(found)
+    return _best(other) >= max(sure, best + _BETTER * (1 - best))
 
 
 def _way_back(size: tuple[int, int], turned: int) -> np.ndarray:
