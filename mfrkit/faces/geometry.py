@@ -10,6 +10,7 @@ import numpy as np
 from mfrkit.errors import InputError, ShapeError
 
 ARCFACE_SIZE = 112
+_WARPED = 32_000  # pixels a side, more than which OpenCV 4 does not warp
 _ARCFACE_POINTS = (
     (38.2946, 51.6963),
     (73.5318, 51.5014),
@@ -167,8 +168,8 @@ def warp(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         7
     """
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    if scale < 0.5:
-        photo, matrix = _reduce(photo, matrix, size, factor=int(1 / scale))
+    if scale < 0.5 or max(photo.shape[:2]) > _WARPED:
+        photo, matrix = _reduce(photo, matrix, size, factor=max(1, int(1 / scale)))
     return cv2.warpAffine(photo, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=0)
 
 

@@ -26,6 +26,7 @@ _STEP = 4  # between the sizes a photo is searched at
 _TILE, _OVERLAP = 1280, 128  # pixels; a face the overlap cannot hold is found a step below
 _LEAST_SCORE, _MOST_SHARED = 0.6, 0.5
 _LEAST_SIDE = 10  # of a photo worth searching, pixels
+_LEAST_VIEW = 64  # OpenCV 4 makes up faces where a side has 32 or fewer
 _LOADING = threading.Lock()  # what OpenCV logs is set for the whole process
 
 
@@ -133,7 +134,9 @@ def _views(photo: np.ndarray, finest: float) -> Iterator[_View]:
         for left in _corners(size[0]):
             for top in _corners(size[1]):
                 tile = smaller[top : top + _TILE, left : left + _TILE]
+                below, right = (max(0, _LEAST_VIEW - side) for side in tile.shape[:2])
                 bgr = cv2.cvtColor(tile, cv2.COLOR_RGB2BGR)
+                bgr = cv2.copyMakeBorder(bgr, 0, below, 0, right, cv2.BORDER_CONSTANT)
                 yield _View(bgr, (left, top), scale, coarsest)
         scale /= _STEP
 

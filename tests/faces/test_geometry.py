@@ -174,3 +174,14 @@ def test_photo_is_left_alone():
     photo = scene()
     warp(photo, similarity(0.2, 0.1, 0, 0), 112)[:] = 0
     assert (photo == scene()).all()
+
+
+def test_warp_from_a_panorama_is_that_of_its_part():
+    rng = np.random.default_rng(0)
+    part = rng.integers(0, 255, (150, 160, 3), np.uint8)
+    panorama = np.zeros((150, 33_000, 3), np.uint8)
+    panorama[:, 32_000:32_160] = part
+    matrix = np.array([[0.8, 0.1, 3.0], [-0.1, 0.8, 5.0]])
+    there = matrix.copy()
+    there[:, 2] -= matrix[:, 0] * 32_000
+    assert (warp(panorama, there, 112) == warp(part, matrix, 112)).all()

@@ -99,7 +99,9 @@ def test_face_cut_by_the_border(detector):
     assert abs(found[0].box[1] - face.box[1]) < 0.2 * (face.box[3] - face.box[1])
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (9, 400, 3), (400, 9, 3), (10, 10, 3), (11, 3000, 3)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 3), (9, 400, 3), (400, 9, 3), (10, 10, 3), (11, 3000, 3), (3000, 40, 3)]
+)
 def test_odd_shapes_hold_no_face(detector, shape):
     assert detector([np.zeros(shape, np.uint8)]) == [[]]
 
