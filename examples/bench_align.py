@@ -1,120 +1,176 @@
-"""Compare the bundled detector with facenet-pytorch's MTCNN on a folder of photos.
+"""Time `align` from JPEG to crop: default, MTCNN with five points, and facenet-pytorch's MTCNN.
 
-    python examples/bench_align.py PHOTOS [--count 640] [--min-size 60] [--threads 2]
+    python examples/bench_align.py PHOTOS [--count 512] [--rounds 5] [--threads 2]
 
-Both see the same decoded photos in the same batches, one after the other, so that whatever else the
-machine does slows both alike; the ratio is the median over the batches. Photos of one size only:
-facenet-pytorch takes no other batches. It is no dependency of mfrkit: pip install facenet-pytorch.
+The contenders take turns, so that whatever else the machine does slows all alike; the ratio is the
+median over the rounds. Then where a photo's time goes, each part alone on one core. facenet-pytorch
+is no dependency of mfrkit (pip install --no-deps facenet-pytorch) and is left out where it is not
+installed; it takes photos of one size only.
 """
 
 import argparse
 import importlib
-import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
-import mfrkit
-from mfrkit.faces.detect import MTCNNDetector
-from mfrkit.io.images import read_image
-from mfrkit.models.mtcnn import MTCNN
+from mfrkit.config import RunOptions
+from mfrkit.console import Console
+from mfrkit.faces.geometry import similarity_from_points, template, warp
+from mfrkit.faces.select import select
+from mfrkit.io.images import encode_image, read_image, write_image
+from mfrkit.models.registry import load_network
+from mfrkit.stages.align import align
+from mfrkit.stages.align_options import AlignOptions
+from mfrkit.stages.find_faces import fit_crop, load_detector, load_mesh_finder
 
-WEIGHTS = Path(mfrkit.__file__).parent / "data" / "weights" / "mtcnn.safetensors"
+BATCH, TOGETHER = 32, 8
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--count", type=int, default=640)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--min-size", type=int, default=60)
+    parser.add_argument("--count", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
 
-def read_photos(folder, count):
-    """Evenly spaced photos of the folder's commonest size."""
+def link_photos(folder, count, into):
+    """Link evenly spaced photos of the folder's commonest size."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
-    if not paths:
-        sys.exit(f"bench_align: no photos in {folder}")
-    photos = [read_image(path) for path in paths[:: max(1, len(paths) // count)][:count]]
-    shape, _ = Counter(photo.shape for photo in photos).most_common(1)[0]
-    return [photo for photo in photos if photo.shape == shape]
+    paths = paths[:: max(1, len(paths) // count)][:count]
+    shapes = [read_image(path).shape for path in paths]
+    common, _ = Counter(shapes).most_common(1)[0]
+    chosen = [path for path, shape in zip(paths, shapes, strict=True) if shape == common]
+    for number, path in enumerate(chosen):
+        (into / f"{number:06d}{path.suffix}").symlink_to(path.resolve())
+    return len(chosen)
 
 
-def timed(function, *arguments):
-    start = time.perf_counter()
-    result = function(*arguments)
-    return result, time.perf_counter() - start
+def ours(detector, landmarks, threads):
+    """The command's own work, without its start."""
+
+    def run(photos, output):
+        options = AlignOptions(
+            str(photos), output, detector, landmarks, run=RunOptions(workers=threads)
+        )
+        align(options, Console(-1, passes_records=False))
+
+    return run
 
 
-def detect_all(reference, batch):
-    return reference.detect(np.stack(batch), landmarks=True)
+def facenet(threads):
+    """The other package's detector and five points, with our warp; None where it is missing."""
+    try:
+        reference = importlib.import_module("facenet_pytorch").MTCNN
+    except ImportError:
+        return None
+    detector = reference(keep_all=True, min_face_size=40, device="cpu")
+
+    def run(photos, output):
+        paths = sorted(photos.iterdir())
+        output.mkdir()
+        for start in range(0, len(paths), BATCH):
+            batch = [read_image(path) for path in paths[start : start + BATCH]]
+            boxes, _, points = detector.detect(np.stack(batch), landmarks=True)
+            for path, photo, some, faces in zip(paths[start:], batch, boxes, points, strict=False):
+                if some is not None:
+                    largest = int(np.argmax((some[:, 2:] - some[:, :2]).prod(1)))
+                    matrix = similarity_from_points(faces[largest], template())
+                    write_image(output / f"{path.stem}.png", warp(photo, matrix, 112))
+
+    return run
 
 
-def largest(boxes):
-    return int(np.argmax((boxes[:, 2:] - boxes[:, :2]).prod(1)))
+def take_turns(contenders, photos, rounds):
+    """Seconds by the clock and of the processor, (rounds, contenders, 2), after a warm-up."""
+    taken = []
+    for _ in range(rounds + 1):
+        for run in contenders:
+            with tempfile.TemporaryDirectory() as folder:
+                before = time.perf_counter(), time.process_time()
+                run(photos, Path(folder) / "crops")
+                taken.append((time.perf_counter() - before[0], time.process_time() - before[1]))
+    return np.array(taken).reshape(rounds + 1, len(contenders), 2)[1:]
 
 
-def differences(ours, boxes, points):
-    """Greatest coordinate difference of the largest face's box and points, pixels."""
-    mine, theirs = largest(np.stack([face.box for face in ours])), largest(boxes)
-    box = np.abs(ours[mine].box - boxes[theirs]).max()
-    return box, np.abs(ours[mine].points - points[theirs]).max()
+def time_parts(paths):
+    """Processor milliseconds a photo of each part, alone on one core."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    detector = load_detector("yunet", torch.device("cpu"), BATCH, 40)
+    finder, mean = load_mesh_finder(torch.device("cpu"))
+    network = load_network("facemesh")[0]
+
+    def timed(function):
+        start = time.process_time()
+        result = function()
+        return result, 1000 * (time.process_time() - start) / len(paths)
+
+    photos, decoding = timed(lambda: [read_image(path) for path in paths])
+    detector(photos[:1])
+    found, detecting = timed(lambda: detector(photos))
+    pairs = [
+        (photo, face)
+        for photo, faces in zip(photos, found, strict=True)
+        for face in select(faces, "center", photo.shape[:2])
+    ]
+    shown, faces = zip(*pairs, strict=True)
+    finder(shown[:TOGETHER], faces[:TOGETHER])
+    meshes, fitting = timed(lambda: finder(shown, faces))
+    squares = torch.rand(TOGETHER, 3, 192, 192)
+    with torch.inference_mode():
+        looks = [None] * (len(paths) // TOGETHER)
+        _, plain = timed(lambda: [network(squares) for _ in looks])
+        _, looking = timed(lambda: [finder.network(squares) for _ in looks])
+    trios = list(zip(shown, faces, meshes, strict=True))
+    crops, warping = timed(lambda: [cut(*trio, mean) for trio in trios])
+    _, encoding = timed(lambda: [encode_image(crop, ".png") for crop in crops])
+    return {
+        "decode": decoding,
+        "detect": detecting,
+        "mesh": fitting,
+        "  one look, plain network": plain,
+        "  one look, as it is run": looking,
+        "fit and warp": warping,
+        "encode": encoding,
+    }
+
+
+def cut(photo, face, mesh, mean):
+    face = type(face)(face.box, face.score, face.points, mesh=mesh)
+    return warp(photo, fit_crop(face, mean, 112, 0.0)[0], 112)
 
 
 def main():
     arguments = parse_arguments()
-    try:
-        reference_class = importlib.import_module("facenet_pytorch").MTCNN
-    except ImportError as error:
-        sys.exit(f"bench_align: facenet-pytorch cannot be imported ({error})")
     torch.set_num_threads(arguments.threads)
-    networks = MTCNN()
-    networks.load_state_dict(load_file(WEIGHTS))
-    detector = MTCNNDetector(networks, min_size=arguments.min_size)
-    reference = reference_class(keep_all=True, min_face_size=arguments.min_size, device="cpu")
-
-    photos = read_photos(arguments.photos, arguments.count)
-    batches = [
-        photos[i : i + arguments.batch_size] for i in range(0, len(photos), arguments.batch_size)
-    ]
-    detector(batches[0])
-    reference.detect(np.stack(batches[0]), landmarks=True)
-    seconds, same, with_face, deviations = [], 0, 0, []
-    for batch in batches:
-        ours, our_time = timed(detector, batch)
-        (boxes, _, points), their_time = timed(detect_all, reference, batch)
-        seconds.append((our_time, their_time))
-        for i, faces in enumerate(ours):
-            count = 0 if boxes[i] is None else len(boxes[i])
-            same += count == len(faces)
-            with_face += bool(faces)
-            if faces and count:
-                deviations.append(differences(faces, boxes[i], points[i]))
-    report(len(photos), photos[0].shape, arguments, np.array(seconds), same, with_face, deviations)
-
-
-def report(count, shape, arguments, seconds, same, with_face, deviations):
-    ours, theirs = seconds.sum(0)
-    box, points = np.array(deviations).T
-    rows = [
-        ("photos", f"{count} of {shape[1]}x{shape[0]}, faces from {arguments.min_size} pixels"),
-        ("mfrkit", f"{count / ours:.1f} photos/s"),
-        ("facenet-pytorch", f"{count / theirs:.1f} photos/s"),
-        ("speed ratio", f"{np.median(seconds[:, 1] / seconds[:, 0]):.2f} (median of batches)"),
-        ("with a face", f"{with_face / count:.2%}"),
-        ("same number of faces", f"{same / count:.2%}"),
-        ("largest face within 0.01 px", f"{np.mean(np.maximum(box, points) < 0.01):.2%}"),
-        ("box difference", f"median {np.median(box):.1e}, max {box.max():.2f} px"),
-        ("point difference", f"median {np.median(points):.1e}, max {points.max():.2f} px"),
-    ]
-    for name, value in rows:
-        print(f"{name:<28} {value}")
+    contenders = {
+        "yunet, mesh": ours("yunet", "mesh", arguments.threads),
+        "mtcnn, five points": ours("mtcnn", "five", arguments.threads),
+        "facenet-pytorch": facenet(arguments.threads),
+    }
+    contenders = {name: run for name, run in contenders.items() if run is not None}
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder)
+        count = link_photos(arguments.photos, arguments.count, photos)
+        taken = take_turns(list(contenders.values()), photos, arguments.rounds)
+        print(f"{count} photos, {arguments.threads} threads, {arguments.rounds} rounds")
+        for place, name in enumerate(contenders):
+            clock, processor = np.median(count / taken[:, place], axis=0)
+            ratio = np.median(taken[:, place, 0] / taken[:, 0, 0])
+            print(
+                f"{name:<28} {clock:7.1f} photos/s, {processor:7.1f} a processor second, "
+                f"{ratio:.2f} times the first one's time"
+            )
+        for name, milliseconds in time_parts(sorted(photos.iterdir())).items():
+            print(f"{name:<28} {milliseconds:7.2f} ms of one core a photo")
 
 
 if __name__ == "__main__":

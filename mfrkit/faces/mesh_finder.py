@@ -32,7 +32,7 @@ class MeshFinder:
     """
 
     def __init__(self, network: MeshNetwork, device: torch.device, pool: Executor) -> None:
-        self._network = network
+        self.network = network
         self._device = device
         self._pool = pool
 
@@ -71,7 +71,7 @@ class MeshFinder:
             if region is not None:
                 squares[place] = warp(photo, region, SIDE)
         shown = torch.from_numpy(squares).to(self._device).permute(0, 3, 1, 2).float().div_(255)
-        vertices, logits = (each.cpu().numpy() for each in self._network(shown))
+        vertices, logits = (each.cpu().numpy() for each in self.network(shown))
         scores = 1 / (1 + np.exp(-logits.astype(np.float64)))
         return [
             None
