@@ -22,6 +22,7 @@ def mask_pictures(
     points: NDArray[np.float32],
     specs: Sequence[MaskSpec],
     landmarks: NDArray[np.float32] | None = None,
+    turns: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Render one mask per picture.
 
@@ -30,7 +31,8 @@ def mask_pictures(
         pictures: (B, H, W, 3) RGB; not written to.
         points: (B, 5, 2), see `MaskRenderer.forward`.
         specs: B masks.
-        landmarks: (B, 68, 2), NaN where there are none; or None.
+        landmarks: (B, 68, 2), see `MaskRenderer.forward`; or None.
+        turns: (B, 2), likewise.
 
     Returns:
         (B, H, W, 3) masked pictures and (B, H, W) regions: what `to_uint8` makes of the renderer's
@@ -51,7 +53,7 @@ def mask_pictures(
     """
     device = renderer.tiles.grain.device
     masked, region = pictures.copy(), np.zeros(pictures.shape[:3], np.uint8)
-    for wearers, layer in renderer.layers(pictures, points, specs, landmarks, device):
+    for wearers, layer in renderer.layers(pictures, points, specs, landmarks, turns, device):
         box = (layer.rows, layer.columns)
         alpha, keep, color = (p.cpu().numpy() for p in (layer.alpha, layer.keep, layer.color))
         laid: Iterable[NDArray[np.float32]] = _lay([pictures[i][box] for i in wearers], keep, color)

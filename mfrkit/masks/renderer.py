@@ -24,13 +24,12 @@ from mfrkit.masks.catalog import BARE, PASTED, TEMPLATE, Kind
 from mfrkit.masks.columns import mask_columns
 from mfrkit.masks.draw import TOP, draw_layer
 from mfrkit.masks.fields import Columns
-from mfrkit.masks.jaw import follow_jaw
+from mfrkit.masks.head import place_heads
 from mfrkit.masks.jpeg import add_grain
 from mfrkit.masks.kinds import KINDS
 from mfrkit.masks.layer import Layer
 from mfrkit.masks.maskinv import draw_artwork, paste
 from mfrkit.masks.noise import NoiseTiles
-from mfrkit.masks.pose import fit_pose
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.surface import bounding_boxes
 from mfrkit.masks.template import Template, TemplateFile
@@ -75,6 +74,7 @@ class MaskRenderer(nn.Module):
         points: Tensor,
         specs: Sequence[MaskSpec],
         landmarks: Tensor | None = None,
+        turns: Tensor | None = None,
     ) -> Rendered:
         """Render one mask per face.
 
@@ -88,6 +88,8 @@ class MaskRenderer(nn.Module):
             specs: B masks; "none" leaves its face as it is.
             landmarks: (B, 68, 2) iBUG landmarks whose jaw line the masks follow; NaN for a face
                 that has none.
+            turns: (B, 2) yaw and pitch in degrees, of faces whose landmarks were picked from a
+                mesh, as `align` records both; NaN for others. Such a face is placed by these alone.
 
         Returns:
             New tensors on the faces' device. A pixel whose region is 0 equals the input's exactly
@@ -111,8 +113,11 @@ class MaskRenderer(nn.Module):
         _check(faces, points, specs)
         masked, region = faces.clone(), torch.zeros_like(faces[:, :1], requires_grad=False)
         self._paste(faces, points, specs, masked, region)
-        marks = None if landmarks is None else landmarks.detach().cpu().numpy()
-        drawn = self.layers(faces, points.detach().cpu().numpy(), specs, marks, faces.device)
+        marks, told = (
+            None if each is None else each.detach().cpu().numpy() for each in (landmarks, turns)
+        )
+        places = points.detach().cpu().numpy()
+        drawn = self.layers(faces, places, specs, marks, told, faces.device)
         for wearers, layer in drawn:
             rows, columns = layer.rows, layer.columns
             index = torch.tensor(wearers, device=faces.device)
@@ -132,6 +137,7 @@ class MaskRenderer(nn.Module):
         points: NDArray[np.floating],
         specs: Sequence[MaskSpec],
         landmarks: NDArray[np.floating] | None,
+        turns: NDArray[np.floating] | None,
         device: torch.device,
     ) -> Iterator[tuple[list[int], Layer]]:
         """Draw the masks to be laid over pictures, those that are pasted flat left out.
@@ -142,6 +148,7 @@ class MaskRenderer(nn.Module):
             points: (B, 5, 2), see `forward`.
             specs: B masks.
             landmarks: (B, 68, 2), see `forward`; or None.
+            turns: (B, 2), likewise.
             device: Where to draw.
 
         Yields:
@@ -157,9 +164,8 @@ class MaskRenderer(nn.Module):
             return
         worn.sort(key=lambda i: specs[i].kind)
         chosen = [specs[i] for i in worn]
-        pose = fit_pose(points[worn])
-        if landmarks is not None:
-            pose = follow_jaw(pose, landmarks[worn])
+        marks, told = (None if each is None else each[worn] for each in (landmarks, turns))
+        pose = place_heads(points[worn], marks, told)
         camera = read_camera(pictures, worn, pose)
         look = Columns.send(mask_columns(chosen, pose, camera), device)
         size = picture_size(pictures)

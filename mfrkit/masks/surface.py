@@ -9,6 +9,7 @@ it.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,10 +22,24 @@ from mfrkit.masks.pose import Array, Pose, project
 # Face units (distance between the eyes). The widest point of the head and its half width there,
 # the half height of the ellipse that narrows it to the chin, and the least share that is left.
 _WIDEST, _HALF_WIDTH, _HALF_HEIGHT, _LEAST = 0.35, 1.13, 1.56, 0.1
-# Depth of the front line: most at _FRONT_AT, falling off with the square of the distance from it.
-_FRONT, _FRONT_AT, _FRONT_FALL = 0.44, 0.72, 0.26
-# Depth of the cylinder per half width: below one, because the mask spans from nose to cheek.
-_ROUND = 0.92
+
+
+class _Profile(NamedTuple):
+    """How far a head reaches forward and back.
+
+    The front line is deepest, `front`, at the height `at` and falls off with the square of the
+    distance from there, times `fall`; `round` is the depth of the cylinder per half width.
+    """
+
+    front: Array
+    at: Array
+    fall: Array
+    round: Array
+
+
+# Of a head whose turn five points tell, too large a one for its own flat nose; and of a meshed one,
+# after the mean mesh's ridge of the nose, lips and chin and its far cheek at 20 to 50 degrees.
+_PROFILES = np.array([[0.44, 0.72, 0.26, 0.92], [0.52, 0.50, 0.32, 1.40]])
 
 
 @dataclass(frozen=True)
@@ -74,29 +89,36 @@ def sheet_to_pixels(pose: Pose, y: Array, angle: Array) -> Array:
         (B, N, 2) float64, (x, y) in pixels.
     """
     width = pose.girth[:, None] * half_width(y, pose.chin[:, None])  # (B, N)
-    depth = _FRONT - _FRONT_FALL * (y - _FRONT_AT) ** 2 - _ROUND * width * (1 - np.cos(angle))
+    front, at, fall, round_ = (column[:, None] for column in _profile(pose))
+    depth = front - fall * (y - at) ** 2 - round_ * width * (1 - np.cos(angle))
     heights = np.broadcast_to(y, width.shape)
     return project(pose, np.stack([width * np.sin(angle), heights, depth], axis=-1))
 
 
 def silhouette(pose: Pose) -> Array:
-    """Return (B,) half the width a head shows over its half width, at most 1."""
-    return np.sqrt(np.cos(pose.yaw) ** 2 + (_ROUND * np.sin(pose.yaw)) ** 2)
+    """Return (B,) half the width a head shows over its half width."""
+    return np.sqrt(np.cos(pose.yaw) ** 2 + (_profile(pose).round * np.sin(pose.yaw)) ** 2)
+
+
+def _profile(pose: Pose) -> _Profile:
+    """Return the profiles of B heads, (B,) each."""
+    return _Profile(*_PROFILES[pose.meshed.astype(np.int64)].T)
 
 
 def pose_columns(pose: Pose) -> dict[str, Array]:
     """Return the per-face constants that `pixels_to_sheet` reads, each (B,) float64."""
+    profile = _profile(pose)
     cos_yaw, sin_yaw = np.cos(pose.yaw), np.sin(pose.yaw)
     # Seen from the side an ellipse is again a sinusoid: stretch and phase of x over the angle.
     stretch = silhouette(pose)
-    cos_phase, sin_phase = cos_yaw / stretch, _ROUND * sin_yaw / stretch
+    cos_phase, sin_phase = cos_yaw / stretch, profile.round * sin_yaw / stretch
     cos, sin = pose.cos / pose.scale**2, pose.sin / pose.scale**2
     tip = np.tan(pose.pitch) / pose.length
     rise = 1 / (np.cos(pose.pitch) * pose.length)
     # The guessed height allows for the front line's depth at the mouth; see `pixels_to_sheet`.
-    front = _FRONT * cos_yaw
-    tip_even = tip * (_ROUND * cos_phase * cos_yaw + sin_phase * sin_yaw)
-    tip_odd = tip * (_ROUND * sin_phase * cos_yaw - cos_phase * sin_yaw)
+    front = profile.front * cos_yaw
+    tip_even = tip * (profile.round * cos_phase * cos_yaw + sin_phase * sin_yaw)
+    tip_odd = tip * (profile.round * sin_phase * cos_yaw - cos_phase * sin_yaw)
     return {
         "cos": cos,
         "sin": sin,
@@ -104,7 +126,10 @@ def pose_columns(pose: Pose) -> dict[str, Array]:
         "right_sin": sin * rise,
         "tx": pose.tx + pose.sin * tip * front / rise,
         "ty": pose.ty - pose.cos * tip * front / rise,
-        "front_x": _FRONT * sin_yaw,
+        "front_x": profile.front * sin_yaw,
+        "front_at": profile.at,
+        "front_fall": profile.fall,
+        "round_depth": profile.round,
         "guess_fall": -0.45 * tip,
         "sin_yaw": sin_yaw,
         "tip_cos_yaw": tip * cos_yaw,
@@ -141,8 +166,9 @@ def pixels_to_sheet(place: Fields, rows: Tensor, columns: Tensor) -> Sheet:
     y = torch.addcmul(along, across * across, place["guess_fall"])
     width = (y - _WIDEST).mul_(place["per_height"])
     width = width.mul_(width).sub_(1).clamp_(max=-_LEAST).mul_(place["minus_half_square"]).sqrt_()
-    lower = y.sub_(_FRONT_AT)
-    behind = lower.mul_(lower).mul_(_FRONT_FALL).add_(width * _ROUND)  # the axis, from that point
+    lower = y.sub_(place["front_at"])
+    # The axis, from that point.
+    behind = lower.mul_(lower).mul_(place["front_fall"]).add_(width * place["round_depth"])
     reach = width * place["stretch"]
     seen = across.addcmul_(behind, place["sin_yaw"]).div_(reach)
     inside = seen.clamp(-1, 1)

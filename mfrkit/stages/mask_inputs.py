@@ -1,7 +1,7 @@
 """What `synth-mask` draws on: a picture, and its faces from the manifest or a detector."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 
 Find = Callable[[Sequence[NDArray[np.uint8]]], list[list[Face]]]
+MESH = "mesh"  # `fit` of a face whose landmarks, yaw and pitch are those of a mesh
 _JAW_POINTS = 68
 
 
@@ -25,12 +26,20 @@ class Place:
     Attributes:
         points: (5, 2) float32, eyes, nose tip, mouth corners.
         landmarks: (68, 2) float32; NaN throughout where there are none.
+        turn: (2,) float32, yaw and pitch in degrees where the landmarks were picked from a mesh,
+            else NaN.
     """
 
     points: NDArray[np.float32]
     landmarks: NDArray[np.float32] = field(
         default_factory=lambda: np.full((_JAW_POINTS, 2), np.nan, np.float32)
     )
+    turn: NDArray[np.float32] = field(default_factory=lambda: np.full(2, np.nan, np.float32))
+
+    @property
+    def meshed(self) -> bool:
+        """Whether a mesh says where the head is."""
+        return bool(np.isfinite(self.turn).all())
 
 
 @dataclass
@@ -75,14 +84,19 @@ def load_subjects(items: Sequence[Item], detector: str, find: Find) -> list[Subj
 
 
 def points_in_crop(record: Record, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the five points of an aligned crop's face.
+    """Return the five points of an aligned crop's face, see `place_in_crop`."""
+    return place_in_crop(record, shape).points
+
+
+def place_in_crop(record: Record, shape: tuple[int, ...]) -> Place:
+    """Return what is known of an aligned crop's face.
 
     Args:
         record: of the crop; its `align` block places the points.
         shape: of the crop: (H, W, 3).
 
     Returns:
-        (5, 2) float32, pixels of the crop; the template's own where the record has none.
+        The face in pixels of the crop; the template's own points where the record has none.
 
     Raises:
         ImageError: a malformed `align` block, or no points and no aligned crop either.
@@ -90,7 +104,7 @@ def points_in_crop(record: Record, shape: tuple[int, ...]) -> NDArray[np.float32
     places, is_photo = _known_places(record)
     if is_photo:
         raise ImageError("a whole photo: run mfrkit align first")
-    return (places or _of_aligned_crop(shape, required=True))[0].points
+    return (places or _of_aligned_crop(shape, required=True))[0]
 
 
 def _load(item: Item, detector: str) -> Subject:
@@ -137,9 +151,14 @@ def _place(block: Any, matrix: Any) -> Place:
         if block.get("landmarks") is None:
             return place
         landmarks = np.array(block["landmarks"], np.float64).reshape(_JAW_POINTS, 2)
-        return Place(place.points, transform_points(landmarks, move).astype(np.float32))
+        place = replace(place, landmarks=transform_points(landmarks, move).astype(np.float32))
+        if block.get("fit") != MESH:
+            return place
+        return replace(place, turn=np.array([block["yaw"], block["pitch"]], np.float32))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ImageError("malformed align block: points, landmarks or matrix") from error
+        raise ImageError(
+            "malformed align block: points, landmarks, yaw, pitch or matrix"
+        ) from error
 
 
 def _of_aligned_crop(shape: tuple[int, ...], *, required: bool) -> list[Place]:

@@ -19,7 +19,7 @@ def pose(
 ) -> Pose:
     cos, sin = scale * np.cos(roll), scale * np.sin(roll)
     numbers = (yaw, pitch, length, cos, sin, tx, ty, girth, chin)
-    return Pose(*(np.array([float(n)]) for n in numbers))
+    return Pose(*(np.array([float(n)]) for n in numbers), meshed=np.array([False]))
 
 
 @pytest.mark.parametrize("yaw", [-0.7, -0.3, 0.0, 0.5])
