@@ -10,6 +10,10 @@ from mfrkit.cli.options import ImageFormat
 from mfrkit.cli.run_options import takes_run_options
 from mfrkit.config import RunOptions
 
+Detector = Annotated[
+    str,
+    typer.Option("--detector", help="yunet, mtcnn, face-alignment, or none: aligned already."),
+]
 Landmarks = Annotated[
     str | None,
     typer.Option(
@@ -36,10 +40,7 @@ def align(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path(
         "crops"
     ),
-    detector: Annotated[
-        str,
-        typer.Option("--detector", help="yunet, mtcnn, face-alignment, or none: aligned already."),
-    ] = "yunet",
+    detector: Detector = "yunet",
     landmarks: Landmarks = None,
     select: Annotated[
         str, typer.Option("--select", help="Which faces of a photo: center, largest or all.")

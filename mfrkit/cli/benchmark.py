@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mfrkit.cli import eval_options as given
+from mfrkit.cli.align import Detector, Landmarks
 from mfrkit.cli.options import Force, Json, Seed
 from mfrkit.cli.run_options import BatchSize, Device, DryRun, Workers, run_options
 from mfrkit.cli.worn_masks import WornMasks, takes_worn_masks
@@ -33,9 +34,17 @@ def benchmark(
         typer.Option("--model", "-m", help="Bundled name or model file; may be repeated."),
     ] = None,
     layout: Layout = None,
-    detector: Annotated[
-        str, typer.Option(help="mtcnn, face-alignment, or none: aligned already.")
-    ] = "mtcnn",
+    detector: Detector = "yunet",
+    landmarks: Landmarks = None,
+    mask_on: Annotated[
+        str | None,
+        typer.Option(
+            "--mask-on",
+            help="Draw masks on photos, found and aligned under them, or on aligned crops.",
+            metavar="photos|crops",
+            show_default="photos; crops with --detector none",
+        ),
+    ] = None,
     no_masks: Annotated[
         bool, typer.Option("--no-masks", help="Draw none: people wear theirs in the photos.")
     ] = False,
@@ -56,8 +65,9 @@ def benchmark(
 ) -> None:
     """Compare models on a pair list: unmasked, probes masked, both masked, by kind of mask.
 
-    Aligns and masks the photos of the list once; run again, it goes on where it was interrupted,
+    Masks and aligns the photos of the list once; run again, it goes on where it was interrupted,
     and another --model costs its embeddings only. Thresholds are set on unmasked pairs and kept.
+    A photo whose face is lost under its mask counts as a failure.
 
     Example: mfrkit benchmark pairs.txt lfw --model arcface --model mfr
     """
@@ -72,6 +82,8 @@ def benchmark(
         **found._asdict(),
         folder=output,
         **worn,
+        landmarks=landmarks,
+        mask_on=mask_on,
         seed=seed,
         run=run_options(workers, batch_size, device, False, force, dry_run),
     )

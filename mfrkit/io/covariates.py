@@ -10,6 +10,7 @@ from typing import Any
 from mfrkit.errors import InputError
 from mfrkit.io.manifest import Record, parse_line
 from mfrkit.io.names import strip_suffix
+from mfrkit.io.worn_mask import worn_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,8 @@ def read_covariates(path: Path) -> Covariates:
     Convention:
         A table is UTF-8 text with a header row, its columns separated by commas, semicolons or
         tabs; `key` names the image as pair lists do, with or without suffix. From a manifest
-        come the fields of `mask` that are text (`coverage`, `color`, ...), `type` as `mask`.
+        come the fields of `mask` that are text (`coverage`, `color`, ...), `type` as `mask`; also
+        of masked faces that were not found again, whose pairs belong to their kind.
 
     Raises:
         InputError: unreadable, no `key` column, a key that appears twice, a row too short or
@@ -88,8 +90,8 @@ def _manifest_rows(text: str, path: Path) -> dict[str, dict[str, str]]:
     for number, line in enumerate(text.splitlines(), 1):
         where = f"{path}, line {number}"
         record = Record.from_json(parse_line(line, where), where)
-        mask = record.blocks.get("mask")
-        if record.status == "ok" and isinstance(mask, dict):
+        mask = worn_mask(record)
+        if mask is not None:
             traits = {name: value for name, value in mask.items() if isinstance(value, str)}
             rows[record.key] = {"mask": traits.pop("type", ""), **traits}
     if not rows:

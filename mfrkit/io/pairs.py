@@ -4,6 +4,7 @@ The format is recognised from the content (`mfrkit.io.pair_formats` describes ea
 lists of LFW, MFR2, RFW, CALFW, CPLFW and MLFW, path lists and CSV files are read as published.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,12 @@ class PairList:
     def keys(self) -> frozenset[str]:
         """Return the keys of all images the list names."""
         return frozenset(self.a + self.b)
+
+    def images(self) -> str:
+        """Say which images the list names, by content: lists of the same images say the same."""
+        keys = sorted(self.keys())
+        digest = hashlib.sha256("\n".join(keys).encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{len(keys)} images, sha256 {digest[:16]}"
 
 
 def read_pairs(path: Path) -> PairList:

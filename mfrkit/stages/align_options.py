@@ -8,6 +8,7 @@ from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
 from mfrkit.faces.geometry import template
 from mfrkit.io.files import refuse_existing
+from mfrkit.io.pairs import read_pairs
 
 DETECTORS = ("yunet", "mtcnn", "face-alignment", "none")
 LANDMARKS = ("mesh", "five")
@@ -81,6 +82,11 @@ class AlignOptions:
         return (self.landmarks or _by_default(self.detector)) == "mesh" and self.detector != "none"
 
     @property
+    def fitted_by(self) -> str:
+        """Return what crops are fitted by, of `LANDMARKS`."""
+        return "mesh" if self.fits_mesh else "five"
+
+    @property
     def least_score(self) -> float:
         """Return the least detector score of a face that counts."""
         default = _LEAST_SCORES.get(self.detector, _LEAST_SCORE)
@@ -90,9 +96,9 @@ class AlignOptions:
         """Return the options that shape results, as the run's record keeps them."""
         names = ("detector", "select", "size", "margin", "min_size", "image_format")
         recipe = {name: getattr(self, name) for name in names}
-        recipe["landmarks"] = "mesh" if self.fits_mesh else "five"
+        recipe["landmarks"] = self.fitted_by
         recipe["min_score"] = self.least_score
-        return recipe | ({} if self.only is None else {"only": str(self.only)})
+        return recipe | ({} if self.only is None else {"only": read_pairs(self.only).images()})
 
 
 def _by_default(detector: str) -> str:

@@ -15,7 +15,15 @@ from mfrkit.errors import InputError
 from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import MANIFEST
 from mfrkit.stages.assess import Assessment, assess
-from mfrkit.stages.benchmark_sets import BenchmarkSets, ModelFiles, prepare, unpacked
+from mfrkit.stages.benchmark_folder import BenchmarkFolder
+from mfrkit.stages.benchmark_sets import (
+    BenchmarkSets,
+    ModelFiles,
+    embedded_models,
+    label_of,
+    prepare,
+    unpacked,
+)
 from mfrkit.stages.eval_options import EvalOptions
 from mfrkit.stages.evaluate import show, to_document, write_files
 from mfrkit.stages.results import SystemResult
@@ -30,7 +38,7 @@ class BenchmarkOptions:
 
     Attributes:
         sets: the images and how they are prepared.
-        models: bundled names or model files.
+        models: bundled names or model files, no two with the same name.
         fmr: FMRs in (0, 1] at which the thresholds are set.
         ci: confidence of intervals in per cent; None for none.
         missing: as for `mfrkit eval`.
@@ -51,6 +59,9 @@ class BenchmarkOptions:
         """Refuse values no run can use, before anything is prepared."""
         if not self.models:
             raise InputError("no model given; name one with --model")
+        labels = [label_of(model) for model in self.models]
+        if len(set(labels)) != len(labels):
+            raise InputError(f"two models are called alike: {', '.join(sorted(labels))}")
         EvalOptions(self.sets.pairs, fmr=self.fmr, ci=self.ci, missing=self.missing)
 
 
@@ -58,15 +69,20 @@ def benchmark(options: BenchmarkOptions, console: Console) -> None:
     """Prepare what is missing, evaluate every model under every condition, write one report.
 
     Raises:
-        InputError: whatever a step refuses.
+        InputError: a folder that was begun with other options, or whatever a step refuses.
         PartialError: no photo gave a face.
     """
     sets = options.sets
     if sets.run.dry_run:
         _announce(options, console)
         return
+    if sets.masks and not sets.masks_photos and sets.mask_on is None:
+        console.info("the pictures are crops already: masks are drawn on crops, not on photos")
+    folder = BenchmarkFolder(sets.folder, force=sets.run.force)
+    folder.begin(sets.begun())
     sets = unpacked(sets, console)
-    files = prepare(sets, options.models, console)
+    prepare(sets, options.models, console)
+    files = embedded_models(sets, folder.add([label_of(each) for each in options.models]), console)
     asked = EvalOptions(
         pairs=sets.pairs,
         missing=options.missing,
@@ -155,9 +171,16 @@ def _announce(options: BenchmarkOptions, console: Console) -> None:
         "pairs": str(sets.pairs),
         "images": sets.images,
         "detector": sets.detector,
-        "masks": (sets.types or "the default kinds") if sets.masks else "none are drawn",
+        "landmarks": sets.align_options().fitted_by,
+        "masks": _masks_in_words(sets),
         "seed": sets.seed,
         "fmr": options.fmr,
     }
     for name, value in settings.items():
         console.info(f"  {name} = {value}")
+
+
+def _masks_in_words(sets: BenchmarkSets) -> str:
+    if not sets.masks:
+        return "none are drawn"
+    return f"{sets.types or 'the default kinds'}, on {'photos' if sets.masks_photos else 'crops'}"

@@ -1,4 +1,7 @@
-"""What a benchmark compares: the photos of a pair list aligned once, masked once, embedded.
+"""What a benchmark compares: the photos of a pair list masked once, aligned, embedded.
+
+Masks are drawn on the photos, so that a face has to be found and aligned under its mask, as in
+life; drawn on the crops of the unmasked photos instead, they measure recognition alone.
 
 Each step is an ordinary stage with its result in a folder of the benchmark. A step that is done is
 not done again, so an interrupted run goes on where it was, and another model costs its embeddings
@@ -8,18 +11,23 @@ only.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.pairs import read_pairs
 from mfrkit.models.recognisers import recogniser_card
 from mfrkit.stages.align import align
 from mfrkit.stages.align_options import AlignOptions
+from mfrkit.stages.benchmark_folder import Begun
 from mfrkit.stages.embed import EmbedOptions, embed
 from mfrkit.stages.synth_mask import synth_mask
 from mfrkit.stages.synth_mask_options import SynthMaskOptions
 from mfrkit.stages.verification_bin import PAIRS, unpack_bin
+
+MASK_ON = ("photos", "crops")
 
 
 @dataclass(frozen=True)
@@ -30,18 +38,24 @@ class BenchmarkSets:
         pairs: the pair list.
         images: SRC of the photos, or of crops if `detector` is `none`.
         folder: of the benchmark.
-        detector: as for `mfrkit align`.
+        detector, landmarks: as for `mfrkit align`.
+        mask_on: `photos` or `crops`; None is photos where there are any.
         types, color, texture, coverage, jitter: what is worn in the masked set.
         masks: whether there is a masked set; off for photographs of real masks.
         seed: of the masks.
         flip: average each face with its mirror image.
         run: how the steps are sized; `force` begins them all anew.
+
+    Raises:
+        InputError: on construction, for a value no run can use.
     """
 
     pairs: Path
     images: str
     folder: Path
-    detector: str = "mtcnn"
+    detector: str = "yunet"
+    landmarks: str | None = None
+    mask_on: str | None = None
     types: str | None = None
     color: str | None = None
     texture: str | None = None
@@ -52,31 +66,70 @@ class BenchmarkSets:
     flip: bool = True
     run: RunOptions = field(default_factory=RunOptions)
 
+    def __post_init__(self) -> None:
+        """Refuse values no run can use, before anything is prepared."""
+        if self.mask_on not in (None, *MASK_ON):
+            raise InputError(f"--mask-on {self.mask_on!r}: expected {', '.join(MASK_ON)}")
+        if self.detector == "none" and self.mask_on == "photos":
+            raise InputError("--mask-on photos: the pictures are crops already (--detector none)")
+        self.align_options()
+        self.mask_options().wanted()
+
+    @property
+    def is_verification_file(self) -> bool:
+        """Whether pairs and crops are in one file, to be unpacked."""
+        return Path(self.images).suffix == ".bin"
+
+    @property
+    def masks_photos(self) -> bool:
+        """Whether masks are drawn on photos, before faces are looked for."""
+        return self.masks and self.detector != "none" and self.mask_on != "crops"
+
     @property
     def crops(self) -> Path:
         """Folder of the aligned faces."""
         return self.folder / "crops"
 
     @property
-    def masked(self) -> Path:
-        """Folder of the masked faces."""
-        return self.folder / "masked"
+    def masked_photos(self) -> Path:
+        """Folder of the masked photos."""
+        return self.folder / "masked_photos"
 
-    def align_options(self) -> AlignOptions:
-        """Return how the photos are aligned."""
+    @property
+    def masked(self) -> Path:
+        """Folder of the masked faces: cut from masked photos, or crops masked afterwards."""
+        return self.folder / ("masked" if self.masks_photos else "masked_crops")
+
+    @property
+    def compared(self) -> tuple[Path, ...]:
+        """Folders whose faces are compared."""
+        return (self.crops, self.masked) if self.masks else (self.crops,)
+
+    def embeddings(self, label: str) -> list[Path]:
+        """Return a model's embedding files, one for each folder that is compared."""
+        return [self.folder / "embeddings" / f"{label}-{each.name}.h5" for each in self.compared]
+
+    def align_options(self, *, masked: bool = False) -> AlignOptions:
+        """Return how the photos are aligned, those that were masked or those as they came."""
         return AlignOptions(
-            source=self.images,
-            output=self.crops,
+            source=str(self.masked_photos) if masked else self.images,
+            output=self.masked if masked else self.crops,
             detector=self.detector,
-            only=self.pairs,
+            landmarks=self.landmarks,
+            only=None if masked else self.pairs,
             run=self.run,
         )
 
     def mask_options(self) -> SynthMaskOptions:
-        """Return how the crops are masked."""
+        """Return how photos or crops are masked.
+
+        Photos are written as PNG, since JPEG would wear away the masked pictures alone.
+        """
+        on_photos = self.masks_photos
         return SynthMaskOptions(
-            source=str(self.crops),
-            output=self.masked,
+            source=self.images if on_photos else str(self.crops),
+            output=self.masked_photos if on_photos else self.masked,
+            only=self.pairs if on_photos else None,
             types=self.types,
             color=self.color,
             texture=self.texture,
@@ -87,6 +140,18 @@ class BenchmarkSets:
             run=self.run,
         )
 
+    def begun(self) -> Begun:
+        """Return what a later run in the same folder must agree with, by option."""
+        begun: dict[str, Any] = {
+            "images": str(Path(self.images).resolve()),
+            "detector": self.detector,
+            "landmarks": self.align_options().fitted_by,
+        }
+        if not self.is_verification_file:
+            begun["pairs"] = read_pairs(self.pairs).images()
+        worn = ("types", "color", "texture", "coverage", "jitter", "seed")
+        return begun | ({name: getattr(self, name) for name in worn} if self.masks else {})
+
 
 def unpacked(sets: BenchmarkSets, console: Console) -> BenchmarkSets:
     """Unpack a verification file (`.bin`) beside the crops, once; folders stay as they are.
@@ -94,7 +159,7 @@ def unpacked(sets: BenchmarkSets, console: Console) -> BenchmarkSets:
     Raises:
         InputError: not a verification file.
     """
-    if Path(sets.images).suffix != ".bin":
+    if not sets.is_verification_file:
         return sets
     folder = sets.folder / "unpacked"
     if sets.run.force or not (folder / PAIRS).exists():
@@ -118,7 +183,7 @@ class ModelFiles:
     masked: Path | None
 
 
-def prepare(sets: BenchmarkSets, models: Sequence[str], console: Console) -> list[ModelFiles]:
+def prepare(sets: BenchmarkSets, models: Sequence[str], console: Console) -> None:
     """Make what is missing of crops, masked crops and embeddings.
 
     Args:
@@ -127,31 +192,47 @@ def prepare(sets: BenchmarkSets, models: Sequence[str], console: Console) -> lis
         console: narration; records of the steps are not passed on.
 
     Raises:
-        InputError: two models of one name, or whatever a step refuses: among it a folder that was
-            begun with other options.
+        InputError: whatever a step refuses.
         PartialError: no photo gave a face.
     """
-    labels = [Path(model).stem for model in models]
-    if len(set(labels)) != len(labels):
-        raise InputError(f"two models are called alike: {', '.join(sorted(labels))}")
     cards = [recogniser_card(model) for model in models]
     steps = replace(sets, run=replace(sets.run, resume=not sets.run.force))
     quiet = Console(console.verbosity, passes_records=False)
     align(steps.align_options(), quiet)
     if steps.masks:
         synth_mask(steps.mask_options(), quiet)
-    prepared = []
-    for model, label, card in zip(models, labels, cards, strict=True):
-        paths = []
-        for crops in (steps.crops, steps.masked) if steps.masks else (steps.crops,):
-            path = steps.folder / "embeddings" / f"{label}-{crops.name}.h5"
+    if steps.masks_photos:
+        align(steps.align_options(masked=True), quiet)
+    for model, card in zip(models, cards, strict=True):
+        for crops, path in zip(steps.compared, steps.embeddings(label_of(model)), strict=True):
             stale = path.exists() and not _made_by(path, card.sha256, steps.flip)
             run = replace(steps.run, resume=False, force=True) if stale else steps.run
             path.parent.mkdir(parents=True, exist_ok=True)
             embed(EmbedOptions(str(crops), path, model, steps.flip, run), quiet)
-            paths.append(path)
-        prepared.append(ModelFiles(label, paths[0], paths[1] if steps.masks else None))
-    return prepared
+
+
+def embedded_models(
+    sets: BenchmarkSets, labels: Sequence[str], console: Console
+) -> list[ModelFiles]:
+    """Return those of the models whose faces are all embedded; says which are not."""
+    found = []
+    for label in labels:
+        paths = sets.embeddings(label)
+        if all(path.exists() for path in paths):
+            found.append(ModelFiles(label, paths[0], paths[1] if sets.masks else None))
+        else:
+            console.info(f"{label}: left out, not embedded for this; name it with --model again")
+    return found
+
+
+def label_of(model: str) -> str:
+    """Return what tables call a model.
+
+    Example:
+        >>> label_of("arcface"), label_of("runs/mine.safetensors")
+        ('arcface', 'mine')
+    """
+    return Path(model).stem
 
 
 def _made_by(path: Path, sha256: str | None, flip: bool) -> bool:

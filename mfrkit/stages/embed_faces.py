@@ -14,6 +14,7 @@ from mfrkit.errors import ImageError
 from mfrkit.io.embedding_rows import Rows
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
+from mfrkit.io.worn_mask import worn_mask
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
@@ -162,9 +163,9 @@ def _mask_of(result: Embedded) -> tuple[int, str]:
 
     What was seen on the face comes before what its record says.
     """
-    block = result.item.record.blocks.get("mask")
+    block = worn_mask(result.item.record)
     said, kind = -1, ""
-    if isinstance(block, dict):
+    if block is not None:
         kind = str(block.get("type", ""))
         said, kind = (0, "") if kind == "none" else (1, kind)
     return (said if result.masked is None else int(result.masked)), kind

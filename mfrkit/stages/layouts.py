@@ -20,14 +20,14 @@ class Layout:
         title: of the data set.
         pairs: names the pair list may have, the usual one first.
         images: folders the pictures may lie in, the usual one first; `.` is the folder itself.
-        detector: how faces are found: `mtcnn` in photos, `none` where they are aligned already.
+        detector: how faces are found: `none` where they are aligned already.
         masks: whether masks are drawn; off where people wear them.
     """
 
     title: str
     pairs: tuple[str, ...]
     images: tuple[str, ...]
-    detector: str = "mtcnn"
+    detector: str = "yunet"
     masks: bool = True
 
 

@@ -7,6 +7,7 @@ that a wrong argument is refused at once.
 from typing import TYPE_CHECKING
 
 from mfrkit.console import Console
+from mfrkit.io.pairs import read_pairs
 from mfrkit.stages.mask_worker import MaskWorker
 from mfrkit.stages.run import run_stage
 from mfrkit.stages.sink import Tally
@@ -35,6 +36,7 @@ def synth_mask(options: SynthMaskOptions, console: Console) -> Tally:
         options.run,
         console,
         prepare=lambda: MaskWorker(options, pairs),
+        only=None if options.only is None else read_pairs(options.only).keys(),
     )
     if options.preview is not None and pairs:
         from mfrkit.stages.contact_sheet import write_contact_sheet

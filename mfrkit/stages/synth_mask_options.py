@@ -7,6 +7,7 @@ from typing import Any
 from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
+from mfrkit.io.pairs import read_pairs
 from mfrkit.masks.catalog import TEMPLATE
 from mfrkit.masks.options import MaskOptions
 
@@ -34,6 +35,7 @@ class SynthMaskOptions:
             `none`.
         preview: contact sheet to write.
         image_format: `png` or `jpg`.
+        only: pair list; pictures it does not name are passed over. None takes all.
         run: how the run is sized and continued.
 
     Raises:
@@ -56,6 +58,7 @@ class SynthMaskOptions:
     detector: str = "auto"
     preview: Path | None = None
     image_format: str = "png"
+    only: Path | None = None
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
@@ -98,6 +101,7 @@ class SynthMaskOptions:
             "region", "detector", "image_format",
         )  # fmt: skip
         files = {"template": self.template, "specs": self.specs}
-        return {name: getattr(self, name) for name in names} | {
+        recipe = {name: getattr(self, name) for name in names} | {
             name: None if path is None else str(path) for name, path in files.items()
         }
+        return recipe | ({} if self.only is None else {"only": read_pairs(self.only).images()})

@@ -33,7 +33,8 @@ def test_a_manifest_tells_of_masks(tmp_path):
     (tmp_path / "m.jsonl").write_text("\n".join(json.dumps(record) for record in records))
     table = read_covariates(tmp_path / "m.jsonl")
     assert table.is_manifest
-    assert table.rows == {"a": {"mask": "n95", "coverage": "below"}}
+    worn = {"mask": "n95", "coverage": "below"}
+    assert table.rows == {"a": worn, "c": worn}, "a masked face that was lost counts in its kind"
     assert table.columns == ("mask", "coverage")
 
 

@@ -1,11 +1,16 @@
 """The benchmark: what it prepares, what it compares, and what it does not do twice."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mfrkit.errors import InputError
+from mfrkit.io.covariates import read_covariates
+from mfrkit.io.images import read_image
 from mfrkit.stages.benchmark import BenchmarkOptions
 from mfrkit.stages.benchmark_sets import BenchmarkSets
 from mfrkit.stages.demo import prepare
@@ -74,7 +79,79 @@ def test_a_second_run_makes_nothing_anew(done):
 
 def test_another_seed_is_refused(done):
     run = done("benchmark", *ARGUMENTS, "--seed", "5", check=2)
-    assert "seed=0, not 5" in run.stderr.decode()
+    assert "bench: was begun with --seed 0, not 5; name another folder" in run.stderr.decode()
+
+
+def test_masks_are_drawn_on_photos_which_are_then_aligned(done):
+    folder = done.folder / "bench"
+    worn = read_covariates(folder / "masked" / "manifest.jsonl").rows
+    several = 0
+    for line in (folder / "masked" / "manifest.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        photo = read_image(done.folder / "photos" / f"{record['key']}.jpg")
+        drawn = read_image(folder / "masked_photos" / record["path"])
+        assert drawn.shape == photo.shape
+        align, faces = record["align"], record["mask"]["faces"]
+        assert (align["detector"], align["fit"]) == ("yunet", "mesh")
+        left, top, right, bottom = align["box"]
+        kinds = [
+            face["type"]
+            for face in faces
+            if left < face["points"][0][0] < right and top < face["points"][0][1] < bottom
+        ]
+        assert [worn[record["key"]]["mask"]] == kinds, "that of the face in the box alone"
+        several += len(faces) > 1
+    assert several, "one of the portraits has another face in the background"
+
+
+def test_masks_on_crops_in_the_same_folder_cost_only_these(done):
+    folder = done.folder / "bench"
+    crops = (folder / "crops" / "manifest.jsonl").stat().st_mtime_ns
+    before = (folder / "masked" / "run.json").read_bytes()
+    done("benchmark", *ARGUMENTS, "--mask-on", "crops", check=0)
+    assert (folder / "masked" / "run.json").read_bytes() == before
+    assert results(done)[1]["probes"].endswith("arcface-masked_crops.h5")
+    assert results(done)[1]["eer"]["rate"] <= 1
+    record = json.loads((folder / "masked_crops" / "manifest.jsonl").read_text().split("\n")[0])
+    assert "faces" not in record["mask"], "one face in its crop"
+    assert (folder / "crops" / "manifest.jsonl").stat().st_mtime_ns >= crops
+    done("benchmark", *ARGUMENTS, check=0)
+
+
+def test_earlier_models_stay_in_the_tables(done):
+    folder = done.folder / "more"
+    shutil.copytree(done.folder / "bench", folder, dirs_exist_ok=True)
+    pairs = done.folder / "the_same_pairs.csv"
+    header, *rows = (done.folder / "pairs.csv").read_text().splitlines()
+    pairs.write_text("\n".join([header, *reversed(rows)]))
+    arguments = (pairs.name, *ARGUMENTS[1:3], "more", "--fmr", "0.5", "--model")
+    done("benchmark", *arguments, "maskinv", check=0)
+    found = json.loads((folder / "results.json").read_text())["results"]
+    assert [each["system"].split()[0] for each in found] == ["arcface"] * 3 + ["maskinv"] * 3
+    assert "arcface both masked" in (folder / "tables.md").read_text()
+    (folder / "embeddings" / "arcface-masked.h5").unlink()
+    run = done("benchmark", *arguments, "maskinv", check=0)
+    assert "arcface: left out" in run.stderr.decode()
+    assert "arcface" not in (folder / "tables.md").read_text()
+
+
+def test_a_photo_without_a_face_fails_in_every_condition(mfr, bench):
+    shutil.copytree(bench / "photos", mfr.folder / "photos")
+    noise = np.random.default_rng(0).integers(0, 255, (120, 120, 3), np.uint8)
+    Image.fromarray(noise).save(mfr.folder / "photos" / "noise.png")
+    (mfr.folder / "pairs.csv").write_text((bench / "pairs.csv").read_text() + "noise,noise,1,0\n")
+    mfr("benchmark", "pairs.csv", "photos", "-m", "arcface", "--fmr", "0.5", check=0)
+    found = json.loads((mfr.folder / "benchmark" / "results.json").read_text())["results"]
+    assert [each["enrolment"]["failed_references"] for each in found] == [1, 1, 1]
+    assert [each["enrolment"]["failed_probes"] for each in found] == [1, 1, 1]
+
+
+def test_the_old_alignment_can_be_asked_for(mfr, bench):
+    mfr("benchmark", bench / "pairs.csv", bench / "photos", "-m", "arcface", "--fmr", "0.5",
+        "--detector", "mtcnn", "--landmarks", "five", check=0)  # fmt: skip
+    line = (mfr.folder / "benchmark" / "masked" / "manifest.jsonl").read_text().split("\n")[0]
+    align = json.loads(line)["align"]
+    assert (align["detector"], align["fit"]) == ("mtcnn", "five")
 
 
 def test_a_short_list_sets_no_threshold_and_says_so_in_the_table(done):
@@ -85,13 +162,17 @@ def test_a_short_list_sets_no_threshold_and_says_so_in_the_table(done):
 def test_dry_run_makes_nothing(mfr, bench):
     run = mfr("benchmark", bench / "pairs.csv", bench / "photos", "--dry-run", check=0)
     assert "would benchmark arcface" in run.stderr.decode()
+    assert "masks = the default kinds, on photos" in run.stderr.decode()
     assert not (mfr.folder / "benchmark").exists()
 
 
 def test_a_verification_file_is_unpacked(mfr, bench):
     mfr("align", bench / "photos", "-o", "crops", check=0)
     mfr("pack-bin", bench / "pairs.csv", "crops", "-o", "agedb_30.bin", check=0)
-    mfr("benchmark", "--layout", "agedb-30", ".", "-m", "arcface", "--fmr", "0.5", check=0)
+    arguments = ("benchmark", "--layout", "agedb-30", ".", "-m", "arcface", "--fmr", "0.5")
+    run = mfr(*arguments, check=0)
+    assert run.stderr.decode().count("masks are drawn on crops, not on photos") == 1
+    assert not (mfr.folder / "benchmark" / "masked_photos").exists()
     found = json.loads((mfr.folder / "benchmark" / "results.json").read_text())
     assert found["pairs"]["count"] == 10
     assert len(found["results"]) == 3
@@ -113,9 +194,9 @@ def test_models_of_one_name_are_refused(mfr, bench):
 
 def test_pictures_must_be_named_once():
     with pytest.raises(InputError, match="which pictures"):
-        place(None, Path("pairs.txt"), None, "mtcnn", masks=True)
+        place(None, Path("pairs.txt"), None, "yunet", masks=True)
     with pytest.raises(InputError, match="finds the pictures itself"):
-        place("lfw", Path("lfw"), "photos", "mtcnn", masks=True)
+        place("lfw", Path("lfw"), "photos", "yunet", masks=True)
 
 
 def test_values_no_run_can_use_are_refused_at_once(tmp_path):
@@ -124,3 +205,18 @@ def test_values_no_run_can_use_are_refused_at_once(tmp_path):
         BenchmarkOptions(sets, ("arcface",), fmr=(0.0,))
     with pytest.raises(InputError, match="no model"):
         BenchmarkOptions(sets, ())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mask_on": "photo"}, "--mask-on 'photo': expected photos, crops"),
+        ({"mask_on": "photos", "detector": "none"}, "--mask-on photos: the pictures are crops"),
+        ({"detector": "retina"}, "--detector 'retina'"),
+        ({"landmarks": "six"}, "--landmarks 'six'"),
+        ({"types": "crown"}, "crown"),
+    ],
+)
+def test_sets_nobody_can_make_are_refused_at_once(tmp_path, given, message):
+    with pytest.raises(InputError, match=message):
+        BenchmarkSets(tmp_path / "pairs.txt", "photos", tmp_path, **given)

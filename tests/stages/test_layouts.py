@@ -8,7 +8,7 @@ def test_the_usual_names_are_found(tmp_path):
     (tmp_path / "pairs.txt").touch()
     (tmp_path / "lfw-deepfunneled").mkdir()
     layout, pairs, images = find_layout("lfw", tmp_path)
-    assert (pairs.name, images.name, layout.detector) == ("pairs.txt", "lfw-deepfunneled", "mtcnn")
+    assert (pairs.name, images.name, layout.detector) == ("pairs.txt", "lfw-deepfunneled", "yunet")
 
 
 def test_real_masks_are_not_masked_again(tmp_path):

@@ -1,0 +1,89 @@
+"""What a benchmark's folder was begun with (`benchmark.json`), and the models compared in it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mfrkit import __version__
+from mfrkit.errors import InputError
+from mfrkit.io.files import write_whole
+
+Begun = Mapping[str, Any]
+_FLAGS = MappingProxyType(
+    {name: f"--{name}" for name in ("detector", "landmarks", "color", "texture", "coverage")}
+    | {"types": "--type", "jitter": "--jitter", "seed": "--seed"}
+)
+
+
+class BenchmarkFolder:
+    """A folder that holds the sets of one pair list, made in one way, for any number of models.
+
+    Args:
+        path: the folder; need not exist.
+        force: begin anew: embeddings of earlier runs are removed, since their crops will go.
+    """
+
+    def __init__(self, path: Path, *, force: bool) -> None:
+        self._path, self._file = path, path / "benchmark.json"
+        known = {} if force else _read(self._file)
+        self._options: dict[str, Any] = known.get("options", {})
+        self.models: list[str] = known.get("models", [])
+        self._force = force
+
+    def begin(self, wanted: Begun) -> None:
+        """Note what the sets are made with, if it agrees with what they were begun with.
+
+        Args:
+            wanted: JSON values by option; one that earlier runs did not need is new.
+
+        Raises:
+            InputError: an option has another value than it had.
+        """
+        for name, value in wanted.items():
+            found = self._options.get(name, value)
+            if found != value:
+                raise InputError(
+                    f"{self._path}: was begun with {_in_words(name, found, value)}; name another "
+                    "folder with --output, or begin again with --force"
+                )
+        if self._force:
+            for path in (self._path / "embeddings").glob("*.h5"):
+                path.unlink()
+        self._options.update(wanted)
+        self._write()
+
+    def add(self, models: Sequence[str]) -> list[str]:
+        """Note further models; returns the labels of all, in the order they came."""
+        self.models = list(dict.fromkeys([*self.models, *models]))
+        self._write()
+        return self.models
+
+    def _write(self) -> None:
+        content = {"mfrkit": __version__, "options": self._options, "models": self.models}
+        write_whole(self._file, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def _in_words(name: str, found: Any, wanted: Any) -> str:
+    if name == "pairs":
+        return f"another pair list (its {found}; here {wanted})"
+    if name == "images":
+        return f"the pictures in {found}, not those in {wanted}"
+    flag = _FLAGS[name]
+    if found is None:
+        return f"no {flag}, not {flag} {wanted}"
+    return f"{flag} {found}, not " + (f"without {flag}" if wanted is None else f"{wanted}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read the file; empty if there is none."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+        if isinstance(found["options"], dict) and isinstance(found["models"], list):
+            return found
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    raise InputError(f"{path}: not readable; begin again with --force, or name another --output")
