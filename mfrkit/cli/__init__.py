@@ -122,6 +122,7 @@ def _register() -> None:
     from mfrkit.cli.pack_bin import pack_bin
     from mfrkit.cli.synth_mask import synth_mask
     from mfrkit.cli.train_inpaint import train_inpaint
+    from mfrkit.cli.train_landmarks import train_landmarks
     from mfrkit.cli.train_region import train_region
     from mfrkit.cli.unmask import unmask
     from mfrkit.cli.unpack import unpack
@@ -130,6 +131,7 @@ def _register() -> None:
     app.command("synth-mask")(synth_mask)
     app.command("pack")(pack)
     app.command("train-inpaint")(train_inpaint)
+    app.command("train-landmarks")(train_landmarks)
     app.command("train-region")(train_region)
     app.command("distill")(distill)
     app.command("inpaint")(inpaint)

@@ -17,6 +17,7 @@ SURE = 0.1  # least score of a mesh that is one
 _BOX_SIDES, _MESH_SIDES = 1.5, 1.5  # side of a region in longer sides of a box, of a mesh's extent
 _UPPER = 72.0  # row of the crop that is just below the tip of the mean nose
 _EYES = (33, 263)  # outer corners, image-left and image-right
+_EYE_CORNERS = [33, 133], [362, 263]
 # What a fit may differ by from the detector's box and eyes: a crop's side in longer sides of the
 # box, and the turn in degrees.
 _CROP_SIDES, _MOST_TURN = (0.5, 2.5), 60.0
@@ -124,6 +125,24 @@ def from_square(mesh: np.ndarray, region: np.ndarray) -> np.ndarray:
     return np.concatenate([plane, depth], 1).astype(np.float64)
 
 
+def upper_part(mean: np.ndarray) -> np.ndarray:
+    """Say which vertices of the mean mesh, (468, 3), are above the tip of the nose, (468,) bool."""
+    return mean[:, 1] < _UPPER
+
+
+def eye_distance(vertices: np.ndarray) -> np.ndarray:
+    """Return the distance between the middles of the eyes, in all three dimensions.
+
+    Args:
+        vertices: (..., 468, 3).
+
+    Returns:
+        (...) float, in their unit.
+    """
+    eyes = [vertices[..., corners, :].mean(-2) for corners in _EYE_CORNERS]
+    return np.linalg.norm(eyes[1] - eyes[0], axis=-1)
+
+
 class MeanMesh:
     """The mean face in the frame of the 112-pixel crop, to which meshes are fitted.
 
@@ -133,7 +152,7 @@ class MeanMesh:
 
     def __init__(self, vertices: np.ndarray) -> None:
         self.vertices = np.asarray(vertices, np.float64)
-        self._upper = np.flatnonzero(self.vertices[:, 1] < _UPPER)
+        self._upper = upper_part(self.vertices)
         middle = self.vertices[self._upper].mean(0)
         self._centred = _towards_camera(self.vertices[self._upper] - middle)
 

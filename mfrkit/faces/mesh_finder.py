@@ -18,7 +18,7 @@ from mfrkit.faces.mesh import SIDE, Mesh, box_region, from_square, mesh_region
 
 MeshNetwork = Callable[[Tensor], tuple[Tensor, Tensor]]
 _TOGETHER = 8  # squares a call
-_PASSES = 2
+LOOKS = 2
 
 
 class MeshFinder:
@@ -29,9 +29,13 @@ class MeshFinder:
         device: where it runs.
         pool: makes the calls; its threads stay on one core each, see
             `mfrkit.models.device.single_core_pool`.
+        looks: at each face.
     """
 
-    def __init__(self, network: MeshNetwork, device: torch.device, pool: Executor) -> None:
+    def __init__(
+        self, network: MeshNetwork, device: torch.device, pool: Executor, looks: int = LOOKS
+    ) -> None:
+        self._looks = looks
         self.network = network
         self._device = device
         self._pool = pool
@@ -53,7 +57,7 @@ class MeshFinder:
     def _find(self, pairs: Sequence[tuple[np.ndarray, Face]]) -> list[Mesh | None]:
         regions = [_or_none(box_region, face.box, face.points) for _, face in pairs]
         meshes: list[Mesh | None] = [None] * len(pairs)
-        for look in range(_PASSES):
+        for look in range(self._looks):
             if look:
                 regions = [
                     None if mesh is None else _or_none(mesh_region, mesh.vertices)

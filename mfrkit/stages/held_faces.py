@@ -1,6 +1,7 @@
 """Faces to measure a network on: plain, or under masks that are drawn the same each time."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from mfrkit.errors import ImageError, InputError
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, Rendered
 from mfrkit.masks.sampling import sample_spec
-from mfrkit.stages.train_data import crop_points, read_crop
+from mfrkit.stages.train_data import Read, read_face
 from mfrkit.stages.train_faces import Faces
 
 _SEED = 7  # of the masks: the same in every check of every run
@@ -26,18 +27,23 @@ class HeldFace(NamedTuple):
     points: NDArray[np.float32]
 
 
-def read_faces(faces: Faces, size: tuple[int, int]) -> list[HeldFace]:
-    """Read crops of a given (height, width); unreadable ones are left out.
+def read_faces(faces: Faces, size: tuple[int, int], read: Read | None = None) -> list[HeldFace]:
+    """Read crops; unreadable ones are left out.
+
+    Args:
+        faces: to read.
+        size: (height, width) they must have.
+        read: see `Batches`.
 
     Raises:
         InputError: not one can be read.
     """
     found: list[HeldFace] = []
     reason = "there are none"
+    read = read or partial(read_face, size=size)
     for face in faces:
         try:
-            crop = read_crop(face.path, size)
-            points = crop_points(face.record, crop.shape)
+            crop, points = read(face)
         except ImageError as error:
             reason = f"{face.path}: {error}"
             continue

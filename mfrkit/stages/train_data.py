@@ -4,8 +4,9 @@ Which faces a step sees, and how, follows from the run's seed and the step's num
 run therefore needs to remember nothing but its step.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,10 @@ from mfrkit.stages.flow import ordered_map
 from mfrkit.stages.mask_inputs import points_in_crop
 from mfrkit.stages.sink import Tally
 from mfrkit.stages.train_faces import ArchiveFaces, Faces, JoinedFaces, TrainFace
+
+# (H, W, 3) uint8 RGB, and (5, 2) float32 points in it.
+Crop = tuple[NDArray[np.uint8], NDArray[np.float32]]
+Read = Callable[[TrainFace], Crop]
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ class Batches:
         batch_size: faces per step, over all processes.
         rank: of this process.
         world: number of processes.
+        read: gets a face's crop and its five points there; `read_face` if None.
     """
 
     def __init__(
@@ -140,12 +146,14 @@ class Batches:
         batch_size: int,
         rank: int = 0,
         world: int = 1,
+        read: Read | None = None,
     ) -> None:
         self.data, self.size, self.seed = data, size, seed
         self.views, self.masks = views, masks
         self.batch_size = min(batch_size, len(data))
         self.steps_per_epoch = len(data) // self.batch_size
         self._rank, self._world = rank, world
+        self._read = read or partial(read_face, size=size)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         if self.batch_size < world:
             raise InputError(f"{len(data)} crops cannot be dealt out to {world} processes")
@@ -181,12 +189,12 @@ class Batches:
         for index in self.indices(step).tolist():
             face = self.data.faces[index]
             try:
-                crop = read_crop(face.path, self.size)
-                points.append(crop_points(face.record, crop.shape))
+                crop, five = self._read(face)
             except ImageError as error:
                 broken.append(f"{face.path}: {error}")
                 continue
             crops.append(crop)
+            points.append(five)
             kept.append(index)
             labels.append(face.label)
         if not kept:
@@ -203,6 +211,12 @@ class Batches:
     def stream(self, first: int, stop: int, workers: int) -> Iterator[RawBatch]:
         """Yield the batches of steps `first` to `stop` - 1, read ahead in threads."""
         return ordered_map(self.load, range(first, stop), workers=workers)
+
+
+def read_face(face: TrainFace, size: tuple[int, int]) -> Crop:
+    """Read a crop and its five points; arguments and errors as `read_crop` and `crop_points`."""
+    crop = read_crop(face.path, size)
+    return crop, crop_points(face.record, crop.shape)
 
 
 def read_crop(path: Path | Packed, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.stages.distill_curriculum import GrowingMasks
 from mfrkit.stages.fit import Check, Draw
 from mfrkit.stages.fit_options import FitOptions
-from mfrkit.stages.train_data import Batches, RawBatch, TrainSet
+from mfrkit.stages.train_data import Batches, RawBatch, Read, TrainSet
 from mfrkit.stages.train_request import MaskSettings
 from mfrkit.stages.world import World
 
@@ -93,7 +93,12 @@ class Varied(Protocol):
 
 
 def deal_out(
-    data: TrainSet, size: tuple[int, int], settings: Varied, seed: int, world: World
+    data: TrainSet,
+    size: tuple[int, int],
+    settings: Varied,
+    seed: int,
+    world: World,
+    read: Read | None = None,
 ) -> Batches:
     """Deal the data out to steps, with the masks' curriculum if there is one.
 
@@ -103,6 +108,7 @@ def deal_out(
         settings: of the run.
         seed: of order and views.
         world: the processes of the run.
+        read: see `Batches`.
 
     Raises:
         InputError: fewer crops than processes.
@@ -119,4 +125,5 @@ def deal_out(
         batch_size=settings.fit.batch_size,
         rank=world.rank,
         world=world.size,
+        read=read,
     )

@@ -1,0 +1,40 @@
+"""Crops of any size and margin as wide crops, in which the mesh network's squares are cut."""
+
+import numpy as np
+
+from mfrkit.errors import ImageError
+from mfrkit.faces.geometry import ARCFACE_SIZE, transform_points, warp
+from mfrkit.io.images import read_image
+from mfrkit.methods.looks import WIDE
+from mfrkit.stages.train_data import Crop, crop_points
+from mfrkit.stages.train_faces import TrainFace
+
+
+def read_wide(face: TrainFace) -> Crop:
+    """Read an aligned crop as a wide one; black where it shows less.
+
+    Args:
+        face: whose record has the crop's margin, if it has one.
+
+    Returns:
+        (224, 224, 3) uint8 RGB with the plain 112-pixel crop in the middle, and its five points.
+
+    Raises:
+        ImageError: unreadable, no aligned crop, or points that are none.
+    """
+    crop = read_image(face.path)
+    height, width = crop.shape[:2]
+    if height != width or width % ARCFACE_SIZE:
+        raise ImageError(f"{width}x{height} is no crop of an aligned face, run mfrkit align")
+    align = face.record.blocks.get("align")
+    try:
+        margin = float(align.get("margin", 0.0)) if isinstance(align, dict) else 0.0
+    except (TypeError, ValueError) as error:
+        raise ImageError("malformed align block: margin") from error
+    scale = ARCFACE_SIZE * (1 + 2 * margin) / width
+    move = np.array([[scale, 0, 0], [0, scale, 0]])
+    move[:, 2] = (WIDE - scale * width) / 2
+    points = transform_points(crop_points(face.record, crop.shape), move)
+    if scale != 1 or width != WIDE:
+        crop = warp(crop, move, WIDE)
+    return crop, points.astype(np.float32)

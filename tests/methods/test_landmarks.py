@@ -1,0 +1,127 @@
+"""The mesh network learns what lies under masks, on the bundled portraits."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from mfrkit.errors import InputError
+from mfrkit.faces.geometry import template, transform_points, warp
+from mfrkit.faces.mesh import MeanMesh, Mesh
+from mfrkit.faces.select import select
+from mfrkit.io.images import read_image
+from mfrkit.masks.options import MaskOptions
+from mfrkit.methods.landmarks import LandmarkOptions, LandmarkTask, Teacher
+from mfrkit.methods.looks import WIDE, WIDE_MARGIN
+from mfrkit.methods.view_draw import ViewOptions, draw_view
+from mfrkit.methods.views import PairedViews
+from mfrkit.models.registry import load_network
+from mfrkit.stages.demo import PHOTOS
+from mfrkit.stages.find_faces import FaceFinder, fit_crop
+
+
+def choose(faces, size):
+    return select(faces, "center", size, min_score=0.6, min_size=12)
+
+
+@pytest.fixture(scope="module")
+def crops():
+    finder = FaceFinder("yunet", torch.device("cpu"), mesh=True, min_size=40)
+    photos = [read_image(path) for path in sorted(PHOTOS.rglob("*.jpg"))]
+    wide = []
+    for photo, found in zip(photos, finder(photos, choose), strict=True):
+        matrix, _ = fit_crop(found.chosen[0], finder.mean, WIDE, WIDE_MARGIN)
+        wide.append(warp(photo, matrix, WIDE))
+    return torch.from_numpy(np.stack(wide)).permute(0, 3, 1, 2)
+
+
+@pytest.fixture
+def batch(crops):
+    points = torch.from_numpy(template(WIDE, WIDE_MARGIN)).float().expand(len(crops), 5, 2)
+    masks = MaskOptions.parse(types="surgical,cloth")
+    draws = [draw_view(0, 0, index, ViewOptions(), masks) for index in range(len(crops))]
+    unknown, index = torch.full((len(crops),), -1), torch.arange(len(crops))
+    return PairedViews()(crops, points, unknown, index, draws)
+
+
+def make_task(options=None, real_from=99):
+    student = load_network("facemesh")[0]
+    teacher = Teacher(copy.deepcopy(student))
+    return LandmarkTask(
+        student=student,
+        teacher=teacher,
+        options=options or LandmarkOptions(),
+        real_from=real_from,
+    )
+
+
+def test_learns_masked_faces(batch):
+    task = make_task().train()
+    optimiser = torch.optim.AdamW(task.groups()["main"], 5e-4)
+    before = copy.deepcopy(task.teacher.network.state_dict())
+    losses = []
+    for _ in range(12):
+        torch.manual_seed(0)
+        named = task(batch)
+        optimiser.zero_grad()
+        named["loss"].backward()
+        optimiser.step()
+        losses.append(float(named["loss"].detach()))
+    assert losses[-1] < 0.7 * losses[0]
+    after = task.teacher.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_teacher_sees_bare_faces_as_align_does(crops):
+    task = make_task()
+    targets = task.teacher.targets(crops.float() / 255)
+    assert (targets.score > 0.99).all()
+    mean = MeanMesh(task.student.mean.numpy())
+    for vertices in targets.meshes.double().numpy():
+        # The crop was cut by a mesh of the photo: fitted anew it stays where it is.
+        moved = mean.matrix(Mesh(vertices, 1.0), WIDE, WIDE_MARGIN) - np.eye(2, 3)
+        assert np.abs(moved[:, :2]).max() < 0.03
+        assert np.abs(moved[:, 2]).max() < 5
+
+
+def test_nothing_is_to_learn_where_nothing_is_masked_or_moved(crops, batch):
+    still = LandmarkOptions(
+        first=0.0, again_shift=0.0, again_scale=0.0, again_turn=0.0, elsewhere=0.0
+    )
+    same = type(batch)(batch.clean, batch.clean, batch.region, batch.label, batch.index)
+    with torch.no_grad():
+        named = make_task(still).eval()(same)
+    # Not quite nothing: the target is a second look, this is a third.
+    assert max(float(named[name]) for name in ("upper", "hidden", "fit")) < 0.02
+
+
+def test_what_a_real_mask_hides_is_not_learned(batch):
+    task = make_task(real_from=0).train()
+    named = task(batch)
+    assert float(named["hidden"].detach()) == 0
+    assert float(named["upper"].detach()) > 0
+
+
+def test_a_face_the_teacher_does_not_see_teaches_no_vertex(batch):
+    noise = torch.rand_like(batch.clean)
+    named = make_task()(type(batch).of(noise, noise))
+    assert float(named["upper"]) == float(named["fit"]) == 0
+    assert float(named["score"]) > 0
+
+
+def test_corners_are_those_of_the_fitted_crop():
+    task = make_task()
+    mean = MeanMesh(task.student.mean.numpy())
+    turn = np.array([[1.4, -0.3], [0.3, 1.4]])
+    vertices = mean.vertices.copy()
+    vertices[:, :2] = vertices[:, :2] @ turn.T + [30, 20]
+    found = task._corners(torch.from_numpy(vertices[None, :, :2]).float())[0].numpy()
+    back = transform_points(found, mean.matrix(Mesh(vertices, 1.0), 112, 0.0))
+    assert np.abs(back - [[0, 0], [111, 0], [0, 111], [111, 111]]).max() < 1e-2
+
+
+@pytest.mark.parametrize("wrong", [{"upper": -1}, {"turn": -2}, {"first": 1.5}, {"elsewhere": 2}])
+def test_refuses_useless_options(wrong):
+    with pytest.raises(InputError, match="must not be negative|are shares"):
+        LandmarkOptions(**wrong)
