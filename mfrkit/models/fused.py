@@ -9,13 +9,13 @@ multiplied into the matrices beforehand, and matrices of low rank multiplied out
 
 import copy
 import platform
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.models.edgeface import AttendingBlock, ConvBlock, EdgeFace, LowRank
+from mfrkit.models.edgeface import AttendingBlock, ConvBlock, EdgeFace, LowRank, Stage
 
 VIEWS = 32  # faces at a time that hide the cost of the calls, which oneDNN makes dear
 _FINE_VIEWS = 16  # of these, as many in the first stage as leave its wide maps in the cache
@@ -47,8 +47,9 @@ class FusedEdgeFace(nn.Module):
     def __init__(self, network: EdgeFace) -> None:
         super().__init__()
         network = copy.deepcopy(network).requires_grad_(False).eval()
+        stages = cast("list[Stage]", list(network.stages))
         first, *others = (
-            nn.Sequential(stage.downsample, *map(_fused, stage.blocks)) for stage in network.stages
+            nn.Sequential(stage.downsample, *map(_fused, stage.blocks)) for stage in stages
         )
         self.fine = nn.Sequential(network.stem, first)
         self.coarse = nn.Sequential(*others)
@@ -121,7 +122,9 @@ class _FusedAttendingBlock(nn.Module):
 
 
 def _fused(block: nn.Module) -> nn.Module:
-    return _FusedConvBlock(block) if isinstance(block, ConvBlock) else _FusedAttendingBlock(block)
+    if isinstance(block, AttendingBlock):
+        return _FusedAttendingBlock(block)
+    return _FusedConvBlock(cast(ConvBlock, block))
 
 
 def _normed(x: Tensor) -> Tensor:
@@ -133,4 +136,5 @@ def _whole(layer: nn.Module) -> tuple[Tensor, Tensor]:
     """Return weight and bias, multiplied out where the layer is of low rank."""
     if isinstance(layer, LowRank):
         return layer.linear2.weight @ layer.linear1.weight, layer.linear2.bias
-    return layer.weight, layer.bias
+    whole = cast(nn.Linear, layer)
+    return whole.weight, whole.bias
