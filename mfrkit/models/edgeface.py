@@ -150,8 +150,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, width, H, W) to the same shape."""
-        y = self.gamma * self.mlp(self.norm(self.conv_dw(x).permute(0, 2, 3, 1)))
-        return x + y.permute(0, 3, 1, 2)
+        y = self.mlp(self.norm(self.conv_dw(x).permute(0, 2, 3, 1)))
+        return torch.addcmul(x.permute(0, 2, 3, 1), self.gamma, y).permute(0, 3, 1, 2)
 
 
 class AttendingBlock(nn.Module):
@@ -181,11 +181,10 @@ class AttendingBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, width, H, W) to the same shape."""
-        y = self.filtered(x).permute(0, 2, 3, 1)
-        if self.pos_embd is not None:
-            y = y + self.pos_embd(y.shape[1], y.shape[2])
-        y = y + self.gamma_xca * self.xca(self.norm_xca(y).flatten(1, 2)).view_as(y)
-        return x + (self.gamma * self.mlp(self.norm(y))).permute(0, 3, 1, 2)
+        y = self.placed(self.filtered(x).permute(0, 2, 3, 1))
+        attended = self.xca(self.norm_xca(y).flatten(1, 2)).view_as(y)
+        y = self.mlp(self.norm(torch.addcmul(y, self.gamma_xca, attended)))
+        return torch.addcmul(x.permute(0, 2, 3, 1), self.gamma, y).permute(0, 3, 1, 2)
 
     def filtered(self, x: Tensor) -> Tensor:
         """Return (B, width, H, W): all parts of the channels but the last are filtered."""
@@ -193,6 +192,10 @@ class AttendingBlock(nn.Module):
         for index, convolve in enumerate(self.convs):
             parts[index] = convolve(parts[index] + parts[index - 1] if index else parts[index])
         return torch.cat(parts, 1)
+
+    def placed(self, y: Tensor) -> Tensor:
+        """Add the code of the place to (B, H, W, width), where there is one."""
+        return y if self.pos_embd is None else y + self.pos_embd(y.shape[1], y.shape[2])
 
 
 class ChannelAttention(nn.Module):
@@ -206,12 +209,24 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, places, width) to the same shape."""
-        shape = (3, len(self.temperature), -1)
-        query, key, value = self.qkv(x).unflatten(2, shape).permute(2, 0, 3, 4, 1)
+        result: Tensor = self.proj(self.attended(self.qkv(x)))
+        return result
+
+    def attended(self, asked: Tensor) -> Tensor:
+        """Let channels attend.
+
+        Args:
+            asked: (B, places, 3 times width), queries, keys and values in a row.
+
+        Returns:
+            (B, places, width).
+        """
+        # A channel's places side by side, in memory too: they are read three times over.
+        rows = asked.transpose(1, 2).contiguous()
+        query, key, value = rows.unflatten(1, (3, len(self.temperature), -1)).unbind(1)
         alike = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).transpose(-2, -1)
         attended = (alike * self.temperature).softmax(-1) @ value
-        result: Tensor = self.proj(attended.flatten(1, 2).transpose(1, 2))
-        return result
+        return attended.flatten(1, 2).transpose(1, 2)
 
 
 class PlaceCode(nn.Module):

@@ -20,11 +20,12 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.combined import CombinedRecogniser
 from mfrkit.models.completing import CompletingRecogniser
 from mfrkit.models.device import single_core_pool
+from mfrkit.models.fused import VIEWS, FusedEdgeFace, is_fusible
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser, embed_faces
 
-# Network inputs per call on a processor: enough to hide the cost of the calls, few enough that
-# the widest feature maps stay in the cache.
+# Network inputs per call on a processor, unless the network has its own view: enough to hide the
+# cost of the calls, few enough that the widest feature maps stay in the cache.
 _CPU_VIEWS = 8
 
 
@@ -66,6 +67,7 @@ class EmbedEngine:
         self.flip = flip
         self._on_cpu = self.device.type == "cpu"
         self._recogniser = _fastest(recogniser, self._on_cpu).to(self.device).eval()
+        self._views = _views(self._recogniser)
         self._workers = (workers or torch.get_num_threads()) if self._on_cpu else 1
         self._pool = single_core_pool(self._workers) if self._on_cpu else ThreadPoolExecutor(1)
 
@@ -126,7 +128,9 @@ class EmbedEngine:
     def _submit(self, faces: NDArray[np.uint8]) -> list[Future[Tensor]]:
         if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[3] != 3:
             raise ShapeError(f"expected crops uint8 (B, H, W, 3), got {faces.dtype} {faces.shape}")
-        step = _CPU_VIEWS // (2 if self.flip else 1) if self._on_cpu else max(1, len(faces))
+        step = max(1, len(faces))
+        if self._on_cpu:  # no thread shall wait for a last large piece
+            step = min(self._views // (2 if self.flip else 1), -(-step // self._workers))
         starts = range(0, len(faces), step)
         return [self._pool.submit(self._run, faces[at : at + step]) for at in starts]
 
@@ -151,8 +155,8 @@ class EmbedEngine:
 
 def _fastest(recogniser: Recogniser, on_cpu: bool) -> Recogniser:
     network: nn.Module = recogniser.network
-    if on_cpu and is_supported(network):
-        return Recogniser(BlockedMobileFaceNet(network), recogniser.card)
+    if on_cpu and (stand_in := fused_or_blocked(network)) is not None:
+        return Recogniser(stand_in, recogniser.card)
     # Channels last is how both oneDNN and cuDNN like their pictures. The values stay the same, so
     # the caller's network may change its layout with ours.
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -165,3 +169,15 @@ def _fastest(recogniser: Recogniser, on_cpu: bool) -> Recogniser:
         )
         network = CombinedRecogniser(network.region, unmasked, masked)
     return Recogniser(network, recogniser.card)
+
+
+def fused_or_blocked(network: nn.Module) -> nn.Module | None:
+    """Return a network that computes the same faster on this machine's processor, or None."""
+    if is_fusible(network):
+        return FusedEdgeFace(network)
+    return BlockedMobileFaceNet(network) if is_supported(network) else None
+
+
+def _views(recogniser: Recogniser) -> int:
+    fused = any(isinstance(each, FusedEdgeFace) for each in recogniser.modules())
+    return VIEWS if fused else _CPU_VIEWS

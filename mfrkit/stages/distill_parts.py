@@ -12,7 +12,7 @@ from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.views import PairedViews
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.compiled import compile_in_place
-from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
+from mfrkit.models.engine import fused_or_blocked
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.teachers import Teachers
@@ -112,9 +112,8 @@ def _pair_check(request: DistillRequest, settings: Settings, student: Recogniser
 
 def _fast(recogniser: Recogniser, device: torch.device) -> Recogniser:
     """Return a teacher that computes the same faster where there is a way."""
-    if device.type == "cpu" and is_supported(recogniser.network):
-        return Recogniser(BlockedMobileFaceNet(recogniser.network), recogniser.card)
-    return recogniser
+    stand_in = fused_or_blocked(recogniser.network) if device.type == "cpu" else None
+    return recogniser if stand_in is None else Recogniser(stand_in, recogniser.card)
 
 
 def _common_size(recognisers: list[Recogniser]) -> tuple[int, int]:

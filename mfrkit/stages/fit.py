@@ -124,6 +124,8 @@ def _run(run: _Run, stop: StopRequest) -> None:
         torch.manual_seed(_seed(parts.batches.seed, state.step, world.rank))
         losses = _step(run, batch)
         state.step += 1
+        if state.start is not None:
+            state.start.pull(parts.task.student, options.pull * lr)
         if state.average is not None:
             state.average.update(parts.task.student, state.step)
         run.log.add(losses, len(raw.label) * world.size, waited)

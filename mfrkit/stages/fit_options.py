@@ -26,6 +26,8 @@ class FitOptions:
         momentum: of `sgd`.
         betas: of `adamw`, the decays of its two running averages.
         weight_decay: of either.
+        pull: towards the weights the run starts with, apart from the gradient: after each step the
+            student goes the share `pull` times the learning rate of its way back; 0 for none.
         schedule: `cosine` down to `final`, `step` (times `decay` at each milestone) or `constant`.
         warmup: steps over which the rate first rises in a straight line.
         final: last rate of `cosine`, as a share of `lr`.
@@ -53,6 +55,7 @@ class FitOptions:
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
+    pull: float = 0.0
     schedule: Schedule = "cosine"
     warmup: int = 30
     final: float = 0.02
@@ -76,7 +79,7 @@ class FitOptions:
         for name in ("batch_size", "log_every", "save_every", "keep", "lr", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"fit.{name} must be positive, not {getattr(self, name)}")
-        for name in ("steps", "warmup", "check_every", "clip", "weight_decay", "final"):
+        for name in ("steps", "warmup", "check_every", "clip", "weight_decay", "pull", "final"):
             if getattr(self, name) < 0:
                 raise InputError(f"fit.{name} must not be negative, not {getattr(self, name)}")
         if not (self.steps or self.epochs > 0):

@@ -53,6 +53,30 @@ class Average:
                 self.weights[name].copy_(tensor)
 
 
+class Start:
+    """The weights a network starts with, and the way back to them.
+
+    As weight decay apart from the gradient (Loshchilov and Hutter, arXiv:1711.05101) goes towards
+    zero, this goes towards what was known before: L2-SP (Li, Grandvalet, Davoine, ICML 2018,
+    arXiv:1802.01483), decoupled.
+
+    Args:
+        network: of which all that is trained is pulled.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.weights = {
+            name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad
+        }
+
+    @torch.no_grad()
+    def pull(self, network: nn.Module, share: float) -> None:
+        """Move a network's weights a share of the way back, all the way at 1 or more."""
+        for name, parameter in network.named_parameters():
+            if name in self.weights:
+                parameter.lerp_(self.weights[name], min(1.0, share))
+
+
 class TrainState:
     """All that changes while training.
 
@@ -61,6 +85,7 @@ class TrainState:
         optimisers: by the names of the task's steps.
         scaler: of the loss, for half precision.
         average: running average of the student, or None.
+        start: what the student is pulled back to, or None.
         step: steps done.
         best: lowest validation error so far.
     """
@@ -71,8 +96,10 @@ class TrainState:
         optimisers: dict[str, torch.optim.Optimizer],
         scaler: torch.amp.GradScaler,
         average: Average | None,
+        start: Start | None = None,
     ) -> None:
-        self.task, self.optimisers, self.scaler, self.average = task, optimisers, scaler, average
+        self.task, self.optimisers, self.scaler = task, optimisers, scaler
+        self.average, self.start = average, start
         self.step = 0
         self.best = float("inf")
 
@@ -87,6 +114,7 @@ class TrainState:
             "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
             "scaler": self.scaler.state_dict(),
             "average": None if self.average is None else self.average.weights,
+            "start": None if self.start is None else self.start.weights,
             "step": self.step,
             "best": self.best,
         }
@@ -103,9 +131,9 @@ class TrainState:
             for name, optimiser in self.optimisers.items():
                 optimiser.load_state_dict(state["optimisers"][name])
             self.scaler.load_state_dict(state["scaler"])
-            if self.average is not None:
-                for name, tensor in state["average"].items():
-                    self.average.weights[name].copy_(tensor)
+            for name, kept in (("average", self.average), ("start", self.start)):
+                for key, tensor in (state[name] if kept else {}).items():
+                    kept.weights[key].copy_(tensor)
             self.step, self.best = int(state["step"]), float(state["best"])
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             text = str(error).splitlines()[0]
@@ -113,13 +141,14 @@ class TrainState:
 
 
 def create_state(task: Task, options: FitOptions, device: torch.device) -> TrainState:
-    """Build optimisers, loss scaler and running average for a task on its device."""
+    """Build optimisers, loss scaler, running average and start for a task on its device."""
     optimisers = {
         name: _optimiser(parameters, options) for name, parameters in task.groups().items()
     }
     scaler = torch.amp.GradScaler(device.type, enabled=options.precision == "fp16")
     average = Average(task.student, options.ema) if options.ema else None
-    return TrainState(task, optimisers, scaler, average)
+    start = Start(task.student) if options.pull else None
+    return TrainState(task, optimisers, scaler, average, start)
 
 
 def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.optim.Optimizer:

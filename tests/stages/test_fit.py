@@ -121,7 +121,7 @@ def history(parts):
 @pytest.mark.parametrize("kind", ["int", "term"])
 @pytest.mark.parametrize("stop_at", [1, 4, 5])
 def test_a_stopped_and_continued_run_ends_like_a_whole_one(parts, optimiser, kind, stop_at):
-    options = replace(OPTIONS, optimiser=optimiser, ema=0.9)
+    options = replace(OPTIONS, optimiser=optimiser, ema=0.9, pull=3.0)
     whole = parts(Toy(), "whole")
     expected = run(whole, options)
     task = Toy()
@@ -138,6 +138,39 @@ def test_a_stopped_and_continued_run_ends_like_a_whole_one(parts, optimiser, kin
     assert same(state.exported(), expected.exported())
     assert history(again)[-1] == history(whole)[-1]
     assert [line["step"] for line in history(again)] == [2, 4, 6, 7]
+
+
+def test_the_pull_by_hand(parts):
+    """One step of plain descent, then a quarter of the way back: three quarters of the step."""
+    options = replace(
+        OPTIONS, steps=1, warmup=0, optimiser="sgd", momentum=0.0, weight_decay=0.0, lr=0.5
+    )
+    start = Toy().state_dict()
+    free, pulled = (
+        run(parts(Toy(), name), replace(options, pull=pull)).task.state_dict()
+        for name, pull in (("free", 0.0), ("pulled", 0.5))
+    )
+    moved = {name: free[name] - start[name] for name, _ in Toy().named_parameters()}
+    assert all(change.abs().max() > 0 for change in moved.values())
+    for name, change in moved.items():
+        torch.testing.assert_close(pulled[name], start[name] + 0.75 * change)
+    assert torch.equal(pulled["student.2.running_mean"], free["student.2.running_mean"])
+
+
+def test_a_pull_that_reaches_the_start_stays_there(parts):
+    state = run(parts(Toy()), replace(OPTIONS, pull=1e9))
+    start = Toy().state_dict()
+    assert all(torch.equal(p, start[name]) for name, p in state.task.named_parameters())
+
+
+def test_a_continued_run_is_pulled_to_where_it_began(parts):
+    made = parts(Toy())
+    run(made, replace(OPTIONS, pull=3.0))
+    elsewhere = Toy()
+    torch.nn.init.zeros_(elsewhere.student[-1].weight)
+    state = create_state(elsewhere, replace(OPTIONS, pull=3.0), torch.device("cpu"))
+    load_checkpoint(checkpoints(made.folder)[-1], state, World())
+    assert torch.equal(state.start.weights["4.weight"], Toy().student[-1].weight)
 
 
 def test_exact_continuation_can_fail(parts):
@@ -271,6 +304,7 @@ def test_step_schedule_warm_up_and_cosine():
         {"lr": float("nan")},
         {"epochs": 0.0},
         {"ema": 1.0},
+        {"pull": -1.0},
         {"clip": -1.0},
         {"precision": "fp8"},
     ],
