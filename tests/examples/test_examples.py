@@ -107,3 +107,19 @@ def test_pair_lists_of_really_masked_people(mfr):
     run = mfr.line(f"{script} --every 15 --most 40")
     assert run.returncode == 1
     assert "too few people" in run.stderr.decode()
+
+
+def test_old_and_new_alignment_side_by_side(mfr):
+    mfr("demo", "-o", "demo", check=0)
+    arguments = "demo/pairs.csv demo/photos out --seed 2 -m arcface --fmr 0.5"
+    run = mfr.line(f"{EXAMPLES}/old_and_new_alignment.sh {arguments}")
+    assert run.returncode == 0, run.stderr.decode()
+    rows = [line.split("\t")[0] for line in run.stdout.decode().splitlines()]
+    for sets in ("crops crops", "crops masked", "masked masked"):
+        assert f"arcface {sets} old" in rows
+        assert f"arcface {sets} new" in rows
+    aligned = (mfr.folder / "out" / "old" / "masked" / "manifest.jsonl").read_text()
+    assert aligned.count('"fit": "five"') == 5
+    usage = mfr.line(f"{EXAMPLES}/old_and_new_alignment.sh pairs.txt")
+    assert usage.returncode == 2
+    assert "PAIRS PHOTOS FOLDER" in usage.stderr.decode()
