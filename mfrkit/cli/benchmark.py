@@ -15,6 +15,15 @@ Layout = Annotated[
     str | None,
     typer.Option(help="lfw, calfw, cplfw, agedb-30, cfp-fp, mfr2, mlfw or rmfvd: finds both."),
 ]
+MaskOn = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-on",
+        help="Draw masks on photos, found and aligned under them, or on aligned crops.",
+        metavar="photos|crops",
+        show_default="photos; crops with --detector none",
+    ),
+]
 
 
 @takes_worn_masks
@@ -36,15 +45,7 @@ def benchmark(
     layout: Layout = None,
     detector: Detector = "yunet",
     landmarks: Landmarks = None,
-    mask_on: Annotated[
-        str | None,
-        typer.Option(
-            "--mask-on",
-            help="Draw masks on photos, found and aligned under them, or on aligned crops.",
-            metavar="photos|crops",
-            show_default="photos; crops with --detector none",
-        ),
-    ] = None,
+    mask_on: MaskOn = None,
     no_masks: Annotated[
         bool, typer.Option("--no-masks", help="Draw none: people wear theirs in the photos.")
     ] = False,

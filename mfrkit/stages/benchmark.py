@@ -78,7 +78,8 @@ def benchmark(options: BenchmarkOptions, console: Console) -> None:
         return
     if sets.masks and not sets.masks_photos and sets.mask_on is None:
         console.info("the pictures are crops already: masks are drawn on crops, not on photos")
-    folder = BenchmarkFolder(sets.folder, force=sets.run.force)
+    # An attempt that made no crops, say for a wrong path, does not bind the next one.
+    folder = BenchmarkFolder(sets.folder, anew=sets.run.force or not sets.crops.exists())
     folder.begin(sets.begun())
     sets = unpacked(sets, console)
     prepare(sets, options.models, console)

@@ -22,15 +22,18 @@ class BenchmarkFolder:
 
     Args:
         path: the folder; need not exist.
-        force: begin anew: embeddings of earlier runs are removed, since their crops will go.
+        anew: forget what it was begun with, and remove embeddings, since their crops will go.
+
+    Raises:
+        InputError: a damaged `benchmark.json`.
     """
 
-    def __init__(self, path: Path, *, force: bool) -> None:
+    def __init__(self, path: Path, *, anew: bool) -> None:
         self._path, self._file = path, path / "benchmark.json"
-        known = {} if force else _read(self._file)
+        known = {} if anew else _read(self._file)
         self._options: dict[str, Any] = known.get("options", {})
         self.models: list[str] = known.get("models", [])
-        self._force = force
+        self._anew = anew
 
     def begin(self, wanted: Begun) -> None:
         """Note what the sets are made with, if it agrees with what they were begun with.
@@ -48,7 +51,7 @@ class BenchmarkFolder:
                     f"{self._path}: was begun with {_in_words(name, found, value)}; name another "
                     "folder with --output, or begin again with --force"
                 )
-        if self._force:
+        if self._anew:
             for path in (self._path / "embeddings").glob("*.h5"):
                 path.unlink()
         self._options.update(wanted)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.images import read_image
+from mfrkit.io.pairs import read_pairs
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -75,3 +76,50 @@ def test_records_of_a_pipeline_are_json(mfr, worked):
     run = mfr("embed", worked.folder / "crops", "-o", "e.h5", check=0)
     for line in run.stdout.splitlines():
         assert json.loads(line)["status"] == "ok"
+
+
+def test_pair_lists_of_really_masked_people(mfr):
+    """Held-out people alone, as many pairs of two people as of one, the same for one seed."""
+    people = [f"p{number:02}" for number in range(30)]
+    rows = [
+        f"{name}/{photo},{int(photo > 'a')},{int(photo == 'a')}"
+        for name in reversed(people)
+        for photo in "abcd"
+    ]
+    (mfr.folder / "table.csv").write_text("\n".join(["key,masked,portrait", *rows]))
+    script = f"{sys.executable} {EXAMPLES}/real_pairs.py table.csv --most 2"
+    for output, seed in (("one", 1), ("again", 1), ("two", 2)):
+        run = mfr.line(f"{script} -o {output} --seed {seed}")
+        assert run.returncode == 0, run.stderr.decode()
+    for kind, firsts in (("portrait", "a"), ("masked", "bcd")):
+        one, again, two = (
+            (mfr.folder / f"{output}-{kind}.csv").read_text() for output in ("one", "again", "two")
+        )
+        assert one == again != two
+        pairs = read_pairs(mfr.folder / f"one-{kind}.csv")
+        assert [pairs.same.sum(), len(pairs)] == [12, 24], "two of each of six people, and as many"
+        assert {key.split("/")[0] for key in pairs.a + pairs.b} == set(people[4::5])
+        assert {key.split("/")[1] for key in pairs.a} <= set(firsts)
+        assert {key.split("/")[1] for key in pairs.b} <= set("bcd")
+        assert len({frozenset(pair) for pair in zip(pairs.a, pairs.b, strict=True)}) == 24
+        same = [a.split("/")[0] == b.split("/")[0] for a, b in zip(pairs.a, pairs.b, strict=True)]
+        assert same == pairs.same.tolist()
+    run = mfr.line(f"{script} --every 15 --most 40")
+    assert run.returncode == 1
+    assert "too few people" in run.stderr.decode()
+
+
+def test_old_and_new_alignment_side_by_side(mfr):
+    mfr("demo", "-o", "demo", check=0)
+    arguments = "demo/pairs.csv demo/photos out --seed 2 -m arcface --fmr 0.5"
+    run = mfr.line(f"{EXAMPLES}/old_and_new_alignment.sh {arguments}")
+    assert run.returncode == 0, run.stderr.decode()
+    rows = [line.split("\t")[0] for line in run.stdout.decode().splitlines()]
+    for sets in ("crops crops", "crops masked", "masked masked"):
+        assert f"arcface {sets} old" in rows
+        assert f"arcface {sets} new" in rows
+    aligned = (mfr.folder / "out" / "old" / "masked" / "manifest.jsonl").read_text()
+    assert aligned.count('"fit": "five"') == 5
+    usage = mfr.line(f"{EXAMPLES}/old_and_new_alignment.sh pairs.txt")
+    assert usage.returncode == 2
+    assert "PAIRS PHOTOS FOLDER" in usage.stderr.decode()

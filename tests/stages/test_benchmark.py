@@ -186,6 +186,13 @@ def test_real_masks_are_compared_as_they_are(mfr, bench):
     assert not (mfr.folder / "benchmark" / "masked").exists()
 
 
+def test_a_wrong_path_does_not_bind_the_next_attempt(mfr, bench):
+    (mfr.folder / "empty").mkdir()
+    arguments = ("-m", "arcface", "--no-masks", "--fmr", "0.5")
+    mfr("benchmark", bench / "pairs.csv", "empty", *arguments, check=2)
+    mfr("benchmark", bench / "pairs.csv", bench / "photos", *arguments, check=0)
+
+
 def test_models_of_one_name_are_refused(mfr, bench):
     run = mfr("benchmark", bench / "pairs.csv", bench / "photos", "-m", "a/x.safetensors",
               "-m", "b/x.safetensors", check=2)  # fmt: skip

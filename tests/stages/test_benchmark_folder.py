@@ -16,7 +16,7 @@ MASKS = {"types": None, "jitter": 1.0, "seed": 7}
 
 @pytest.fixture
 def folder(tmp_path):
-    begun = BenchmarkFolder(tmp_path / "bench", force=False)
+    begun = BenchmarkFolder(tmp_path / "bench", anew=False)
     begun.begin(BEGUN | MASKS)
     begun.add(["arcface", "mine"])
     return tmp_path / "bench"
@@ -36,7 +36,7 @@ def folder(tmp_path):
 def test_other_options_are_refused_in_the_words_of_the_command_line(folder, changed, words):
     before = (folder / "benchmark.json").read_bytes()
     with pytest.raises(InputError) as caught:
-        BenchmarkFolder(folder, force=False).begin(BEGUN | MASKS | changed)
+        BenchmarkFolder(folder, anew=False).begin(BEGUN | MASKS | changed)
     assert f"{folder}: was begun with {words}" in str(caught.value)
     assert "--output" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -44,28 +44,28 @@ def test_other_options_are_refused_in_the_words_of_the_command_line(folder, chan
 
 
 def test_what_was_given_and_no_longer_is_is_refused_too(tmp_path):
-    BenchmarkFolder(tmp_path, force=False).begin({"types": "cloth"})
+    BenchmarkFolder(tmp_path, anew=False).begin({"types": "cloth"})
     with pytest.raises(InputError, match="begun with --type cloth, not without --type;"):
-        BenchmarkFolder(tmp_path, force=False).begin({"types": None})
+        BenchmarkFolder(tmp_path, anew=False).begin({"types": None})
 
 
 def test_masks_may_come_later(tmp_path):
-    BenchmarkFolder(tmp_path, force=False).begin(BEGUN)
-    BenchmarkFolder(tmp_path, force=False).begin(BEGUN | MASKS)
+    BenchmarkFolder(tmp_path, anew=False).begin(BEGUN)
+    BenchmarkFolder(tmp_path, anew=False).begin(BEGUN | MASKS)
     with pytest.raises(InputError, match="--seed 7, not 0"):
-        BenchmarkFolder(tmp_path, force=False).begin(BEGUN | MASKS | {"seed": 0})
+        BenchmarkFolder(tmp_path, anew=False).begin(BEGUN | MASKS | {"seed": 0})
 
 
 def test_models_stay_in_the_order_they_came(folder):
-    again = BenchmarkFolder(folder, force=False)
+    again = BenchmarkFolder(folder, anew=False)
     again.begin(BEGUN)
     assert again.add(["other", "arcface"]) == ["arcface", "mine", "other"]
 
 
-def test_force_forgets_options_models_and_embeddings(folder):
+def test_beginning_anew_forgets_options_models_and_embeddings(folder):
     (folder / "embeddings").mkdir()
     (folder / "embeddings" / "mine-crops.h5").touch()
-    anew = BenchmarkFolder(folder, force=True)
+    anew = BenchmarkFolder(folder, anew=True)
     anew.begin(BEGUN | MASKS | {"seed": 8})
     assert anew.add(["arcface"]) == ["arcface"]
     assert not list((folder / "embeddings").iterdir())
@@ -75,4 +75,4 @@ def test_force_forgets_options_models_and_embeddings(folder):
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "benchmark.json").write_text(content)
     with pytest.raises(InputError, match=r"benchmark\.json: "):
-        BenchmarkFolder(tmp_path, force=False)
+        BenchmarkFolder(tmp_path, anew=False)
