@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from mfrkit.cli.models_add import add
+from mfrkit.cli.models_average import average
+from mfrkit.cli.models_calibrate import calibrate
 from mfrkit.cli.models_combine import combine
 from mfrkit.cli.models_export import export
 
@@ -44,5 +46,7 @@ def show(
 
 
 app.command("add")(add)
+app.command("average")(average)
+app.command("calibrate")(calibrate)
 app.command("combine")(combine)
 app.command("export")(export)

@@ -23,6 +23,7 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "generative": ("mfrkit.models.generative", "GenerativeRecogniser"),
     "completing": ("mfrkit.models.completing", "build_completing"),
     "combined": ("mfrkit.models.combined", "build_combined"),
+    "side-by-side": ("mfrkit.models.combined", "build_side_by_side"),
 }
 
 # Suffixes of other programs' files -> where their reader lives.

@@ -1,8 +1,10 @@
-"""Recognisers of one embedding space as one: bare faces go to one of them, masked faces to others.
+"""Several recognisers as one.
 
-Students distilled from a teacher's templates place masked faces where the teacher places bare ones.
-So the teacher itself can keep the bare faces, at no price, and what several students say of a
-masked face can be averaged.
+Of one embedding space: students distilled from a teacher's templates place masked faces where the
+teacher places bare ones. So the teacher itself can keep the bare faces, at no price, and what
+several students say of a masked face can be averaged.
+
+Of different spaces: laid side by side, so that the cosine is the mean of theirs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +17,10 @@ from torch import Tensor, nn
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.multitask import part_for
-from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recogniser import AveragesViews, Recogniser, embed_faces
 from mfrkit.models.region import RegionPredictor, decided, is_masked
 from mfrkit.models.registry import build_network
+from mfrkit.models.spaces import side_by_side
 
 
 class CombinedRecogniser(nn.Module):
@@ -91,16 +94,16 @@ def build_combined(
         WeightsError: a damaged card.
         InputError: an architecture that does not exist.
     """
-
-    def built(card: Mapping[str, Any], task: Task) -> tuple[nn.Module, ModelCard]:
-        own = ModelCard.from_json(card)
-        return part_for(task, build_network(own.architecture, own.arguments), own), own
-
     return CombinedRecogniser(
-        RegionPredictor(*built(region, "region")),
-        Recogniser(*built(unmasked, "recognition")),
-        [Recogniser(*built(each, "recognition")) for each in masked],
+        RegionPredictor(*_built(region, "region")),
+        Recogniser(*_built(unmasked, "recognition")),
+        [Recogniser(*_built(each, "recognition")) for each in masked],
     )
+
+
+def _built(card: Mapping[str, Any], task: Task) -> tuple[nn.Module, ModelCard]:
+    own = ModelCard.from_json(card)
+    return part_for(task, build_network(own.architecture, own.arguments), own), own
 
 
 def combined_card(
@@ -112,13 +115,8 @@ def combined_card(
         InputError: they take crops of different sizes, or embed in different spaces.
     """
     recognisers = (unmasked, *masked)
-    for what, values in (
-        ("take crops of different sizes", {c.name: c.input_size for c in (region, *recognisers)}),
-        ("give embeddings of different lengths", {c.name: c.embedding_dim for c in recognisers}),
-    ):
-        if len(set(values.values())) > 1:
-            shown = ", ".join(f"{name} {value}" for name, value in values.items())
-            raise InputError(f"these models {what}: {shown}")
+    _check_alike("take crops of different sizes", (region, *recognisers), "input_size")
+    _check_alike("give embeddings of different lengths", recognisers, "embedding_dim")
     parts = [card.as_part().to_json() for card in (region, *recognisers)]
     return ModelCard(
         name=name,
@@ -129,7 +127,87 @@ def combined_card(
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         embedding_dim=unmasked.embedding_dim,
-        licence="; ".join(dict.fromkeys(c.licence for c in (region, *recognisers) if c.licence)),
+        licence=_licences((region, *recognisers)),
         source=f"{region.name}; {unmasked.name} for bare faces, "
         f"{', '.join(card.name for card in masked)} for masked ones",
     )
+
+
+class SideBySide(AveragesViews):
+    """Recognisers of different spaces, whose cosines are averaged.
+
+    Args:
+        recognisers: at least two, for crops of one size.
+        shares: of each in the cosine, their sum 1.
+
+    Example:
+        >>> face = ModelCard(name="a", task="recognition", architecture="mobilefacenet").to_json()
+        >>> build_side_by_side([face, face], [0.5, 0.5]).eval()(torch.rand(2, 3, 112, 112)).shape
+        torch.Size([2, 384])
+    """
+
+    def __init__(self, recognisers: Sequence[Recogniser], shares: Sequence[float]) -> None:
+        super().__init__()
+        self.parts, self.shares = nn.ModuleList(recognisers), list(shares)
+        # Written to the file, so that with other shares it is a model of another hash.
+        self.register_buffer("weights", torch.tensor(shares, dtype=torch.float32))
+
+    @property
+    def recognisers(self) -> list[Recogniser]:
+        """Return the parts."""
+        return [cast(Recogniser, each) for each in self.parts]
+
+    def embed(self, faces: Tensor, *, flip: bool) -> Tensor:
+        """Embed faces, each part averaging with the mirror image by itself; see `embed_faces`.
+
+        Returns:
+            (B, sum of D) float: the unit vectors side by side, times the mean of their lengths.
+        """
+        said = [embed_faces(each, faces, flip=flip) for each in self.recognisers]
+        length = torch.stack([each.norm(dim=1, keepdim=True) for each in said]).mean(0)
+        units = [F.normalize(each) for each in said]
+        row: Tensor = side_by_side(units, self.shares, torch.cat)
+        return row * length
+
+
+def build_side_by_side(parts: Sequence[Mapping[str, Any]], shares: Sequence[float]) -> SideBySide:
+    """Build all networks with fresh weights, from their cards as JSON types.
+
+    Raises:
+        WeightsError: a damaged card.
+        InputError: an architecture that does not exist.
+    """
+    return SideBySide([Recogniser(*_built(each, "recognition")) for each in parts], shares)
+
+
+def side_by_side_card(name: str, parts: Sequence[ModelCard], shares: Sequence[float]) -> ModelCard:
+    """Return the card of all as one: it is fed plain RGB in [0, 1].
+
+    Raises:
+        InputError: they take crops of different sizes.
+    """
+    _check_alike("take crops of different sizes", parts, "input_size")
+    return ModelCard(
+        name=name,
+        task="recognition",
+        architecture="side-by-side",
+        arguments={"parts": [c.as_part().to_json() for c in parts], "shares": list(shares)},
+        input_size=parts[0].input_size,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        embedding_dim=sum(card.embedding_dim or 0 for card in parts),
+        licence=_licences(parts),
+        source="mean of the cosines of "
+        + ", ".join(f"{c.name} ({share:.3g})" for c, share in zip(parts, shares, strict=True)),
+    )
+
+
+def _check_alike(difference: str, cards: Sequence[ModelCard], field: str) -> None:
+    values = {card.name: getattr(card, field) for card in cards}
+    if len(set(values.values())) > 1:
+        shown = ", ".join(f"{name} {value}" for name, value in values.items())
+        raise InputError(f"these models {difference}: {shown}")
+
+
+def _licences(cards: Sequence[ModelCard]) -> str:
+    return "; ".join(dict.fromkeys(card.licence for card in cards if card.licence))

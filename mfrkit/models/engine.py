@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import ShapeError, WeightsError
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.combined import CombinedRecogniser
+from mfrkit.models.combined import CombinedRecogniser, SideBySide
 from mfrkit.models.completing import CompletingRecogniser
 from mfrkit.models.device import single_core_pool
 from mfrkit.models.fused import VIEWS, FusedEdgeFace, is_fusible
@@ -168,6 +168,9 @@ def _fastest(recogniser: Recogniser, on_cpu: bool) -> Recogniser:
             _fastest(each, on_cpu) for each in (network.unmasked, *network.recognisers)
         )
         network = CombinedRecogniser(network.region, unmasked, masked)
+    if isinstance(network, SideBySide):
+        parts = [_fastest(each, on_cpu) for each in network.recognisers]
+        network = SideBySide(parts, network.shares)
     return Recogniser(network, recogniser.card)
 
 

@@ -1,4 +1,4 @@
-"""Recognisers trained elsewhere: residual networks of InsightFace, AdaFace and their kin.
+"""Recognisers trained elsewhere: networks of InsightFace, AdaFace and EdgeFace and their kin.
 
 The architecture is read off the parameter names, whatever wrapper the training code put round them.
 Such a file is a pickle; only tensors and plain containers are unpickled, never code.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256, mismatches
-from mfrkit.models import adaface
+from mfrkit.models import adaface, edgeface_files
 from mfrkit.models.cards import ColourOrder, ModelCard
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ _DEPTHS: Mapping[tuple[int, ...], str] = {
 _CONTAINERS = ("state_dict", "model", "backbone", "network", "net")
 # Every such network has one of these; what stands before it is a wrapper.
 _LANDMARK = "layer1.0.conv1.weight"
-_LANDMARKS = (_LANDMARK, adaface.LANDMARK)
+_LANDMARKS = (_LANDMARK, adaface.LANDMARK, edgeface_files.LANDMARK)
 # What PyTorch Lightning keeps beside the weights.
 _BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "argparse.Namespace")
 
 
 def load_foreign(path: Path) -> "Recogniser":
-    """Load a network of InsightFace's or AdaFace's names, with that family's normalisation.
+    """Load a network of InsightFace's, AdaFace's or EdgeFace's names, normalised as theirs are.
 
     Convention:
-        (value - 0.5) / 0.5 in both; RGB, as arcface_torch, ElasticFace and MaskInv feed theirs,
-        but BGR for AdaFace.
+        (value - 0.5) / 0.5 in all; RGB, as arcface_torch, ElasticFace, MaskInv and EdgeFace feed
+        theirs, but BGR for AdaFace.
 
     Args:
         path: a state dict, bare or inside a training checkpoint.
@@ -99,10 +99,8 @@ def strip_wrappers(content: object, where: str) -> "dict[str, Tensor]":
     Raises:
         WeightsError: no network of this family inside.
     """
-    import torch
-
     if isinstance(content, Mapping):
-        tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)}
+        tensors = edgeface_files.unpack(content)
         for name in tensors:
             mark = next((m for m in _LANDMARKS if name == m or name.endswith("." + m)), None)
             if mark is not None:
@@ -112,8 +110,8 @@ def strip_wrappers(content: object, where: str) -> "dict[str, Tensor]":
             if isinstance(content.get(key), Mapping):
                 return strip_wrappers(content[key], where)
     raise WeightsError(
-        f"{where}: holds no iResNet in InsightFace's or AdaFace's parameter names; convert it to "
-        "one, or name a bundled model or a .safetensors file"
+        f"{where}: holds no iResNet in InsightFace's or AdaFace's parameter names and no EdgeFace; "
+        "convert it to one, or name a bundled model or a .safetensors file"
     )
 
 
@@ -130,6 +128,8 @@ def recognise(tensors: "Mapping[str, Tensor]", where: str) -> tuple[str, dict[st
     Raises:
         WeightsError: a depth or head that is not known.
     """
+    if edgeface_files.LANDMARK in tensors:
+        return "edgeface", edgeface_files.arguments_of(tensors, where)
     blocks = [
         {int(m[1]) for name in tensors if (m := re.match(rf"layer{stage}\.(\d+)\.", name))}
         for stage in range(1, 5)

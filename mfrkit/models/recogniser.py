@@ -22,6 +22,18 @@ class LooksFirst(nn.Module):
         raise NotImplementedError
 
 
+class AveragesViews(nn.Module):
+    """A network whose parts average a face with its mirror image, each by itself."""
+
+    def embed(self, faces: Tensor, *, flip: bool) -> Tensor:
+        """Return (B, D) embeddings of faces as `forward` takes them, averaged if asked to."""
+        raise NotImplementedError
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embed faces as they are; (B, D) float, not of unit length."""
+        return self.embed(faces, flip=False)
+
+
 class Recogniser(Carded):
     """Turn RGB faces in [0, 1] into embeddings, whatever the network inside was trained on.
 
@@ -85,6 +97,8 @@ def embed_faces(recogniser: Recogniser, faces: Tensor, *, flip: bool = True) -> 
     if not flip:
         return recogniser.features(faces)
     network = recogniser.network
+    if isinstance(network, AveragesViews):
+        return network.embed(recogniser.prepare(faces), flip=True)
     # One call for both views: twice the batch keeps the processor better fed.
     if isinstance(network, LooksFirst):
         looked = network.look(recogniser.prepare(faces))

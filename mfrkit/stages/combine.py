@@ -1,4 +1,4 @@
-"""Combine recognisers of one embedding space into one model file."""
+"""Combine recognisers into one model file, of one embedding space or of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from mfrkit.io.files import refuse_existing
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.model_files import read_card
 from mfrkit.models.recognisers import is_foreign
+from mfrkit.models.spaces import shares_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,23 @@ class CombineOptions:
     unmasked: str
     masked: Sequence[str]
     region: str = "region"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class BesideOptions:
+    """Which models are laid side by side.
+
+    Attributes:
+        output: model file to write.
+        parts: recognisers: bundled names or model files of mfrkit.
+        weights: of the parts' cosines, positive; empty weighs all alike.
+        force: replace an output there is.
+    """
+
+    output: Path
+    parts: Sequence[str]
+    weights: Sequence[float] = ()
     force: bool = False
 
 
@@ -56,6 +74,30 @@ def combine_models(options: CombineOptions, console: Console) -> None:
     )
     save_network(options.output, network, card)
     console.info(f"{options.unmasked} and {', '.join(options.masked)} -> {options.output}")
+
+
+def lay_side_by_side(options: BesideOptions, console: Console) -> None:
+    """Write a `side-by-side` model, whole: it needs none of its parts afterwards.
+
+    Raises:
+        InputError: the output exists; one model only, or another number of weights; models for
+            other tasks, of another program, or for crops of different sizes.
+        WeightsError: a file is damaged.
+    """
+    refuse_existing(options.output, force=options.force)
+    if len(options.parts) < 2:
+        raise InputError(f"--beside {options.parts[0]}: beside what? Name two models or more")
+    shares = shares_of(options.weights, len(options.parts), "models")
+    cards = [_card(model) for model in options.parts]
+
+    from mfrkit.models.combined import SideBySide, side_by_side_card  # torch loads here
+    from mfrkit.models.recognisers import load_recogniser
+    from mfrkit.models.registry import save_network
+
+    card = side_by_side_card(options.output.stem, cards, shares)
+    network = SideBySide([load_recogniser(model) for model in options.parts], shares)
+    save_network(options.output, network, card)
+    console.info(f"{card.source} -> {options.output}, {card.embedding_dim} values")
 
 
 def _card(model: str) -> ModelCard:

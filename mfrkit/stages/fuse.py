@@ -1,8 +1,7 @@
 """Fuse recognisers: their embedding files side by side as one.
 
-Unit vectors laid in a row, each times the root of its weight, are unit vectors again, and the
-cosine of two of them is the weighted mean of the recognisers' cosines: fusion of features and of
-scores in one. Everything that reads embedding files reads the result.
+How, and why the cosine of two rows is the mean of the recognisers' cosines: `models/spaces.py`.
+Everything that reads embedding files reads the result.
 """
 
 import hashlib
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
@@ -22,6 +20,7 @@ from mfrkit.io.embedding_rows import Rows, write_embeddings
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import refuse_existing
 from mfrkit.metrics.blocks import unit_rows
+from mfrkit.models.spaces import shares_of, side_by_side
 
 _NAMED = 3  # keys named in a message
 
@@ -54,14 +53,16 @@ def fuse(options: FuseOptions, console: Console) -> int:
             exists.
     """
     refuse_existing(options.output, force=options.force)
-    weights = _weights(options)
+    if len(options.parts) < 2:
+        raise InputError(f"{options.parts[0]}: nothing to fuse it with; name two files or more")
+    shares = shares_of(options.weights, len(options.parts), "files")
     with ExitStack() as stack:
         readers = [stack.enter_context(EmbeddingReader(part)) for part in options.parts]
         for other in readers[1:]:
             _check_keys(readers[0], other)
         dim = sum(reader.dim for reader in readers)
-        attributes = _attributes(readers, weights)
-        count = write_embeddings(options.output, _blocks(readers, weights), dim, attributes)
+        attributes = _attributes(readers, shares)
+        count = write_embeddings(options.output, _blocks(readers, shares), dim, attributes)
     console.info(f"fuse: {count} rows of {attributes['model']}, {dim} values -> {options.output}")
     return count
 
@@ -85,16 +86,6 @@ def parse_weights(text: str) -> tuple[float, ...]:
     return weights
 
 
-def _weights(options: FuseOptions) -> NDArray[np.float64]:
-    """Return the weights, their sum being 1."""
-    if len(options.parts) < 2:
-        raise InputError(f"{options.parts[0]}: nothing to fuse it with; name two files or more")
-    weights = np.array(options.weights or [1.0] * len(options.parts))
-    if len(weights) != len(options.parts):
-        raise InputError(f"--weights: {len(weights)} for {len(options.parts)} files; give each one")
-    return weights / weights.sum()
-
-
 def _check_keys(first: EmbeddingReader, other: EmbeddingReader) -> None:
     """Refuse files of different pictures, rather than leave some out."""
     for one, two in ((first, other), (other, first)):
@@ -107,24 +98,23 @@ def _check_keys(first: EmbeddingReader, other: EmbeddingReader) -> None:
             )
 
 
-def _blocks(readers: Sequence[EmbeddingReader], weights: NDArray[np.float64]) -> Iterator[Rows]:
+def _blocks(readers: Sequence[EmbeddingReader], shares: Sequence[float]) -> Iterator[Rows]:
     for block in readers[0].blocks():
         found = [block.embeddings]
         for reader in readers[1:]:
             places = np.array([reader.index[key] for key in block.keys], np.int64)
             found.append(reader.rows(places))
         unit, usable = zip(*map(unit_rows, found), strict=True)
-        roots = np.sqrt(weights).astype(np.float32)
-        fused = np.concatenate([each * root for each, root in zip(unit, roots, strict=True)], 1)
+        fused = side_by_side(unit, shares, np.concatenate)
         fused[~np.all(usable, axis=0)] = 0  # without one part there is no comparison
         unknown = np.full(len(block.keys), np.nan, np.float32)
         yield replace(block, embeddings=fused, norms=unknown)
 
 
-def _attributes(readers: Sequence[EmbeddingReader], weights: NDArray[np.float64]) -> dict[str, Any]:
+def _attributes(readers: Sequence[EmbeddingReader], shares: Sequence[float]) -> dict[str, Any]:
     """Return what the file says of its vectors; two fusions of the same parts say the same."""
     names = [str(reader.attributes.get("model", reader.path.stem)) for reader in readers]
-    shares = [round(weight, 6) for weight in weights.tolist()]
+    shares = [round(share, 6) for share in shares]
     origins = [
         (str(reader.attributes.get("weights_sha256", "")), share)
         for reader, share in zip(readers, shares, strict=True)

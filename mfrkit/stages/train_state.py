@@ -132,8 +132,9 @@ class TrainState:
                 optimiser.load_state_dict(state["optimisers"][name])
             self.scaler.load_state_dict(state["scaler"])
             for name, kept in (("average", self.average), ("start", self.start)):
-                for key, tensor in (state[name] if kept else {}).items():
-                    kept.weights[key].copy_(tensor)
+                if kept is not None:
+                    for key, tensor in state[name].items():
+                        kept.weights[key].copy_(tensor)
             self.step, self.best = int(state["step"]), float(state["best"])
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             text = str(error).splitlines()[0]

@@ -48,3 +48,39 @@ def test_a_model_of_several_tasks_can_tell_masked_faces(mfr, noise_crops):
     parts = ("--region", "meer.safetensors", "--masked", "meer.safetensors")
     mfr("models", "combine", "-o", "both.safetensors", *parts, check=0)
     assert embeddings(mfr, "both.safetensors", "crops").shape[1] == 192
+
+
+def test_side_by_side_is_what_fuse_makes_of_the_parts(mfr, worked):
+    parts = ("--beside", "maskinv", "--beside", "edgeface", "--weights", "2,1")
+    mfr("models", "combine", *parts, "-o", "pair.safetensors", check=0)
+    for model in ("pair.safetensors", "maskinv", "edgeface"):
+        out = f"{model.partition('.')[0]}.h5"
+        mfr("embed", worked.folder / "masked", "-o", out, "--model", model, check=0)
+    mfr("fuse", "maskinv.h5", "edgeface.h5", "-o", "fused.h5", "--weights", "2,1", check=0)
+    with h5py.File(mfr.folder / "pair.h5") as pair, h5py.File(mfr.folder / "fused.h5") as fused:
+        assert pair["embeddings"].shape[1] == 192 + 512
+        np.testing.assert_allclose(pair["embeddings"][:], fused["embeddings"][:], atol=1e-5)
+    run = mfr("models", "export", "pair.safetensors", check=0)
+    assert b"pair.onnx" in run.stderr
+
+
+def test_what_cannot_lie_side_by_side(mfr):
+    def refused(*options):
+        return mfr("models", "combine", "-o", "x.safetensors", *options, check=2).stderr
+
+    assert b"Name two models or more" in refused("--beside", "arcface")
+    assert b"--weights: 3 for 2 models" in refused(
+        "--beside", "arcface", "--beside", "maskinv", "--weights", "1,2,3"
+    )
+    assert b"without --unmasked" in refused("--beside", "arcface", "--masked", "maskinv")
+    assert b"named by --beside" in refused("--weights", "1,2")
+    assert b"is for region" in refused("--beside", "arcface", "--beside", "region")
+
+
+def test_other_weights_make_another_model(mfr):
+    digests = set()
+    for weights in ("1,1", "1,2"):
+        parts = ("--beside", "arcface", "--beside", "maskinv", "--weights", weights, "--force")
+        mfr("models", "combine", "-o", "pair.safetensors", *parts, check=0)
+        digests.add(read_header(mfr.folder / "pair.safetensors").card["sha256"])
+    assert len(digests) == 2

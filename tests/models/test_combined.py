@@ -6,8 +6,13 @@ from torch import nn
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.combined import CombinedRecogniser, combined_card
-from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.combined import (
+    CombinedRecogniser,
+    SideBySide,
+    combined_card,
+    side_by_side_card,
+)
+from mfrkit.models.recogniser import Recogniser, embed_faces
 from mfrkit.models.region import RegionPredictor
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "input_size": (16, 16)}
@@ -85,3 +90,50 @@ def test_the_card_names_its_parts_and_their_licences():
     assert made.licence == "MIT; research"
     assert made.source == "r; a for bare faces, b, d for masked ones"
     assert [each["name"] for each in made.arguments["masked"]] == ["b", "d"]
+
+
+class Corners(nn.Module):
+    """Answers with two pixels of the top row, times a length."""
+
+    def __init__(self, length, *channels):
+        super().__init__()
+        self.length, self.channels = length, channels
+
+    def forward(self, faces):
+        return self.length * faces[:, self.channels, 0][:, :, (0, -1)].flatten(1)
+
+
+def beside(*shares):
+    parts = [Recogniser(Corners(2.0, 0), card()), Recogniser(Corners(6.0, 1, 2), card("b"))]
+    return Recogniser(SideBySide(parts, shares), card("pair")).eval(), parts
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.2)])
+def test_the_cosine_is_the_weighted_mean_of_the_parts(flip, shares):
+    """With the mirror image too, which each part averages before it is brought to length one."""
+    pair, parts = beside(*shares)
+    pictures = torch.rand(2, 3, 16, 16)
+
+    def cosine(recogniser):
+        a, b = torch.nn.functional.normalize(embed_faces(recogniser, pictures, flip=flip))
+        return a @ b
+
+    expected = sum(share * cosine(part) for share, part in zip(shares, parts, strict=True))
+    torch.testing.assert_close(cosine(pair), expected)
+
+
+def test_its_length_is_the_mean_length():
+    pair, parts = beside(0.8, 0.2)
+    pictures = torch.rand(3, 3, 16, 16)
+    lengths = torch.stack([part.features(pictures).norm(dim=1) for part in parts]).mean(0)
+    torch.testing.assert_close(pair.features(pictures).norm(dim=1), lengths)
+
+
+def test_side_by_side_takes_other_spaces_but_no_other_crops():
+    parts = [card(embedding_dim=4, licence="MIT"), card("b", embedding_dim=5, licence="research")]
+    made = side_by_side_card("pair", parts, (2 / 3, 1 / 3))
+    assert (made.embedding_dim, made.licence) == (9, "MIT; research")
+    assert made.source == "mean of the cosines of a (0.667), b (0.333)"
+    with pytest.raises(InputError, match="crops of different sizes"):
+        side_by_side_card("pair", [card(), card("b", input_size=(8, 8))], (0.5, 0.5))

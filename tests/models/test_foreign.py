@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
+from mfrkit.models.edgeface import EdgeFace
 from mfrkit.models.foreign import load_foreign
 from mfrkit.models.iresnet import iresnet18
 from mfrkit.models.recognisers import load_recogniser
@@ -43,6 +44,79 @@ def test_wrappers_are_stripped(network, wrap, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(recogniser.features(faces), network((faces - 0.5) / 0.5))
     assert not recogniser.training
+
+
+def scattered_edgeface(**arguments):
+    torch.manual_seed(0)
+    network = EdgeFace(16, **arguments).eval()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "gamma" in name:
+                parameter.uniform_(0.2, 0.8)
+    return network
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"size": "xx-small"}, {"size": "x-small", "rank": 0.6}, {"size": "small", "rank": 0.5}],
+)
+def test_edgeface_of_every_size(arguments, tmp_path):
+    network, path = scattered_edgeface(**arguments), tmp_path / "edgeface_gamma.pt"
+    torch.save({f"model.{name}": t for name, t in network.state_dict().items()}, path)
+    recogniser = load_recogniser(str(path))
+    card = recogniser.card
+    assert (card.architecture, card.arguments) == ("edgeface", {"embedding_dim": 16, **arguments})
+    assert (card.colour, card.mean, card.std) == ("RGB", (0.5,) * 3, (0.5,) * 3)
+    faces = torch.rand(2, 3, 112, 112)
+    with torch.no_grad():
+        torch.testing.assert_close(recogniser.features(faces), network((faces - 0.5) / 0.5))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("rank", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["default_dynamic_qconfig", "per_channel_dynamic_qconfig"])
+def test_eight_bit_edgeface_is_written_out(rank, kind, tmp_path):
+    """As torch computes it but for the activations, which torch rounds to 8 bits as well."""
+    quantisation = pytest.importorskip("torch.ao.quantization")
+    network, path = scattered_edgeface(size="xx-small", rank=rank), tmp_path / "q.pt"
+    setting = {nn.Linear: getattr(quantisation, kind)}
+    eight_bit = quantisation.quantize_dynamic(network, setting, dtype=torch.qint8)
+    state = {f"model.{name}": value for name, value in eight_bit.state_dict().items()}
+    assert any(name.endswith("._packed_params._packed_params") for name in state)
+    torch.save(state, path)
+    recogniser = load_recogniser(str(path))
+    layer, theirs = recogniser.network, eight_bit
+    for name in ("head", "fc", "linear2") if rank else ("head", "fc"):
+        layer, theirs = (
+            each[name] if name == "fc" else getattr(each, name) for each in (layer, theirs)
+        )
+    torch.testing.assert_close(layer.weight.detach(), theirs.weight().dequantize())
+    torch.testing.assert_close(layer.bias.detach(), theirs.bias().detach())
+    faces = torch.rand(2, 3, 112, 112)
+    with torch.no_grad():
+        ours, plain = recogniser(faces), network((faces - 0.5) / 0.5)
+    assert float(torch.cosine_similarity(ours, plain).min()) > 0.99
+
+
+def test_packed_layers_that_are_none(tmp_path):
+    network, path = scattered_edgeface(size="xx-small"), tmp_path / "q.pt"
+    state = dict(network.state_dict())
+    del state["head.norm.weight"]
+    for held in ((1, "two"), 5, None):
+        torch.save(state | {"head.norm._packed_params._packed_params": held}, path)
+        with pytest.raises(WeightsError, match=r"edgeface: 1 missing \(head.norm.weight"):
+            load_foreign(path)
+    torch.save(state | {"head.fc.weight": torch.zeros(3)}, path)
+    with pytest.raises(WeightsError, match="the last layer is missing"):
+        load_foreign(path)
+    torch.save({"stages.0.blocks.0.conv_dw.weight": torch.zeros(7, 1, 3, 3)}, path)
+    with pytest.raises(WeightsError, match=r"stages of \[7, 0, 0, 0\] channels are no EdgeFace"):
+        load_foreign(path)
+    state = dict(scattered_edgeface(size="xx-small", rank=0.6).state_dict())
+    state["stages.1.blocks.0.mlp.fc1.linear1.weight"] = torch.zeros(40, 48)
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match="no rank in common"):
+        load_foreign(path)
 
 
 class Mischief:

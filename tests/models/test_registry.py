@@ -108,6 +108,7 @@ REGION, GENERATOR, RECOGNISER = (
 COMPOSED = {
     "completing": {"region": REGION, "generator": GENERATOR, "recogniser": RECOGNISER},
     "combined": {"region": REGION, "unmasked": RECOGNISER, "masked": [RECOGNISER]},
+    "side-by-side": {"parts": [RECOGNISER, RECOGNISER], "shares": [0.5, 0.5]},
     "generative": {
         "region": REGION,
         "generator": GENERATOR,

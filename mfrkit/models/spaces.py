@@ -1,0 +1,55 @@
+"""Embedding spaces side by side: one space whose cosine is the weighted mean of theirs.
+
+Unit vectors laid in a row, each times the root of its share, are unit vectors again, and the
+cosine of two of them is the mean of the spaces' cosines: fusion of features and of scores in one.
+No torch here.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mfrkit.errors import InputError
+
+
+def shares_of(weights: Sequence[float], count: int, what: str) -> tuple[float, ...]:
+    """Return weights whose sum is 1.
+
+    Args:
+        weights: positive, one a space; none weighs all alike.
+        count: of the spaces.
+        what: they come from, for the message.
+
+    Raises:
+        InputError: another number of weights.
+
+    Example:
+        >>> shares_of((3, 1), 2, "files"), shares_of((), 2, "files")
+        ((0.75, 0.25), (0.5, 0.5))
+    """
+    if weights and len(weights) != count:
+        raise InputError(f"--weights: {len(weights)} for {count} {what}; give each one")
+    weights = weights or [1.0] * count
+    return tuple(weight / sum(weights) for weight in weights)
+
+
+def side_by_side(
+    units: Sequence[Any], shares: Sequence[float], join: Callable[[list[Any], int], Any]
+) -> Any:
+    """Lay unit vectors in a row.
+
+    Args:
+        units: (N, D) of each space, unit norm; arrays or tensors.
+        shares: of each space in the cosine, their sum 1.
+        join: `numpy.concatenate` or `torch.cat`.
+
+    Returns:
+        (N, sum of D), unit norm.
+
+    Example:
+        >>> import numpy as np
+        >>> one, two = np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]])
+        >>> side_by_side([one, two], [0.75, 0.25], np.concatenate).round(3).tolist()
+        [[0.866, 0.0, 0.3, 0.4]]
+    """
+    return join([each * math.sqrt(share) for each, share in zip(units, shares, strict=True)], 1)
