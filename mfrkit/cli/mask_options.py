@@ -57,7 +57,7 @@ Detector = Annotated[
     str,
     typer.Option(
         "--detector",
-        help="Finds faces where SRC has no landmarks: auto, mtcnn, face-alignment or none.",
+        help="Finds faces where SRC has no landmarks: auto, yunet, mtcnn, face-alignment or none.",
     ),
 ]
 Preview = Annotated[

@@ -28,18 +28,20 @@ class _Profile(NamedTuple):
     """How far a head reaches forward and back.
 
     The front line is deepest, `front`, at the height `at` and falls off with the square of the
-    distance from there, times `fall`; `round` is the depth of the cylinder per half width.
+    distance from there, times `fall`; `round` is the depth of the cylinder per half width, `flat`
+    that of the parabola which stands for it in a first guess.
     """
 
     front: Array
     at: Array
     fall: Array
     round: Array
+    flat: Array
 
 
 # Of a head whose turn five points tell, too large a one for its own flat nose; and of a meshed one,
-# after the mean mesh's ridge of the nose, lips and chin and its far cheek at 20 to 50 degrees.
-_PROFILES = np.array([[0.44, 0.72, 0.26, 0.92], [0.52, 0.50, 0.32, 1.40]])
+# between the mean mesh's ridge of the nose, lips and chin and its far cheek at 20 to 50 degrees.
+_PROFILES = np.array([[0.44, 0.72, 0.26, 0.92, 0.45], [0.50, 0.50, 0.32, 1.00, 0.49]])
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def sheet_to_pixels(pose: Pose, y: Array, angle: Array) -> Array:
         (B, N, 2) float64, (x, y) in pixels.
     """
     width = pose.girth[:, None] * half_width(y, pose.chin[:, None])  # (B, N)
-    front, at, fall, round_ = (column[:, None] for column in _profile(pose))
+    front, at, fall, round_, _ = (column[:, None] for column in _profile(pose))
     depth = front - fall * (y - at) ** 2 - round_ * width * (1 - np.cos(angle))
     heights = np.broadcast_to(y, width.shape)
     return project(pose, np.stack([width * np.sin(angle), heights, depth], axis=-1))
@@ -130,7 +132,8 @@ def pose_columns(pose: Pose) -> dict[str, Array]:
         "front_at": profile.at,
         "front_fall": profile.fall,
         "round_depth": profile.round,
-        "guess_fall": -0.45 * tip,
+        "guess_fall": -profile.flat * tip,
+        "guess_drop": np.where(pose.meshed, -profile.fall * tip * cos_yaw, 0.0),
         "sin_yaw": sin_yaw,
         "tip_cos_yaw": tip * cos_yaw,
         "tip_even": tip_even,
@@ -163,7 +166,9 @@ def pixels_to_sheet(place: Fields, rows: Tensor, columns: Tensor) -> Sheet:
     along = down * place["down_cos"] - right * place["right_sin"]
     # The height decides the radius and, through pitch, the radius the height: guess the height
     # from a flatter sheet, then correct it once.
+    lower = along - place["front_at"]
     y = torch.addcmul(along, across * across, place["guess_fall"])
+    y.addcmul_(lower.mul_(lower), place["guess_drop"])
     width = (y - _WIDEST).mul_(place["per_height"])
     width = width.mul_(width).sub_(1).clamp_(max=-_LEAST).mul_(place["minus_half_square"]).sqrt_()
     lower = y.sub_(place["front_at"])

@@ -1,6 +1,5 @@
 """The work of `synth-mask` on one batch: decode, draw, encode."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,8 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfrkit.faces.detect import Detector, Face
-from mfrkit.faces.select import select
 from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
@@ -22,8 +19,8 @@ from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.template import TemplateFile
 from mfrkit.stages.contact_sheet import Cell
-from mfrkit.stages.find_faces import load_detector
 from mfrkit.stages.mask_book import MaskBook, variant_key
+from mfrkit.stages.mask_faces import MaskFaces
 from mfrkit.stages.mask_inputs import Subject, load_subjects
 from mfrkit.stages.mask_photos import mask_photo
 from mfrkit.stages.sink import source_name
@@ -31,7 +28,6 @@ from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
 REGION_FOLDER, EXACT_FOLDER = "_regions", "_regions_exact"
 PREVIEW_FACES = 24
-_MIN_SCORE, _MIN_SIZE = 0.9, 24  # of faces found here
 
 
 @dataclass
@@ -78,12 +74,11 @@ class MaskDrawer:
         self._template = template.describe() if template else {}
         self._renderer = MaskRenderer(template).to(device).eval()
         self._book = MaskBook(options.specs) if options.specs else None
-        self._detector: Detector | None = None
-        self._lock = threading.Lock()
+        self._faces, self._early_faces = _load_finders(options, device)
 
     def __call__(self, items: list[Item]) -> Drawn:
         """Mask the faces of some inputs."""
-        subjects = load_subjects(items, self._options.detector, self._find)
+        subjects = self._subjects(items)
         jobs = [self._jobs(subject) for subject in subjects]
         ready = [job for group in jobs for job in group]
         for job in ready:
@@ -105,18 +100,18 @@ class MaskDrawer:
         if self._book is not None:
             self._book.close()
 
-    def _find(self, photos: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
-        """Find the faces of photos; the detector is loaded when it is first needed."""
-        name = self._options.detector
-        with self._lock:
-            if self._detector is None:
-                known = "mtcnn" if name == "auto" else name
-                self._detector = load_detector(known, self._device, 8, _MIN_SIZE)
-            found = self._detector(photos)
-        return [
-            select(faces, "all", photo.shape[:2], min_score=_MIN_SCORE, min_size=_MIN_SIZE)
-            for faces, photo in zip(found, photos, strict=True)
-        ]
+    def _subjects(self, items: list[Item]) -> list[Subject]:
+        """Decode inputs and find their faces, as the run did whose masks are worn again."""
+        book, detector = self._book, self._options.detector
+        early = [book is not None and book.is_early(variant_key(item, 1)) for item in items]
+        subjects: dict[int, Subject] = {}
+        for finder, which in ((self._faces, False), (self._early_faces, True)):
+            chosen = [
+                item for item, is_early in zip(items, early, strict=True) if is_early == which
+            ]
+            for subject in load_subjects(chosen, detector, finder):
+                subjects[subject.item.position] = subject
+        return [subjects[item.position] for item in items]
 
     def _jobs(self, subject: Subject) -> list[_Job]:
         """Decide the masks of every variant; none for a subject that is given up."""
@@ -141,8 +136,9 @@ class MaskDrawer:
         pictures = np.stack([job.subject.picture for job in jobs])
         points = np.stack([job.subject.places[0].points for job in jobs])
         landmarks = np.stack([job.subject.places[0].landmarks for job in jobs])
+        turns = np.stack([job.subject.places[0].turn for job in jobs])
         specs = [job.specs[0] for job in jobs]
-        masked, regions = mask_pictures(self._renderer, pictures, points, specs, landmarks)
+        masked, regions = mask_pictures(self._renderer, pictures, points, specs, landmarks, turns)
         for job, picture, region in zip(jobs, masked, regions, strict=True):
             job.picture, job.region, job.own_regions = picture, region, [region]
 
@@ -181,10 +177,12 @@ class MaskDrawer:
             self._face_block(spec, region)
             for spec, region in zip(job.specs, job.own_regions, strict=True)
         ]
+        for face, place in zip(faces, job.subject.places, strict=True):
+            face["fit"] = place.fit
+            if job.subject.is_photo or (place.meshed and job.subject.wants_mesh):
+                face |= place.to_json()
         if not job.subject.is_photo:
             return faces[0]
-        for face, place in zip(faces, job.subject.places, strict=True):
-            face["points"] = np.round(place.points.astype(np.float64), 3).tolist()
         kinds = dict.fromkeys(spec.kind for spec in job.specs)
         return {"type": "+".join(kinds), "seed": self._options.seed, "faces": faces}
 
@@ -200,6 +198,14 @@ class MaskDrawer:
             "spec": spec.to_json(),
         }
         return block | ({"template": self._template} if spec.kind == TEMPLATE else {})
+
+
+def _load_finders(options: SynthMaskOptions, device: torch.device) -> tuple[MaskFaces, MaskFaces]:
+    """Return what finds faces now, and what found those of manifests that name no fit."""
+    name, workers = options.detector, options.run.workers
+    with_mesh = name not in ("face-alignment", "none")
+    now = MaskFaces("yunet" if name == "auto" else name, device, mesh=with_mesh, workers=workers)
+    return now, MaskFaces("mtcnn" if name == "auto" else name, device, mesh=False)
 
 
 def _given_up(subject: Subject) -> Record:

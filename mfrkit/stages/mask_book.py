@@ -47,6 +47,20 @@ class MaskBook:
         Raises:
             InputError: the record holds no spec that this version can draw.
         """
+        found = self._faces(key)
+        if found is None or len(found) != faces:
+            return None
+        try:
+            return [MaskSpec.from_json(each.get("spec") or {}) for each in found]
+        except InputError as error:
+            raise InputError(f"{self.path}, {key}: {error}") from error
+
+    def is_early(self, key: str) -> bool:
+        """Whether a picture was masked before manifests told what masks were fitted to."""
+        return not any("fit" in face for face in self._faces(key) or [{"fit": None}])
+
+    def _faces(self, key: str) -> list[dict[str, Any]] | None:
+        """Return the mask blocks of a picture's faces; None if there is no record of it."""
         place = self._places.get(key)
         if place is None:
             return None
@@ -54,13 +68,7 @@ class MaskBook:
             self._file.seek(place)
             line = self._file.readline()
         block = parse_line(line, str(self.path)).get("mask")
-        found = _blocks(block) if isinstance(block, dict) else []
-        if len(found) != faces:
-            return None
-        try:
-            return [MaskSpec.from_json(each.get("spec") or {}) for each in found]
-        except InputError as error:
-            raise InputError(f"{self.path}, {key}: {error}") from error
+        return _blocks(block) if isinstance(block, dict) else []
 
     def close(self) -> None:
         """Close the manifest."""

@@ -1,21 +1,20 @@
 """What `synth-mask` draws on: a picture, and its faces from the manifest or a detector."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import ImageError
-from mfrkit.faces.detect import Face
 from mfrkit.faces.geometry import ARCFACE_SIZE, template, transform_points
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 
-Find = Callable[[Sequence[NDArray[np.uint8]]], list[list[Face]]]
 MESH = "mesh"  # `fit` of a face whose landmarks, yaw and pitch are those of a mesh
+UNKNOWN_TURN = np.full(2, np.nan, np.float32)
 _JAW_POINTS = 68
 
 
@@ -34,12 +33,40 @@ class Place:
     landmarks: NDArray[np.float32] = field(
         default_factory=lambda: np.full((_JAW_POINTS, 2), np.nan, np.float32)
     )
-    turn: NDArray[np.float32] = field(default_factory=lambda: np.full(2, np.nan, np.float32))
+    turn: NDArray[np.float32] = field(default_factory=UNKNOWN_TURN.copy)
 
     @property
     def meshed(self) -> bool:
         """Whether a mesh says where the head is."""
         return bool(np.isfinite(self.turn).all())
+
+    @property
+    def fit(self) -> str:
+        """Return what a mask is shaped by: `mesh`, `landmarks` or `five` points."""
+        if self.meshed:
+            return MESH
+        return "landmarks" if np.isfinite(self.landmarks).all() else "five"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the face as a manifest's list of `faces` has it."""
+        block: dict[str, Any] = {"points": _rounded(self.points, 3)}
+        if self.fit != "five":
+            block["landmarks"] = _rounded(self.landmarks, 2 if self.meshed else 3)
+        if self.meshed:
+            block["yaw"], block["pitch"] = _rounded(self.turn, 1)
+        return block
+
+
+class Finder(Protocol):
+    """Finds faces, see `mfrkit.stages.mask_faces.MaskFaces`."""
+
+    mesh: bool
+
+    def in_photos(self, photos: Sequence[NDArray[np.uint8]]) -> list[list[Place]]:
+        """Find the faces of photos."""
+
+    def in_crops(self, crops: Sequence[NDArray[np.uint8]], places: Sequence[Place]) -> list[Place]:
+        """Look for the meshes of aligned crops."""
 
 
 @dataclass
@@ -52,6 +79,7 @@ class Subject:
         picture: (H, W, 3) uint8 RGB.
         places: its faces.
         is_photo: whether the faces are found in a photo of any size, not one face in its crop.
+        wants_mesh: whether nobody has looked yet for the mesh of its one face.
     """
 
     item: Item
@@ -59,28 +87,43 @@ class Subject:
     picture: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 0, 3), np.uint8))
     places: list[Place] = field(default_factory=list)
     is_photo: bool = False
+    wants_mesh: bool = False
 
 
-def load_subjects(items: Sequence[Item], detector: str, find: Find) -> list[Subject]:
+def load_subjects(items: Sequence[Item], detector: str, finder: Finder) -> list[Subject]:
     """Decode pictures and say where their faces are.
 
     Args:
         items: the inputs.
         detector: `auto` finds faces in pictures that have no landmarks and are no aligned crops;
-            `none` never does; any other does in all pictures without landmarks.
-        find: the detector.
+            `none` never does, nor looks for meshes; any other does in all pictures without
+            landmarks.
+        finder: of faces and meshes; one without meshes leaves those of manifests aside too.
 
     Returns:
         One each, in order; what cannot be used has a reason.
     """
     subjects = [_load(item, detector) for item in items]
-    blank = [s for s in subjects if s.reason is None and not s.places]
+    usable = [subject for subject in subjects if subject.reason is None]
+    blank = [subject for subject in usable if not subject.places]
+    crops = [subject for subject in usable if subject.wants_mesh]
     if blank:
-        for subject, faces in zip(blank, find([s.picture for s in blank]), strict=True):
+        for subject, places in zip(blank, finder.in_photos(_pictures(blank)), strict=True):
             subject.is_photo = True
-            subject.places = [_found(face) for face in faces]
-            subject.reason = None if faces else "no face found"
+            subject.places = places
+            subject.reason = None if places else "no face found"
+    if not finder.mesh:
+        for subject in usable:
+            subject.places = [replace(place, turn=UNKNOWN_TURN) for place in subject.places]
+    elif crops and detector != "none":
+        places = [subject.places[0] for subject in crops]
+        for subject, place in zip(crops, finder.in_crops(_pictures(crops), places), strict=True):
+            subject.places = [place]
     return subjects
+
+
+def _pictures(subjects: Sequence[Subject]) -> list[NDArray[np.uint8]]:
+    return [subject.picture for subject in subjects]
 
 
 def face_in_crop(record: Record, shape: tuple[int, ...]) -> Place:
@@ -108,17 +151,13 @@ def _load(item: Item, detector: str) -> Subject:
     try:
         picture = read_image(item.path)
         places, is_photo = _known_places(item.record)
+        wants_mesh = _lacks_mesh(item.record)
         if not places and detector in ("auto", "none"):
             places = _of_aligned_crop(picture.shape, required=detector == "none")
-        return Subject(item, None, picture, places, is_photo)
+            wants_mesh = bool(places)
+        return Subject(item, None, picture, places, is_photo, wants_mesh)
     except ImageError as error:
         return Subject(item, reason=str(error))
-
-
-def _found(face: Face) -> Place:
-    # As precise as a manifest: drawn again from there, the picture is the same.
-    points = np.round(face.points.astype(np.float64), 3).astype(np.float32)
-    return Place(points) if face.landmarks is None else Place(points, face.landmarks)
 
 
 def _known_places(record: Record) -> tuple[list[Place], bool]:
@@ -137,6 +176,14 @@ def _known_places(record: Record) -> tuple[list[Place], bool]:
     return [_place(align, matrix)], matrix is None
 
 
+def _lacks_mesh(record: Record) -> bool:
+    """Whether a crop was fitted by five points since meshes are known, and none was looked for."""
+    align = record.blocks.get("align")
+    if not isinstance(align, dict) or "matrix" not in align or "landmarks" in align:
+        return False
+    return align.get("fit") == "five" and "mesh_score" not in align
+
+
 def _place(block: Any, matrix: Any) -> Place:
     """Read one face: points and landmarks in the photo, and the matrix from there to the crop."""
     try:
@@ -151,9 +198,7 @@ def _place(block: Any, matrix: Any) -> Place:
             return place
         return replace(place, turn=np.array([block["yaw"], block["pitch"]], np.float32))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise ImageError(
-            "malformed align block: points, landmarks, yaw, pitch or matrix"
-        ) from error
+        raise ImageError("malformed align block: points, landmarks, turn or matrix") from error
 
 
 def _of_aligned_crop(shape: tuple[int, ...], *, required: bool) -> list[Place]:
@@ -163,3 +208,7 @@ def _of_aligned_crop(shape: tuple[int, ...], *, required: bool) -> list[Place]:
     if required:
         raise ImageError(f"no landmarks: {width}x{height} is no aligned crop, run mfrkit align")
     return []
+
+
+def _rounded(values: NDArray[np.float32], digits: int) -> Any:
+    return np.round(values.astype(np.float64), digits).tolist()

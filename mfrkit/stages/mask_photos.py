@@ -40,9 +40,10 @@ def mask_photo(
         if 0 in window.shape:
             continue
         origin = np.array([box[1].start, box[0].start], np.float32)
-        points, landmarks = places[at].points - origin, places[at].landmarks - origin
+        place = places[at]
+        points, landmarks = place.points - origin, place.landmarks - origin
         drawn, region = mask_pictures(
-            renderer, window[None], points[None], [specs[at]], landmarks[None]
+            renderer, window[None], points[None], [specs[at]], landmarks[None], place.turn[None]
         )
         masked[box], regions[at][box] = drawn[0], region[0]
     return masked, np.maximum.reduce(regions), regions

@@ -12,7 +12,7 @@ from mfrkit.masks.catalog import TEMPLATE
 from mfrkit.masks.options import MaskOptions
 
 REGIONS = ("soft", "exact", "both", "none")
-DETECTORS = ("auto", "mtcnn", "face-alignment", "none")
+DETECTORS = ("auto", "yunet", "mtcnn", "face-alignment", "none")
 DEFAULT_TYPES = "surgical,n95,cloth"
 
 
@@ -31,8 +31,8 @@ class SynthMaskOptions:
         variants: masked versions of each picture.
         region: `soft` (how much of each pixel is covered), `exact` (whether at least half of it
             is), `both` or `none`.
-        detector: finds faces where there are no landmarks: `auto`, `mtcnn`, `face-alignment` or
-            `none`.
+        detector: finds faces where there are no landmarks: `auto` (`yunet`, in what is no aligned
+            crop), `yunet`, `mtcnn`, `face-alignment` or `none`, which looks for no meshes either.
         preview: contact sheet to write.
         image_format: `png` or `jpg`.
         only: pair list; pictures it does not name are passed over. None takes all.

@@ -1,6 +1,7 @@
 """`mfrkit synth-mask`: every option, through the console script."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -45,7 +46,8 @@ def test_a_photo_with_two_faces_gets_two_masks_also_from_a_manifest(mfr, portrai
     faces = blocks(found)
     assert len(faces) == 2
     assert len({json.dumps(face["spec"]) for face in faces}) == 2, "each face draws its own mask"
-    told = {"path": "two.png", "faces": [{"points": face["points"]} for face in faces]}
+    assert {face["fit"] for face in faces} == {"mesh"}
+    told = {"path": "two.png", "faces": faces}
     (mfr.folder / "pair" / "manifest.jsonl").write_text(json.dumps(told) + "\n")
     mfr("synth-mask", "pair", "-o", "told", "--detector", "none", check=0)
     assert (mfr.folder / "told/two.png").read_bytes() == (mfr.folder / "found/two.png").read_bytes()
@@ -89,6 +91,47 @@ def test_a_manifest_is_enough_to_draw_again(mfr, worked):
     reasons = [r.get("reason") for r in records(mfr.folder / "some")]
     assert reasons[0] is None
     assert set(reasons[1:]) == {"no mask for it in short.jsonl"}
+
+
+def test_a_manifest_older_than_meshes_draws_as_it_did(mfr, worked, photos):
+    crops, early = mfr.folder / "crops", mfr.folder / "early.jsonl"
+    shutil.copytree(worked.folder / "crops", crops)
+    (crops / "manifest.jsonl").unlink()
+    mfr("synth-mask", crops, "-o", "plain", "--detector", "none", check=0)
+    mfr("synth-mask", crops, "-o", "meshed", check=0)
+    plain, meshed = records(mfr.folder / "plain"), records(mfr.folder / "meshed")
+    assert {r["mask"]["fit"] for r in plain} == {"five"}
+    assert {r["mask"]["fit"] for r in meshed} == {"mesh"}
+    for record in plain:
+        del record["mask"]["fit"]
+    early.write_text("".join(json.dumps(record) + "\n" for record in plain))
+    mfr("synth-mask", crops, "-o", "again", "--specs", early, check=0)
+    mfr("synth-mask", crops, "-o", "anew", "--specs", "meshed", check=0)
+    for record in plain:
+        old, new = (mfr.folder / name / record["path"] for name in ("plain", "meshed"))
+        assert (mfr.folder / "again" / record["path"]).read_bytes() == old.read_bytes()
+        assert (mfr.folder / "anew" / record["path"]).read_bytes() == new.read_bytes()
+        assert old.read_bytes() != new.read_bytes()
+    early.write_text(early.read_text().replace('"mask": {', '"mask": {"was": "early", '))
+    mfr("synth-mask", photos, "-o", "photos", "--specs", early, check=0)
+    assert {blocks(r)[0]["fit"] for r in records(mfr.folder / "photos")} == {"five"}
+
+
+def test_the_mesh_of_a_manifest_is_what_the_mask_follows(mfr, worked):
+    first = records(worked.folder / "crops")[0]
+    first["root"] = str(worked.folder / "crops")
+    areas = {}
+    for name, yaw in (("as it is", first["align"]["yaw"]), ("turned", 40.0), ("none", None)):
+        record = json.loads(json.dumps(first))
+        record["align"]["yaw"] = yaw
+        line = json.dumps(record).encode()
+        run = mfr("synth-mask", "-", "-o", name, "--seed", "7", stdin=line)
+        (drawn,) = records(mfr.folder / name)
+        areas[name] = drawn.get("mask", {}).get("area") or drawn["reason"]
+        assert run.returncode == (3 if yaw is None else 0)
+    assert areas["as it is"] == records(worked.folder / "masked")[0]["mask"]["area"]
+    assert areas["turned"] != areas["as it is"]
+    assert areas["none"] == "malformed align block: points, landmarks, turn or matrix"
 
 
 def test_probability_leaves_faces_bare(mfr, worked):
@@ -195,7 +238,7 @@ def test_landmarks_in_the_manifest_shape_the_mask(mfr, worked):
     for k, place in enumerate(unit * np.array(jaw)):
         broad[k], broad[16 - k] = place * [-1, 1], place
     broad += points[:2].mean(axis=0)
-    first["align"]["landmarks"] = broad.tolist()
+    first["align"] |= {"landmarks": broad.tolist(), "fit": "five"}
     first["root"] = str(worked.folder / "crops")
     mfr("synth-mask", "-", "-o", "broad", "--seed", "7", stdin=json.dumps(first).encode(), check=0)
     (wide,), plain = records(mfr.folder / "broad"), records(worked.folder / "masked")[0]
