@@ -11,7 +11,8 @@ from time import process_time
 
 import numpy as np
 
-from mfrkit.stages.train_data import open_train_set, read_crop
+from mfrkit.stages.train_crops import read_crop
+from mfrkit.stages.train_data import open_train_set
 
 ROUNDS = 7
 
@@ -33,7 +34,7 @@ def main() -> None:
                 faces[place].path.read_bytes()
             read = process_time()
             for place in places:
-                read_crop(faces[place].path, (112, 112))
+                read_crop(faces[place], (112, 112))
             if turn:  # the first round warms up
                 times[source][0].append(read - started)
                 times[source][1].append(process_time() - read)

@@ -87,6 +87,14 @@ def worked(tmp_path_factory) -> Shell:
     return mfr
 
 
+@pytest.fixture(scope="session")
+def wide_crops(tmp_path_factory) -> Path:
+    """A folder of the portraits, aligned with as much round each crop as training can use."""
+    mfr = Shell(tmp_path_factory.mktemp("wide"))
+    mfr("align", PHOTOS, "--size", "224", "--margin", "0.5", "-o", "wide", check=0)
+    return mfr.folder / "wide"
+
+
 @pytest.fixture
 def mfr(tmp_path: Path) -> Shell:
     """The console script, run in a temporary working folder."""

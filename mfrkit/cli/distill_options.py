@@ -39,3 +39,9 @@ Pairs = Annotated[
     Path | None, typer.Option("--pairs", help="Pair list to check on; keeps the best weights.")
 ]
 PairCrops = Annotated[str | None, typer.Option("--pair-crops", help="Crops of the pair list.")]
+Real = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--real", metavar="DATA", help="Crops of people who really wear masks; repeatable."
+    ),
+]

@@ -14,13 +14,13 @@ from mfrkit.faces.geometry import place_in_crop, similarity_from_points
 
 SIDE = 192  # of the network's square, pixels
 SURE = 0.1  # least score of a mesh that is one
-_BOX_SIDES, _MESH_SIDES = 1.5, 1.5  # side of a region in longer sides of a box, of a mesh's extent
+BOX_SIDES, MESH_SIDES = 1.5, 1.5  # side of a region in longer sides of a box, of a mesh's extent
 _UPPER = 72.0  # row of the crop that is just below the tip of the mean nose
-_EYES = (33, 263)  # outer corners, image-left and image-right
+EYES = (33, 263)  # outer corners, image-left and image-right
 _EYE_CORNERS = [33, 133], [362, 263]
 # What a fit may differ by from the detector's box and eyes: a crop's side in longer sides of the
 # box, and the turn in degrees.
-_CROP_SIDES, _MOST_TURN = (0.5, 2.5), 60.0
+CROP_SIDES, MOST_TURN = (0.5, 2.5), 60.0
 _PROFILE = 0.15  # distance between the eyes in sides of the box, below which they say nothing
 
 # The vertex at each point of the iBUG 68: jaw, brows, nose, eyes, lips.
@@ -71,7 +71,7 @@ def box_region(box: np.ndarray, points: np.ndarray) -> np.ndarray:
     """
     middle = (np.asarray(box[:2], np.float64) + box[2:]) / 2
     side = float(np.max(np.asarray(box[2:], np.float64) - box[:2]))
-    return _square(middle, _BOX_SIDES * side, np.asarray(points[1], np.float64) - points[0])
+    return _square(middle, BOX_SIDES * side, np.asarray(points[1], np.float64) - points[0])
 
 
 def mesh_region(vertices: np.ndarray) -> np.ndarray:
@@ -86,12 +86,12 @@ def mesh_region(vertices: np.ndarray) -> np.ndarray:
     Raises:
         InputError: all vertices in one point, or numbers that are not finite.
     """
-    axis = vertices[_EYES[1], :2] - vertices[_EYES[0], :2]
+    axis = vertices[EYES[1], :2] - vertices[EYES[0], :2]
     along = axis / max(float(np.hypot(*axis)), 1e-9)
     upright = vertices[:, :2] @ np.stack([along, [-along[1], along[0]]], 1)
     low, high = upright.min(0), upright.max(0)
     middle = np.stack([along, [-along[1], along[0]]], 1) @ ((low + high) / 2)
-    return _square(middle, _MESH_SIDES * float((high - low).max()), axis)
+    return _square(middle, MESH_SIDES * float((high - low).max()), axis)
 
 
 def _square(middle: np.ndarray, side: float, axis: np.ndarray) -> np.ndarray:
@@ -211,9 +211,9 @@ def fits_box(matrix: np.ndarray, box: np.ndarray, points: np.ndarray, side: floa
     if not np.isfinite(matrix).all() or scale <= 0:
         return False
     length = float(np.max(box[2:] - box[:2]))
-    least, most = (sides * length for sides in _CROP_SIDES)
+    least, most = (sides * length for sides in CROP_SIDES)
     eyes = np.asarray(points[1], np.float64) - points[0]
     across = matrix[:, :2] @ eyes
     turn = abs(np.degrees(np.arctan2(across[1], across[0])))
     in_profile = np.hypot(*eyes) < _PROFILE * length  # two points in one tell no direction
-    return bool(least <= side / scale <= most and (in_profile or turn <= _MOST_TURN))
+    return bool(least <= side / scale <= most and (in_profile or turn <= MOST_TURN))

@@ -20,6 +20,8 @@ class FaceBatch:
         template: (B, D) float32, the teacher's embedding where it is known already.
         centre: (B, D) float32, unit mean of the teacher's embeddings of the face's person, or of
             the face alone where the person is unknown; known where all templates are.
+        real: faces of people who really wear masks, in `masked`; their labels are rows of the
+            portraits they are held to.
     """
 
     masked: Tensor
@@ -29,6 +31,7 @@ class FaceBatch:
     index: Tensor
     template: Tensor | None = None
     centre: Tensor | None = None
+    real: "FaceBatch | None" = None
 
     @property
     def worn(self) -> Tensor:

@@ -11,9 +11,8 @@ import torch
 from kornia.geometry.transform import warp_affine
 from torch import Tensor
 
-from mfrkit.errors import InputError
 from mfrkit.faces.geometry import place_in_crop
-from mfrkit.faces.mesh import SIDE, mesh_region
+from mfrkit.faces.mesh import EYES, MESH_SIDES, SIDE, mesh_region
 
 WIDE, WIDE_MARGIN = 224, 0.5
 
@@ -106,19 +105,42 @@ def usual_region(mean: Tensor) -> Tensor:
 
 
 def regions_of(meshes: Tensor, otherwise: Tensor) -> Tensor:
-    """Lay a region round each mesh.
+    """Lay a region round each mesh, see `faces.mesh.mesh_region`.
 
     Args:
         meshes: (B, 468, 3), pixels of the wide crop.
-        otherwise: (2, 3), the region of a mesh without extent.
+        otherwise: (2, 3) or (B, 2, 3), the region of a mesh without extent.
 
     Returns:
-        (B, 2, 3) float32, on the meshes' device.
+        (B, 2, 3), on the meshes' device.
     """
-    found = []
-    for vertices in meshes.detach().cpu().numpy().astype(np.float64):
-        try:
-            found.append(torch.from_numpy(mesh_region(vertices)).float())
-        except InputError:
-            found.append(otherwise)
-    return torch.stack(found).to(meshes.device)
+    axis = meshes[:, EYES[1], :2] - meshes[:, EYES[0], :2]
+    length = torch.linalg.vector_norm(axis, dim=1)
+    cosine, sine = (axis / length[:, None]).unbind(1)
+    turn = torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 2, 2)
+    upright = meshes[..., :2] @ turn
+    low, high = upright.amin(1), upright.amax(1)
+    middle = (turn @ ((low + high) / 2)[..., None])[..., 0]
+    side = MESH_SIDES * (high - low).amax(1)
+    known = (length > 1e-3) & (side >= 1) & side.isfinite()
+    regions = squares(middle, side, cosine, sine)
+    return torch.where(known[:, None, None], regions, otherwise.to(regions))
+
+
+def squares(middle: Tensor, side: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Return regions by their middles, sides and turns, rounded as `faces.mesh` does.
+
+    Args:
+        middle: (B, 2) float, pixels of the wide crop.
+        side: (B,) float, likewise.
+        cosine: (B,) float, of the angle by which the regions are turned clockwise.
+        sine: (B,) float, of the same angle.
+
+    Returns:
+        (B, 2, 3) float, wide crop to square.
+    """
+    cosine, sine = cosine.round(decimals=4), sine.round(decimals=4)
+    linear = torch.stack([cosine, sine, -sine, cosine], 1).view(-1, 2, 2)
+    linear = linear * (SIDE / side.round(decimals=2))[:, None, None]
+    shift = (SIDE - 1) / 2 - linear @ middle.round(decimals=2)[..., None]
+    return torch.cat([linear, shift], 2)

@@ -31,6 +31,7 @@ from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import Frozen, Losses, Task, check_finite
 from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.real_masks import PortraitLoss
 from mfrkit.methods.tap import Tap
 from mfrkit.models.recogniser import Recogniser
 
@@ -99,6 +100,7 @@ class MaskInv(Task):
         options: weights.
         taps: where the student's and the teacher's feature maps are taken; None to leave attention
             out.
+        real: the loss of faces that really wear masks; None where there are none.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class MaskInv(Task):
         projection: nn.Module | None,
         options: MaskInvOptions,
         taps: tuple[Tap, Tap] | None = None,
+        real: PortraitLoss | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -118,6 +121,7 @@ class MaskInv(Task):
         self.projection = projection
         self.options = options
         self.taps = taps
+        self.real = real
 
     def forward(self, batch: FaceBatch) -> Losses:
         """Return `loss`, `template`, `masked`, and those of the other terms that count.
@@ -127,7 +131,10 @@ class MaskInv(Task):
         """
         template = self._template(batch).float()
         check_finite(template)
-        features = self.embed(batch.masked)
+        shown = batch.masked
+        if batch.real is not None:
+            shown = torch.cat([shown, batch.real.masked])
+        features = self.embed(shown)
         # The losses ask for more digits than half precision has.
         with torch.autocast(features.device.type, enabled=False):
             return self._losses(features.float(), template, batch)
@@ -155,6 +162,11 @@ class MaskInv(Task):
     def _losses(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
         options, worn = self.options, batch.worn
         projected = features if self.projection is None else self.projection(features)
+        features, projected, real = (
+            features[: len(batch)],
+            projected[: len(batch)],
+            projected[len(batch) :],
+        )
         distance = template_distance(projected, template, options.distance)
         weight = torch.where(worn, 1.0, options.unmasked)
         terms = {"template": (distance * weight).sum() / weight.sum().clamp_min(1e-9)}
@@ -169,7 +181,10 @@ class MaskInv(Task):
             terms["triplets"] = triplet_loss(features, template)
             total = total + options.triplets * terms["triplets"]
         if self.taps is not None:
-            student, teacher = (tap.take().float() for tap in self.taps)
+            student, teacher = (tap.take().float()[: len(batch)] for tap in self.taps)
             terms["attention"] = attention_distance(student, teacher).mean()
             total = total + options.attention * terms["attention"]
+        if self.real is not None and batch.real is not None:
+            terms |= self.real(real, batch.real.label)
+            total = total + terms["real"]
         return {"loss": total, **terms, **batch.by_view(distance.detach())}

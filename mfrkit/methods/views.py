@@ -1,11 +1,13 @@
 """Turn crops into the two views of a training batch: masked for the student, clean for the teacher.
 
-One draw serves both: the same mirroring and the same light, then the mask on a copy. Misalignment
-and loss of resolution come last and reach the student only. They stand for a detector that places
-landmarks worse on masked faces and for poor cameras; the template is what a good crop would give.
+One draw serves both: the same light, then the mask on a copy, and in the end the same mirroring.
+Alignment and loss of resolution reach the student only. A face that was cut out wide is aligned
+anew with its mask on, as `align` would do it; any other is moved as far as masks move alignments.
+The template is what a good crop would give.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,11 +16,28 @@ from kornia.geometry.transform import invert_affine_transform, warp_affine
 from torch import Tensor, nn
 
 from mfrkit.errors import ShapeError
-from mfrkit.masks.renderer import MaskRenderer
+from mfrkit.faces.mesh import IBUG
+from mfrkit.masks.renderer import MaskRenderer, Rendered
 from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.realign import Context, MeshAligner
 from mfrkit.methods.view_draw import ViewDraw
 
-_MIRRORED = [1, 0, 2, 4, 3]  # eyes and mouth corners change places
+
+@dataclass(frozen=True)
+class _Faces:
+    """Faces in the light of their draws, in the pixels of their plain crops."""
+
+    pixels: Tensor
+    points: Tensor
+    landmarks: Tensor
+    turns: Tensor
+    draws: Sequence[ViewDraw]
+
+    def part(self, places: Sequence[int]) -> "_Faces":
+        """Return some of them."""
+        at = list(places)
+        draws = [self.draws[place] for place in at]
+        return _Faces(self.pixels[at], self.points[at], self.landmarks[at], self.turns[at], draws)
 
 
 class PairedViews(nn.Module):
@@ -35,9 +54,15 @@ class PairedViews(nn.Module):
         ((1, 3, 112, 112), False)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, aligner: MeshAligner | None = None) -> None:
+        """Prepare to show.
+
+        Args:
+            aligner: aligns anew the faces whose draws ask for it; None moves those too.
+        """
         super().__init__()
         self.renderer = MaskRenderer()
+        self.aligner = aligner
 
     @torch.no_grad()
     def forward(
@@ -47,6 +72,9 @@ class PairedViews(nn.Module):
         label: Tensor,
         index: Tensor,
         draws: Sequence[ViewDraw],
+        landmarks: Tensor | None = None,
+        turns: Tensor | None = None,
+        context: Context | None = None,
     ) -> FaceBatch:
         """Make both views.
 
@@ -56,6 +84,10 @@ class PairedViews(nn.Module):
             label: (B,) int64.
             index: (B,) int64.
             draws: B draws.
+            landmarks: (B, 68, 2) float, which masks follow; NaN for a face that has none.
+            turns: (B, 2) float, yaw and pitch in degrees of the faces whose landmarks are those of
+                a mesh; NaN for others.
+            context: what is seen round the faces that were cut out wide, on the crops' device.
 
         Returns:
             The batch, on the crops' device.
@@ -68,54 +100,90 @@ class PairedViews(nn.Module):
                 f"expected uint8 crops (B, 3, H, W) and as many draws, got {crops.dtype} "
                 f"{tuple(crops.shape)} and {len(draws)}"
             )
-        faces, points = _mirror(crops.float() / 255, points, draws)
-        clean = _light(faces, draws)
-        drawn = self.renderer(clean, points, [draw.spec for draw in draws])
-        masked, region = _misalign(drawn.masked, drawn.region, draws)
+        if landmarks is None:
+            landmarks = points.new_full((len(points), len(IBUG), 2), torch.nan)
+        if turns is None:
+            turns = points.new_full((len(points), 2), torch.nan)
+        clean = _lit(crops, draws)
+        faces = _Faces(clean, points, landmarks, turns, draws)
+        if context is None:
+            masked, region = self._moved(faces)
+        else:
+            masked, region = torch.empty_like(clean), torch.empty_like(clean[:, :1])
+            wide = context.place.tolist()
+            near = sorted(set(range(len(draws))) - set(wide))
+            masked[wide], region[wide] = self._aligned(faces.part(wide), context)
+            if near:
+                masked[near], region[near] = self._moved(faces.part(near))
+        clean, masked, region = (_mirrored(each, draws) for each in (clean, masked, region))
         return FaceBatch(_coarsen(masked, draws), clean, region, label, index)
 
+    def _moved(self, faces: _Faces) -> tuple[Tensor, Tensor]:
+        """Mask plain crops and move them; beyond the crop lies its mirror image."""
+        specs = [draw.spec for draw in faces.draws]
+        drawn = self.renderer(faces.pixels, faces.points, specs, faces.landmarks, faces.turns)
+        if all(draw.is_still for draw in faces.draws):
+            return drawn.masked, drawn.region
+        matrix = _moves(faces.draws, faces.pixels.shape[3]).to(faces.pixels.device)
+        return _cut(drawn, matrix, faces.pixels.shape[3], "reflection")
 
-def _mirror(faces: Tensor, points: Tensor, draws: Sequence[ViewDraw]) -> tuple[Tensor, Tensor]:
-    """Mirror the chosen faces and their points."""
-    chosen = torch.tensor([draw.flip for draw in draws], device=faces.device)
-    mirrored = points[:, _MIRRORED].clone()
-    mirrored[..., 0] = faces.shape[3] - 1 - mirrored[..., 0]
-    return (
-        torch.where(chosen[:, None, None, None], faces.flip(3), faces),
-        torch.where(chosen[:, None, None], mirrored, points),
-    )
+    def _aligned(self, faces: _Faces, context: Context) -> tuple[Tensor, Tensor]:
+        """Mask wide crops and cut the faces out where their meshes, or else the draws, say."""
+        side = faces.pixels.shape[3]
+        edge = (context.pictures.shape[3] - side) // 2
+        pictures = _lit(context.pictures, faces.draws)
+        specs = [draw.spec for draw in faces.draws]
+        points, landmarks = faces.points + edge, faces.landmarks + edge
+        drawn = self.renderer(pictures, points, specs, landmarks, faces.turns)
+        matrix = _moves(faces.draws, side, edge).to(pictures.device)
+        meshed = [place for place, draw in enumerate(faces.draws) if draw.meshed]
+        if self.aligner is not None and meshed:
+            boxes = _shaken(context.boxes, faces.draws)[meshed]
+            boxes[:, :2] += edge
+            found, sure = self.aligner(drawn.masked[meshed], boxes, side)
+            matrix[meshed] = torch.where(sure[:, None, None], found, matrix[meshed])
+        return _cut(drawn, matrix, side, "zeros")
 
 
-def _light(faces: Tensor, draws: Sequence[ViewDraw]) -> Tensor:
-    """Change contrast about mid-grey, and brightness."""
-    if all(draw.gain == 1 and draw.offset == 0 for draw in draws):
-        return faces
-    numbers = torch.tensor([(draw.gain, draw.offset) for draw in draws], device=faces.device)
+def _lit(crops: Tensor, draws: Sequence[ViewDraw]) -> Tensor:
+    """Return uint8 crops with contrast about mid-grey and brightness changed, float in [0, 1]."""
+    numbers = torch.tensor([(draw.gain, draw.offset) for draw in draws], device=crops.device)
     gain, offset = numbers.T[:, :, None, None, None]
-    return ((faces - 0.5) * gain + 0.5 + offset).clamp(0, 1)
+    return crops.float().mul_(gain / 255).add_(0.5 - 0.5 * gain + offset).clamp_(0, 1)
 
 
-def _misalign(faces: Tensor, region: Tensor, draws: Sequence[ViewDraw]) -> tuple[Tensor, Tensor]:
-    """Turn, scale and shift about the middle; beyond the crop its mirror image."""
-    still = np.eye(2, dtype=np.float32)
-    if all((draw.turn == still).all() and not draw.shift.any() for draw in draws):
-        return faces, region
-    height, width = faces.shape[2:]
-    middle = np.array([(width - 1) / 2, (height - 1) / 2])
-    # Where each pixel of the view comes from, in pixels of the crop; kornia wants the way there.
+def _mirrored(faces: Tensor, draws: Sequence[ViewDraw]) -> Tensor:
+    """Mirror the chosen faces."""
+    chosen = torch.tensor([draw.flip for draw in draws], device=faces.device)
+    return torch.where(chosen[:, None, None, None], faces.flip(3), faces)
+
+
+def _shaken(boxes: Tensor, draws: Sequence[ViewDraw]) -> Tensor:
+    """Return a detector's boxes, (M, 4) as those of `Context`, with its errors."""
+    errors = torch.from_numpy(np.stack([draw.box for draw in draws])).to(boxes.device)
+    side = boxes[:, 2:3]
+    middle = boxes[:, :2] + side * errors[:, 2:]
+    return torch.cat([middle, side * errors[:, 1:2].exp(), boxes[:, 3:] + errors[:, :1]], 1)
+
+
+def _moves(draws: Sequence[ViewDraw], side: int, edge: int = 0) -> Tensor:
+    """Return the (B, 2, 3) maps to the views of faces that turn, grow and shift about the middle.
+
+    They lead from the pixels of crops of this side, or of wider ones by so many pixels.
+    """
+    middle = np.full(2, (side - 1) / 2)
+    # Where each pixel of the view comes from; kornia wants the way there.
     origins = [
-        np.column_stack([d.turn, middle - d.turn @ middle + d.shift * (width, height)])
-        for d in draws
+        np.column_stack([d.turn, middle - d.turn @ middle + d.shift * side + edge]) for d in draws
     ]
-    back = torch.from_numpy(np.stack(origins).astype(np.float32)).to(faces.device)
-    moved = warp_affine(
-        torch.cat([faces, region], 1),
-        invert_affine_transform(back),
-        (height, width),
-        padding_mode="reflection",
-        align_corners=True,
-    )
-    return moved[:, :3].clamp(0, 1), moved[:, 3:].clamp(0, 1)
+    return invert_affine_transform(torch.from_numpy(np.stack(origins).astype(np.float32)))
+
+
+def _cut(drawn: Rendered, matrix: Tensor, side: int, beyond: str) -> tuple[Tensor, Tensor]:
+    """Cut squares and their regions out of pictures; `beyond` is what lies outside those."""
+    both = torch.cat([drawn.masked, drawn.region], 1)
+    cut = warp_affine(both, matrix, (side, side), padding_mode=beyond, align_corners=True)
+    return cut[:, :3].clamp(0, 1), cut[:, 3:].clamp(0, 1)
 
 
 def _coarsen(faces: Tensor, draws: Sequence[ViewDraw]) -> Tensor:

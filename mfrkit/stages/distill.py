@@ -43,6 +43,7 @@ def _distill(request: DistillRequest, console: Console) -> Trained:
         "method": request.method,
         "teachers": list(request.teachers),
         "data": list(request.data),
+        "real_data": list(request.real),
         "seed": request.seed,
         "teacher_cache": request.teacher_cache is not None,
         **tables,

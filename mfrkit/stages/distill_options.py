@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from mfrkit.methods.real_masks import RealOptions
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.distill_methods import find_method
 from mfrkit.stages.distill_settings import DistillRequest, Settings
@@ -24,6 +25,7 @@ def resolve(request: DistillRequest) -> Settings:
         "method": method.options,
         "views": ViewOptions,
         "masks": MaskSettings,
+        "real": RealOptions,
         "fit": FitOptions,
         "card": CardOptions,
     }

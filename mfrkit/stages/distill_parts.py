@@ -9,7 +9,7 @@ from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.views import PairedViews
+from mfrkit.methods.real_masks import PortraitLoss
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.engine import fused_or_blocked
@@ -19,10 +19,11 @@ from mfrkit.models.teachers import Teachers
 from mfrkit.stages.distill_settings import DistillRequest, Settings
 from mfrkit.stages.fit import Check
 from mfrkit.stages.method import Method, MethodParts
+from mfrkit.stages.real_faces import RealFaces, open_real
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache
 from mfrkit.stages.train_check import PairCheck
 from mfrkit.stages.train_data import RawBatch, TrainSet, open_train_set
-from mfrkit.stages.train_parts import Built, deal_out
+from mfrkit.stages.train_parts import Built, deal_out, paired_views
 from mfrkit.stages.world import World
 
 
@@ -46,7 +47,11 @@ def build(
     recognisers = [load_recogniser(name) for name in request.teachers]
     student = method.student(settings.model, settings.method, recognisers[0])
     size = _common_size([student, *recognisers])
-    batches = deal_out(data, size, settings, request.seed, world)
+    real = _real(request, settings, method, size, console)
+    beside = None
+    if real is not None:
+        beside = real.batches(settings.real, settings.views, size, request.seed, world)
+    batches = deal_out(data, size, settings, request.seed, world, beside=beside)
     parts = MethodParts(
         student=student,
         teachers=Teachers([_fast(each, device) for each in recognisers]),
@@ -56,6 +61,9 @@ def build(
         recognisers=recognisers,
         views=settings.views,
         steps=settings.fit.total_steps(batches.steps_per_epoch),
+        real=None
+        if real is None
+        else PortraitLoss(real.templates(recognisers, request.run.workers), settings.real),
     )
     task = method.build(parts, settings.method)  # before the cache: what it refuses costs nothing
     if isinstance(task.student, Recogniser):
@@ -64,16 +72,10 @@ def build(
     student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
         compile_in_place(task.compiled())
-    views = PairedViews().to(device)
+    views = paired_views(settings.views, device)
 
     def show(raw: RawBatch) -> FaceBatch:
-        batch = views(
-            raw.crops.to(device),
-            raw.points.to(device),
-            raw.label.to(device),
-            raw.index,
-            raw.draws,
-        )
+        batch = views(raw)
         if cache is None:
             return batch
         known = cache(raw.index), cache.centres(raw.index)
@@ -89,6 +91,23 @@ def build(
         check=_pair_check(request, settings, student) if world.writes else None,
         measure="mean EER",
     )
+
+
+def _real(
+    request: DistillRequest,
+    settings: Settings,
+    method: Method,
+    size: tuple[int, int],
+    console: Console,
+) -> RealFaces | None:
+    """Find the really masked faces, if any are named."""
+    if not request.real:
+        return None
+    if not method.takes_real:
+        raise InputError(f"--real: method {request.method} does not take really masked faces")
+    real = open_real(request.real, settings.real, size)
+    console.info(f"real: {real.summary}")
+    return real
 
 
 def _card(request: DistillRequest, method: Method, student: Recogniser) -> ModelCard:

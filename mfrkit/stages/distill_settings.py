@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mfrkit.methods.real_masks import RealOptions
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.students import ModelOptions
@@ -21,6 +22,7 @@ class DistillRequest(TrainRequest):
         teacher_cache: HDF5 file of the teachers' templates, or None to compute them at each step.
         pairs: pair list to check on, or None.
         pair_crops: crops it names.
+        real: sources of people who really wear masks.
     """
 
     teachers: tuple[str, ...] = ()
@@ -29,6 +31,7 @@ class DistillRequest(TrainRequest):
     teacher_cache: Path | None = None
     pairs: Path | None = None
     pair_crops: str | None = None
+    real: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Settings:
         method: what pulls it; the class is the method's own.
         views: how faces vary.
         masks: the words behind the masks.
+        real: how really masked faces take part, if there are any.
         fit: of the loop.
         card: of the student.
     """
@@ -48,6 +52,7 @@ class Settings:
     method: Any
     views: ViewOptions
     masks: MaskSettings
+    real: RealOptions
     fit: FitOptions
     card: CardOptions
 

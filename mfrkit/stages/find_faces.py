@@ -16,7 +16,7 @@ from mfrkit.faces.detect import Detector, Face, MTCNNDetector
 from mfrkit.faces.geometry import similarity_from_points, template, transform_points
 from mfrkit.faces.landmarks import FaceAlignmentDetector
 from mfrkit.faces.mesh import SURE, MeanMesh, Mesh, fits_box
-from mfrkit.faces.mesh_finder import MeshFinder
+from mfrkit.faces.mesh_finder import MeshFinder, MeshNetwork
 from mfrkit.faces.yunet import YuNetDetector
 from mfrkit.models.device import single_core_pool
 from mfrkit.models.onednn import BlockedFaceMesh, has_blocked_layout
@@ -133,14 +133,20 @@ def load_detector(
     return MTCNNDetector(network, min_size=min_size, device=device)
 
 
-def load_mesh_finder(device: torch.device, workers: int = 1) -> tuple[MeshFinder, MeanMesh]:
-    """Load the bundled mesh network, in its fastest form, and its mean mesh."""
+def load_mesh(device: torch.device) -> tuple[MeshNetwork, torch.Tensor]:
+    """Load the bundled mesh network, in its fastest form, and its (468, 3) mean mesh."""
     network, _ = load_network("facemesh", device)
-    mean = MeanMesh(network.mean.cpu().numpy())  # type: ignore[operator]
-    on_cpu = device.type == "cpu"
-    if on_cpu and has_blocked_layout():
+    mean: torch.Tensor = network.mean  # type: ignore[assignment]
+    if device.type == "cpu" and has_blocked_layout():
         network = BlockedFaceMesh(network)  # type: ignore[arg-type]
-    return MeshFinder(network, device, single_core_pool(workers if on_cpu else 1, "mesh")), mean
+    return network, mean
+
+
+def load_mesh_finder(device: torch.device, workers: int = 1) -> tuple[MeshFinder, MeanMesh]:
+    """Load what finds meshes, in so many threads on a processor, and the mean mesh."""
+    network, mean = load_mesh(device)
+    pool = single_core_pool(workers if device.type == "cpu" else 1, "mesh")
+    return MeshFinder(network, device, pool), MeanMesh(mean.cpu().numpy())
 
 
 def fit_crop(face: Face, mean: MeanMesh | None, size: int, margin: float) -> tuple[np.ndarray, str]:

@@ -13,7 +13,8 @@ from mfrkit.errors import ImageError, InputError
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, Rendered
 from mfrkit.masks.sampling import sample_spec
-from mfrkit.stages.train_data import Read, read_face
+from mfrkit.stages.train_crops import read_crop
+from mfrkit.stages.train_data import Read
 from mfrkit.stages.train_faces import Faces
 
 _SEED = 7  # of the masks: the same in every check of every run
@@ -40,14 +41,14 @@ def read_faces(faces: Faces, size: tuple[int, int], read: Read | None = None) ->
     """
     found: list[HeldFace] = []
     reason = "there are none"
-    read = read or partial(read_face, size=size)
+    read = read or partial(read_crop, size=size)
     for face in faces:
         try:
-            crop, points = read(face)
+            crop = read(face)
         except ImageError as error:
             reason = f"{face.path}: {error}"
             continue
-        found.append(HeldFace(face.record.key, crop, points))
+        found.append(HeldFace(face.record.key, crop.pixels, crop.place.points))
     if not found:
         raise InputError(f"none of the {len(faces)} crops to check on is usable: {reason}")
     return found

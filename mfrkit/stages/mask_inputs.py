@@ -83,12 +83,7 @@ def load_subjects(items: Sequence[Item], detector: str, find: Find) -> list[Subj
     return subjects
 
 
-def points_in_crop(record: Record, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the five points of an aligned crop's face, see `place_in_crop`."""
-    return place_in_crop(record, shape).points
-
-
-def place_in_crop(record: Record, shape: tuple[int, ...]) -> Place:
+def face_in_crop(record: Record, shape: tuple[int, ...]) -> Place:
     """Return what is known of an aligned crop's face.
 
     Args:

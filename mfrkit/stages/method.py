@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfrkit.methods.base import Task
+from mfrkit.methods.real_masks import PortraitLoss
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.teachers import Teachers
@@ -26,6 +27,7 @@ class MethodParts:
         recognisers: the teachers as they were loaded, where gradients have to go through one.
         views: how faces vary.
         steps: of the run.
+        real: the loss of really masked faces, if there are any.
     """
 
     student: Recogniser
@@ -36,6 +38,7 @@ class MethodParts:
     recognisers: Sequence[Recogniser]
     views: ViewOptions
     steps: int
+    real: PortraitLoss | None = None
 
     @property
     def identities(self) -> int:
@@ -65,6 +68,7 @@ class Method:
             the first teacher.
         needs_labels: whether it learns who is who, not what a teacher sees: no teacher is asked,
             and pairs are not what it is checked on.
+        takes_real: whether really masked faces can take part.
     """
 
     options: type[Any]
@@ -73,6 +77,7 @@ class Method:
     presets: Mapping[str, Preset]
     student: Callable[[ModelOptions, Any, Recogniser], Recogniser] = plain_student
     needs_labels: bool = False
+    takes_real: bool = False
 
 
 @dataclass(frozen=True)

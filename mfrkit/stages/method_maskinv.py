@@ -69,6 +69,7 @@ def recognition_parts(parts: MethodParts, options: MaskInvOptions) -> dict[str, 
         "projection": None if dim == teachers.dim else nn.Linear(dim, teachers.dim, bias=False),
         "taps": _taps(parts, options.stage) if options.attention else None,
         "options": options,
+        "real": parts.real,
     }
 
 
@@ -91,4 +92,5 @@ METHOD = Method(
     paper="Huber et al., Mask-invariant Face Recognition through Template-level Knowledge "
     "Distillation, FG 2021, arXiv:2112.05646",
     presets=_PRESETS,
+    takes_real=True,
 )

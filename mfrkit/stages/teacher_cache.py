@@ -6,6 +6,7 @@ the data set. A template is that of the crop as it lies on disk, averaged with i
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from mfrkit.io.packed import Packed
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.flow import batched, ordered_map
-from mfrkit.stages.train_data import TrainSet, read_crop
+from mfrkit.stages.train_crops import read_crop
+from mfrkit.stages.train_data import TrainSet
 
 _BATCH = 64
 
@@ -107,7 +109,6 @@ def write_cache(
         workers: threads.
         console: narration.
     """
-    engines = [EmbedEngine(teacher, workers=workers) for teacher in teachers]
     size = teachers[0].card.input_size or (112, 112)
     dim = sum(teacher.card.embedding_dim or 0 for teacher in teachers)
     attributes = {
@@ -115,29 +116,46 @@ def write_cache(
         "flip": True,
         "fingerprint": fingerprint(teachers, data),
     }
-    try:
-        with console.progress("teacher", len(data)) as bar:
+    with console.progress("teacher", len(data)) as bar:
 
-            def blocks() -> Iterator[Rows]:
-                for block in _blocks(engines, data, size, workers, dim):
-                    bar.update(len(block.keys) + len(block.skipped_keys))
-                    yield block
+        def blocks() -> Iterator[Rows]:
+            for block in embed_all(teachers, data, size, workers):
+                bar.update(len(block.keys) + len(block.skipped_keys))
+                yield block
 
-            count = write_embeddings(path, blocks(), dim, attributes)
-    finally:
-        for engine in engines:
-            engine.close()
+        count = write_embeddings(path, blocks(), dim, attributes)
     console.info(f"{path}: templates of {count} crops")
 
 
+def embed_all(
+    teachers: list[Recogniser], data: TrainSet, size: tuple[int, int], workers: int
+) -> Iterator[Rows]:
+    """Embed every crop of a data set with every teacher, averaged with its mirror image.
+
+    Args:
+        teachers: of the run.
+        data: the crops.
+        size: (height, width) they must have; others are skipped.
+        workers: threads.
+
+    Yields:
+        Some rows at a time, in order; their embeddings are those of the teachers in a row.
+    """
+    with ExitStack() as stack:
+        engines = [
+            stack.enter_context(EmbedEngine(teacher, workers=workers)) for teacher in teachers
+        ]
+        yield from _blocks(engines, data, size, workers)
+
+
 def _blocks(
-    engines: list[EmbedEngine], data: TrainSet, size: tuple[int, int], workers: int, dim: int
+    engines: list[EmbedEngine], data: TrainSet, size: tuple[int, int], workers: int
 ) -> Iterator[Rows]:
     def load(places: list[int]) -> tuple[list[int], list[int], NDArray[np.uint8]]:
         good, bad, crops = [], [], []
         for place in places:
             try:
-                crops.append(read_crop(data.faces[place].path, size))
+                crops.append(read_crop(data.faces[place], size).pixels)
                 good.append(place)
             except ImageError:
                 bad.append(place)
@@ -147,7 +165,7 @@ def _blocks(
         found = [engine(crops) for engine in engines]
         vectors = np.concatenate([each.vectors for each in found], 1) / np.sqrt(len(found))
         yield Rows(
-            embeddings=vectors.astype(np.float32).reshape(-1, dim),
+            embeddings=vectors.astype(np.float32),
             keys=[data.faces[place].record.key for place in good],
             identities=[data.faces[place].record.identity or "" for place in good],
             norms=np.mean([each.norms for each in found], 0, dtype=np.float32),

@@ -9,20 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mfrkit.console import Console, Progress
 from mfrkit.io.embedding_rows import Rows, write_embeddings
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import to_uint8
 from mfrkit.methods.view_draw import ViewOptions
-from mfrkit.methods.views import PairedViews
 from mfrkit.models.engine import Embedded, EmbedEngine
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.embed import origin
 from mfrkit.stages.train_data import Batches, RawBatch, TrainSet
+from mfrkit.stages.train_parts import paired_views
 
 _BATCH = 64
 
@@ -102,13 +100,13 @@ def _embed(
     console: Console,
     bar: Progress,
 ) -> Iterator[Rows]:
-    views = PairedViews().to(engine.device)
+    views = paired_views(faces.views, engine.device)
     under_way: deque[RawBatch] = deque()
 
     def crops() -> Iterator[NDArray[np.uint8]]:
         for raw in faces.epoch(version, workers):
             under_way.append(raw)
-            shown = raw.crops if version == 0 else _masked(views, raw, engine.device)
+            shown = raw.crops if version == 0 else to_uint8(views(raw).masked).cpu()
             yield shown.permute(0, 2, 3, 1).contiguous().numpy()
 
     for found in engine.map(crops()):
@@ -117,12 +115,6 @@ def _embed(
             console.warn(f"left out {line}")
         bar.update(len(raw.index) + len(raw.broken))
         yield _to_rows(faces.data, raw, found, worn=version > 0)
-
-
-def _masked(views: PairedViews, raw: RawBatch, device: torch.device) -> Tensor:
-    """Return the batch's masked views, (B, 3, H, W) uint8 on the processor."""
-    crops, points, label = (each.to(device) for each in (raw.crops, raw.points, raw.label))
-    return to_uint8(views(crops, points, label, raw.index, raw.draws).masked).cpu()
 
 
 def _to_rows(data: TrainSet, raw: RawBatch, found: Embedded, *, worn: bool) -> Rows:

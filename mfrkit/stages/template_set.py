@@ -67,7 +67,8 @@ class TemplateBatches(Batches):
         """Return the places of a step."""
         index = torch.from_numpy(self.indices(step))
         nothing = torch.empty(len(index), 0)
-        return RawBatch(nothing, nothing, torch.full_like(index, -1), index, draws=[], broken=[])
+        unknown = torch.full_like(index, -1)
+        return RawBatch(nothing, nothing, nothing, nothing, unknown, index, draws=[], broken=[])
 
 
 def are_template_files(sources: Sequence[str]) -> bool:

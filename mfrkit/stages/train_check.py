@@ -20,7 +20,8 @@ from mfrkit.metrics.verification import Verification, verify
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.flow import batched, ordered_map
-from mfrkit.stages.train_data import TrainFace, crop_points, read_crop
+from mfrkit.stages.train_crops import read_crop
+from mfrkit.stages.train_faces import TrainFace
 
 _BATCH = 32
 _SEED = 7  # of the probes' masks: the same in every check of every run
@@ -108,10 +109,11 @@ class PairCheck:
     @torch.inference_mode()
     def _load(self, keys: list[str], size: tuple[int, int], *, masked: bool) -> NDArray[np.uint8]:
         faces = [self._faces[key] for key in keys]
-        crops = np.stack([read_crop(face.path, size) for face in faces])
+        read = [read_crop(face, size) for face in faces]
+        crops = np.stack([crop.pixels for crop in read])
         if not masked:
             return crops
-        points = np.stack([crop_points(f.record, crops.shape[1:]) for f in faces])
+        points = np.stack([crop.place.points for crop in read])
         specs = [sample_spec(_SEED, key, self._masks) for key in keys]
         pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
         drawn = self._renderer(pixels, torch.from_numpy(points), specs)

@@ -7,7 +7,6 @@ run therefore needs to remember nothing but its step.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,20 +15,16 @@ from torch import Tensor
 
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.archive import ArchiveSource
-from mfrkit.io.images import read_image
-from mfrkit.io.manifest import Record
-from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.masks.options import MaskOptions
+from mfrkit.methods.realign import Context
 from mfrkit.methods.view_draw import ViewDraw, ViewOptions, draw_view
 from mfrkit.stages.flow import ordered_map
-from mfrkit.stages.mask_inputs import points_in_crop
 from mfrkit.stages.sink import Tally
+from mfrkit.stages.train_crops import TrainCrop, read_crop
 from mfrkit.stages.train_faces import ArchiveFaces, Faces, JoinedFaces, TrainFace
 
-# (H, W, 3) uint8 RGB, and (5, 2) float32 points in it.
-Crop = tuple[NDArray[np.uint8], NDArray[np.float32]]
-Read = Callable[[TrainFace], Crop]
+Read = Callable[[TrainFace], TrainCrop]
 
 
 @dataclass(frozen=True)
@@ -103,18 +98,27 @@ class RawBatch:
     Attributes:
         crops: (B, 3, H, W) uint8 RGB.
         points: (B, 5, 2) float32, crop pixels.
+        landmarks: (B, 68, 2) float32, likewise; NaN for a face that has none.
+        turns: (B, 2) float32, yaw and pitch in degrees where the landmarks are those of a mesh,
+            else NaN.
         label: (B,) int64.
         index: (B,) int64, places in the data set.
         draws: B views.
         broken: what could not be read, as `path: reason`.
+        context: what is seen round those faces that were cut out wide, or None.
+        beside: faces of another data set that the step takes too, or None.
     """
 
     crops: Tensor
     points: Tensor
+    landmarks: Tensor
+    turns: Tensor
     label: Tensor
     index: Tensor
     draws: list[ViewDraw]
     broken: list[str]
+    context: Context | None = None
+    beside: "RawBatch | None" = None
 
 
 class Batches:
@@ -132,7 +136,8 @@ class Batches:
         batch_size: faces per step, over all processes.
         rank: of this process.
         world: number of processes.
-        read: gets a face's crop and its five points there; `read_face` if None.
+        read: gets a face's crop; `read_crop` if None.
+        beside: another data set's, of which each step takes a batch too.
     """
 
     def __init__(
@@ -147,13 +152,15 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         read: Read | None = None,
+        beside: "Batches | None" = None,
     ) -> None:
+        self.beside = beside
         self.data, self.size, self.seed = data, size, seed
         self.views, self.masks = views, masks
         self.batch_size = min(batch_size, len(data))
         self.steps_per_epoch = len(data) // self.batch_size
         self._rank, self._world = rank, world
-        self._read = read or partial(read_face, size=size)
+        self._read = read or partial(read_crop, size=size)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         if self.batch_size < world:
             raise InputError(f"{len(data)} crops cannot be dealt out to {world} processes")
@@ -183,29 +190,34 @@ class Batches:
         epoch = step // self.steps_per_epoch
         kept: list[int] = []
         labels: list[int] = []
-        crops: list[NDArray[np.uint8]] = []
-        points: list[NDArray[np.float32]] = []
+        crops: list[TrainCrop] = []
         broken: list[str] = []
         for index in self.indices(step).tolist():
             face = self.data.faces[index]
             try:
-                crop, five = self._read(face)
+                crops.append(self._read(face))
             except ImageError as error:
                 broken.append(f"{face.path}: {error}")
                 continue
-            crops.append(crop)
-            points.append(five)
             kept.append(index)
             labels.append(face.label)
         if not kept:
             raise InputError(f"none of the {len(broken)} crops of a step is usable: {broken[0]}")
+        beside = None if self.beside is None else self.beside.load(step)
+        if beside is not None:
+            broken += beside.broken
+        places = [crop.place for crop in crops]
         return RawBatch(
-            crops=torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),
-            points=torch.from_numpy(np.stack(points)),
+            crops=_stack_pixels([crop.pixels for crop in crops]),
+            points=torch.from_numpy(np.stack([place.points for place in places])),
+            landmarks=torch.from_numpy(np.stack([place.landmarks for place in places])),
+            turns=torch.from_numpy(np.stack([place.turn for place in places])),
             label=torch.tensor(labels),
             index=torch.tensor(kept),
             draws=[draw_view(self.seed, epoch, i, self.views, self.masks) for i in kept],
             broken=broken,
+            context=_stack_contexts(crops),
+            beside=beside,
         )
 
     def stream(self, first: int, stop: int, workers: int) -> Iterator[RawBatch]:
@@ -213,37 +225,19 @@ class Batches:
         return ordered_map(self.load, range(first, stop), workers=workers)
 
 
-def read_face(face: TrainFace, size: tuple[int, int]) -> Crop:
-    """Read a crop and its five points; arguments and errors as `read_crop` and `crop_points`."""
-    crop = read_crop(face.path, size)
-    return crop, crop_points(face.record, crop.shape)
+def _stack_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Return pictures of one size as (B, 3, H, W)."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
-def read_crop(path: Path | Packed, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read a crop of a given (height, width) as (H, W, 3) uint8 RGB.
-
-    Raises:
-        ImageError: unreadable, or of another size.
-    """
-    crop = read_image(path)
-    height, width = crop.shape[:2]
-    if (height, width) != size:
-        raise ImageError(f"{width}x{height} is no crop of {size[1]}x{size[0]}, run mfrkit align")
-    return crop
-
-
-def crop_points(record: Record, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return the five points of a face in its crop, (5, 2) float32 pixels.
-
-    Points without the matrix of the alignment are taken to be crop pixels already.
-
-    Raises:
-        ImageError: points that are none, or no points and no aligned crop.
-    """
-    align = record.blocks.get("align")
-    if not isinstance(align, dict) or "points" not in align or "matrix" in align:
-        return points_in_crop(record, shape)
-    try:
-        return np.array(align["points"], np.float32).reshape(5, 2)
-    except (TypeError, ValueError) as error:
-        raise ImageError("malformed align block: points") from error
+def _stack_contexts(crops: Sequence[TrainCrop]) -> Context | None:
+    """Return what is seen round those crops that were cut out wide, if any was."""
+    wide = [(place, crop.context) for place, crop in enumerate(crops)]
+    known = [(place, context) for place, context in wide if context is not None]
+    if not known:
+        return None
+    return Context(
+        torch.tensor([place for place, _ in known]),
+        _stack_pixels([context.picture for _, context in known]),
+        torch.from_numpy(np.stack([context.box for _, context in known])),
+    )

@@ -11,10 +11,8 @@ from torch import nn
 from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.completion import FaceCompletion
 from mfrkit.methods.view_draw import ViewOptions
-from mfrkit.methods.views import PairedViews
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.completion import Completion
@@ -25,9 +23,9 @@ from mfrkit.models.registry import build_network, load_network
 from mfrkit.models.vgg import load_vgg
 from mfrkit.stages.completion_check import CompletionCheck
 from mfrkit.stages.holdout import hold_out
-from mfrkit.stages.train_data import Batches, RawBatch, TrainSet, open_train_set
+from mfrkit.stages.train_data import Batches, TrainSet, open_train_set
 from mfrkit.stages.train_inpaint_options import GeneratorOptions, Settings
-from mfrkit.stages.train_parts import Built, deal_out
+from mfrkit.stages.train_parts import Built, deal_out, paired_views
 from mfrkit.stages.train_request import TrainRequest
 from mfrkit.stages.world import World
 
@@ -64,12 +62,7 @@ def build(
     task = _task(settings, generator, looker, settings.fit.total_steps(batches.steps_per_epoch))
     task.to(device)
     looker.requires_grad_(False).eval().to(device)  # also where no loss needs it: the check does
-    views = PairedViews().to(device)
-
-    def show(raw: RawBatch) -> FaceBatch:
-        crops, points, label = (each.to(device) for each in (raw.crops, raw.points, raw.label))
-        return views(crops, points, label, raw.index, raw.draws)
-
+    show = paired_views(settings.views, device)
     check = None
     if len(held) and world.writes:
         check = CompletionCheck(generator, _held_batches(held, size, settings), show, looker)

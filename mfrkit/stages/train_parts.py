@@ -1,7 +1,7 @@
 """The finished parts of a training run, whatever it trains."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Protocol
@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from mfrkit.methods.base import Task
 from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.realign import MeshAligner
 from mfrkit.methods.view_draw import ViewOptions
+from mfrkit.methods.views import PairedViews
 from mfrkit.models.cards import ModelCard
 from mfrkit.stages.distill_curriculum import GrowingMasks
+from mfrkit.stages.find_faces import load_mesh
 from mfrkit.stages.fit import Check, Draw
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.train_data import Batches, RawBatch, Read, TrainSet
@@ -99,6 +102,7 @@ def deal_out(
     seed: int,
     world: World,
     read: Read | None = None,
+    beside: Batches | None = None,
 ) -> Batches:
     """Deal the data out to steps, with the masks' curriculum if there is one.
 
@@ -109,6 +113,7 @@ def deal_out(
         seed: of order and views.
         world: the processes of the run.
         read: see `Batches`.
+        beside: of another data set, of which each step takes a batch too.
 
     Raises:
         InputError: fewer crops than processes.
@@ -126,4 +131,28 @@ def deal_out(
         rank=world.rank,
         world=world.size,
         read=read,
+        beside=beside,
     )
+
+
+def paired_views(options: ViewOptions, device: torch.device) -> Callable[[RawBatch], FaceBatch]:
+    """Return what makes both views of the faces of a step, and those beside, on a device."""
+    aligner = None
+    if options.align == "mesh":
+        aligner = MeshAligner(*load_mesh(device), options.looks)
+    views = PairedViews(aligner).to(device)
+
+    def show(raw: RawBatch) -> FaceBatch:
+        shown: FaceBatch = views(
+            raw.crops.to(device),
+            raw.points.to(device),
+            raw.label.to(device),
+            raw.index,
+            raw.draws,
+            raw.landmarks.to(device),
+            raw.turns.to(device),
+            None if raw.context is None else raw.context.to(device),
+        )
+        return shown if raw.beside is None else replace(shown, real=show(raw.beside))
+
+    return show

@@ -7,16 +7,14 @@ import torch
 
 from mfrkit import __version__
 from mfrkit.console import Console
-from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.region import RegionTask
-from mfrkit.methods.views import PairedViews
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.region import RegionNet, RegionPredictor
 from mfrkit.stages.holdout import hold_out
 from mfrkit.stages.region_check import RegionCheck
-from mfrkit.stages.train_data import RawBatch, open_train_set
-from mfrkit.stages.train_parts import Built, deal_out
+from mfrkit.stages.train_data import open_train_set
+from mfrkit.stages.train_parts import Built, deal_out, paired_views
 from mfrkit.stages.train_region_options import RegionSettings, resolve
 from mfrkit.stages.train_request import TrainRequest
 from mfrkit.stages.train_run import Plan, Trained, train
@@ -57,12 +55,7 @@ def _build(
     if data.skipped:
         console.info(f"data: {len(data)} crops, {data.tally.losses}")
     student = _student(settings).to(device)
-    views = PairedViews().to(device)
-
-    def show(raw: RawBatch) -> FaceBatch:
-        crops, points, label = (each.to(device) for each in (raw.crops, raw.points, raw.label))
-        return views(crops, points, label, raw.index, raw.draws)
-
+    show = paired_views(settings.views, device)
     check = None
     if len(held) and world.writes:
         measured = RegionCheck(

@@ -1,5 +1,7 @@
 """MaskInv's losses by hand, its frozen teacher, and that it learns."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from mfrkit.losses.margin import create_margin
 from mfrkit.methods.base import Frozen
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.maskinv import MaskInv, MaskInvOptions
+from mfrkit.methods.real_masks import PortraitLoss, RealOptions
 from mfrkit.methods.tap import Tap
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recogniser import Recogniser
@@ -184,3 +187,18 @@ def test_half_precision_keeps_losses_full(batch):
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(InputError, match="method"):
         MaskInvOptions(**wrong)
+
+
+def test_really_masked_faces_add_their_loss_and_leave_the_others_as_they_are(batch):
+    """Those are a batch of their own: what is said of the drawn ones does not change."""
+    portraits = F.normalize(torch.randn(3, 6))
+    task = method(pairs=0.5).eval()
+    without = task(batch)
+    task.real = PortraitLoss(portraits, RealOptions(trim=0))
+    real = replace(batch, label=torch.arange(8) % 3)
+    found = task(replace(batch, real=real))
+    wanted = task.real(task.student.features(batch.masked), real.label)
+    torch.testing.assert_close(found["real"], wanted["real"])
+    torch.testing.assert_close(found["loss"], without["loss"] + wanted["real"])
+    for name in ("template", "pairs", "masked", "unmasked"):
+        torch.testing.assert_close(found[name], without[name])

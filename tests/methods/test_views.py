@@ -9,6 +9,7 @@ import torch
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.faces.geometry import template
 from mfrkit.masks.options import MaskOptions
+from mfrkit.methods.realign import Context
 from mfrkit.methods.view_draw import ViewOptions, draw_view
 from mfrkit.methods.views import PairedViews
 
@@ -89,6 +90,90 @@ def test_misalignment_reaches_the_student_only(crops):
     torch.testing.assert_close(batch.region[..., :100], still.region[..., 8:108], atol=1e-4, rtol=0)
 
 
+class Aligner(torch.nn.Module):
+    """Believes that every face belongs `shift` pixels further right, if it is sure at all."""
+
+    def __init__(self, shift, sure=True):
+        super().__init__()
+        self.shift, self.sure, self.boxes = shift, sure, None
+
+    def forward(self, pictures, boxes, side):
+        self.boxes = boxes
+        edge = (pictures.shape[3] - side) / 2
+        matrix = torch.tensor([[1.0, 0, self.shift - edge], [0, 1, -edge]])
+        return matrix.expand(len(boxes), 2, 3), torch.full((len(boxes),), self.sure)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """The surroundings of the first and third of four faces."""
+    coarse = torch.rand(2, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    smooth = torch.nn.functional.interpolate(coarse, (224, 224), mode="bilinear")
+    pictures = (smooth * 200 + 20).to(torch.uint8)
+    return Context(torch.tensor([0, 2]), pictures, torch.tensor([[55.0, 64, 105, 2]] * 2))
+
+
+def show_wide(crops, wide, aligner, masks=BARE, **options):
+    crops = crops[:4].clone()
+    crops[wide.place] = wide.pictures[:, :, 56:168, 56:168]
+    views = ViewOptions(align="mesh", **options)
+    draws = [draw_view(3, 0, i, views, masks) for i in range(4)]
+    unknown = torch.full((4,), -1)
+    points = POINTS.expand(4, 5, 2)
+    shown = PairedViews(aligner)(crops, points, unknown, unknown, draws, context=wide)
+    return shown, crops / 255
+
+
+def test_faces_cut_out_wide_are_aligned_anew_from_what_is_round_them(crops, wide):
+    aligner = Aligner(shift=20)
+    batch, plain = show_wide(crops, wide, aligner, flip=0.0)
+    torch.testing.assert_close(batch.clean, plain)
+    torch.testing.assert_close(batch.masked[[1, 3]], plain[[1, 3]])
+    beyond = wide.pictures[:, :, 56:168, 36:148] / 255
+    torch.testing.assert_close(batch.masked[[0, 2]], beyond, atol=1e-4, rtol=0)
+    middle = aligner.boxes.mean(0)[:2] - 56
+    assert (middle - torch.tensor([55.0, 64])).abs().max() < 20  # shaken, in the picture's pixels
+
+
+def test_mirroring_comes_after_the_alignment(crops, wide):
+    straight, _ = show_wide(crops, wide, Aligner(shift=7), flip=0.0)
+    mirrored, _ = show_wide(crops, wide, Aligner(shift=7), flip=1.0)
+    torch.testing.assert_close(mirrored.masked, straight.masked.flip(3))
+    torch.testing.assert_close(mirrored.clean, straight.clean.flip(3))
+
+
+@pytest.mark.parametrize(
+    ("aligner", "options"),
+    [(Aligner(20, sure=False), {}), (None, {}), (Aligner(20), {"meshed": 0.0})],
+)
+def test_faces_the_mesh_does_not_align_are_moved_as_drawn(crops, wide, aligner, options):
+    shift = draw_view(3, 0, 2, ViewOptions(shift=0.05), BARE).shift * 112
+    batch, _ = show_wide(crops, wide, aligner, flip=0.0, shift=0.05, **options)
+    at = np.round(shift).astype(int)
+    assert np.abs(at).max() > 2
+    near = wide.pictures[1, :, 56 + at[1] : 168 + at[1], 56 + at[0] : 168 + at[0]] / 255
+    assert (batch.masked[2] - near).abs().mean() < 0.02
+
+
+def test_masks_of_wide_faces_lie_where_those_of_plain_ones_do(crops, wide):
+    worn = MaskOptions.parse(types="surgical", jitter=0, probability=1)
+    batch, plain = show_wide(crops, wide, None, worn, flip=0.0)
+    near = show(torch.round(plain * 255).to(torch.uint8), STILL, worn)
+    assert (batch.region[[0, 2]] - near.region[[0, 2]]).abs().mean() < 1e-3
+
+
+def test_long_tails_leave_the_middle_as_it_is():
+    angles, tails = [], []
+    for found, tail in ((angles, 0.0), (tails, 3.0)):
+        options = ViewOptions(rotation=2, tail=tail)
+        draws = [draw_view(1, 0, i, options, BARE) for i in range(4000)]
+        found += [abs(np.degrees(np.arctan2(d.turn[1, 0], d.turn[0, 0]))) for d in draws]
+    assert np.median(angles) == pytest.approx(2 * 0.674, rel=0.1)
+    assert np.median(tails) == pytest.approx(2 * 0.765, rel=0.1)  # of Student's t at 3
+    assert np.quantile(angles, 0.99) < 5.5 < 8 < np.quantile(tails, 0.99)
+    assert max(tails) <= 12
+
+
 def test_loss_of_resolution_reaches_the_student_only(crops):
     noise = torch.randint(0, 255, crops.shape, dtype=torch.uint8)
     batch = show(noise, STILL, coarse=3.0)
@@ -118,7 +203,18 @@ def test_shares_are_as_asked():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"flip": 1.5}, {"blur": -0.1}, {"rotation": 90}, {"shift": 2}, {"coarsest": 0.5}]
+    "wrong",
+    [
+        {"flip": 1.5},
+        {"blur": -0.1},
+        {"rotation": 90},
+        {"shift": 2},
+        {"coarsest": 0.5},
+        {"tail": 0.5},
+        {"align": "five"},
+        {"meshed": 2},
+        {"looks": 0},
+    ],
 )
 def test_impossible_options_are_refused(wrong):
     with pytest.raises(InputError, match=f"views.{next(iter(wrong))}"):

@@ -22,6 +22,7 @@ from mfrkit.methods.views import PairedViews
 from mfrkit.stages.fit import FitParts, fit
 from mfrkit.stages.fit_options import FitOptions, lr_factor
 from mfrkit.stages.train_data import Batches, open_train_set
+from mfrkit.stages.train_parts import paired_views
 from mfrkit.stages.train_state import checkpoints, create_state, load_checkpoint
 from mfrkit.stages.world import World
 
@@ -115,6 +116,31 @@ def history(parts):
     lines = (parts.folder / "history.jsonl").read_text().splitlines()
     timing = {"faces_per_second", "data_wait"}
     return [{k: v for k, v in json.loads(line).items() if k not in timing} for line in lines]
+
+
+def test_a_continued_run_aligns_faces_by_their_meshes_as_a_whole_one(
+    parts, wide_crops, noise_crops
+):
+    """Views that the mesh aligns are the same whatever was computed before."""
+    views = ViewOptions(gain=0.1, align="mesh")
+    batches = Batches(
+        open_train_set([str(wide_crops), str(noise_crops)]),
+        size=(112, 112),
+        views=views,
+        masks=MaskOptions(),
+        seed=0,
+        batch_size=6,
+    )
+    show = paired_views(views, torch.device("cpu"))
+    whole = parts(Toy(), "whole", batches=batches, show=show)
+    expected = run(whole)
+    task = Toy()
+    task.stop_at, task.kind = 3, "int"
+    with pytest.raises(KeyboardInterrupt):
+        run(parts(task, "halves", batches=batches, show=show))
+    again = paired_views(views, torch.device("cpu"))
+    found = run(parts(Toy(), "halves", batches=batches, show=again), resume=True)
+    assert same(found.exported(), expected.exported())
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])

@@ -60,7 +60,8 @@ def test_a_crop_of_any_size_shows_the_face_in_the_same_place(tmp_path, size, mar
     pixels = np.zeros((size, size, 3), np.uint8)
     for x, y in spots.round().astype(int):
         pixels[y - 2 : y + 3, x - 2 : x + 3] = 255
-    crop, points = read_wide(face(tmp_path, pixels, margin=margin, points=spots.tolist()))
+    found = read_wide(face(tmp_path, pixels, margin=margin, points=spots.tolist()))
+    crop, points = found.pixels, found.place.points
     assert crop.shape == (WIDE, WIDE, 3)
     assert points == pytest.approx(template(WIDE, WIDE_MARGIN), abs=1e-3)
     for x, y in points.round().astype(int):
@@ -69,7 +70,7 @@ def test_a_crop_of_any_size_shows_the_face_in_the_same_place(tmp_path, size, mar
 
 def test_a_wide_crop_is_read_as_it_is(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (WIDE, WIDE, 3), dtype=np.uint8)
-    crop, _ = read_wide(face(tmp_path, pixels, margin=0.5))
+    crop = read_wide(face(tmp_path, pixels, margin=0.5)).pixels
     assert (crop == pixels).all()
 
 

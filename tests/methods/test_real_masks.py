@@ -1,0 +1,79 @@
+"""Really masked faces are held to portraits, and wrong names do no harm."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mfrkit.errors import InputError
+from mfrkit.methods.real_masks import PortraitLoss, RealOptions
+
+
+@pytest.fixture
+def portraits():
+    return F.normalize(torch.randn(20, 32, generator=torch.Generator().manual_seed(0)))
+
+
+def near(portraits, people, noise=0.05):
+    """Features near the portraits of some people, asking for gradients."""
+    generator = torch.Generator().manual_seed(1)
+    errors = torch.randn(len(people), portraits.shape[1], generator=generator)
+    return (3 * (portraits[people] + noise * errors)).requires_grad_()
+
+
+def test_the_loss_is_the_weighted_sum_over_all_faces_if_none_is_left_out(portraits):
+    people = torch.tensor([3, 1, 7])
+    features = near(portraits, people)
+    options = RealOptions(template=0.5, identity=0.2, scale=8, trim=0)
+    found = PortraitLoss(portraits, options)(features, people)
+    cosine = F.normalize(features) @ portraits.T
+    distance = 1 - F.cosine_similarity(features, portraits[people])
+    wanted = 0.5 * distance.mean() + 0.2 * F.cross_entropy(8 * cosine, people)
+    torch.testing.assert_close(found["real"], wanted)
+    torch.testing.assert_close(found["real_template"], distance.mean())
+
+
+def test_faces_with_wrong_names_get_no_gradient(portraits):
+    people = torch.arange(16)
+    features = near(portraits, people)
+    named = people.clone()
+    named[[4, 11]] = torch.tensor([17, 2])
+    PortraitLoss(portraits, RealOptions(trim=0.125))(features, named)["real"].backward()
+    moved = features.grad.abs().sum(1) > 0
+    assert moved.tolist() == [place not in (4, 11) for place in range(16)]
+
+
+def test_a_wrong_name_spoils_what_is_learned_unless_it_is_left_out(portraits):
+    """A linear student learns the people's templates although some photos have wrong names."""
+    generator = torch.Generator().manual_seed(2)
+    people = torch.arange(20).repeat(8)
+    photos = F.normalize(portraits[people] + 0.1 * torch.randn(160, 32, generator=generator))
+    named = people.clone()
+    wrong = torch.arange(0, 160, 16)
+    named[wrong] = (named[wrong] + 7) % 20
+    errors = {}
+    for trim in (0.0, 0.15):
+        student = torch.eye(32).requires_grad_()
+        loss = PortraitLoss(portraits, RealOptions(template=1.0, identity=0.5, trim=trim))
+        optimiser = torch.optim.SGD([student], 0.3)
+        for _ in range(60):
+            optimiser.zero_grad()
+            loss(photos @ student, named)["real"].backward()
+            optimiser.step()
+        right = F.cosine_similarity(photos[wrong] @ student.detach(), portraits[people[wrong]])
+        errors[trim] = float((1 - right).mean())
+    assert errors[0.15] < 0.9 * errors[0.0]
+
+
+def test_portraits_stay_as_they_are_and_out_of_checkpoints(portraits):
+    loss = PortraitLoss(portraits, RealOptions())
+    assert not loss.state_dict()
+    assert not list(loss.parameters())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"count": 0}, {"template": -1}, {"template": 0, "identity": 0}, {"scale": 0}, {"trim": 1}],
+)
+def test_impossible_options_are_refused(wrong):
+    with pytest.raises(InputError, match=f"real.{next(iter(wrong))}"):
+        RealOptions(**wrong)
