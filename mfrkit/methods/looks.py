@@ -112,7 +112,7 @@ def regions_of(meshes: Tensor, otherwise: Tensor) -> Tensor:
         otherwise: (2, 3) or (B, 2, 3), the region of a mesh without extent.
 
     Returns:
-        (B, 2, 3) float32, on the meshes' device.
+        (B, 2, 3), on the meshes' device.
     """
     axis = meshes[:, EYES[1], :2] - meshes[:, EYES[0], :2]
     length = torch.linalg.vector_norm(axis, dim=1)
@@ -128,7 +128,7 @@ def regions_of(meshes: Tensor, otherwise: Tensor) -> Tensor:
 
 
 def squares(middle: Tensor, side: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Return regions by their middles, sides and turns.
+    """Return regions by their middles, sides and turns, rounded as `faces.mesh` does.
 
     Args:
         middle: (B, 2) float, pixels of the wide crop.
@@ -139,6 +139,8 @@ def squares(middle: Tensor, side: Tensor, cosine: Tensor, sine: Tensor) -> Tenso
     Returns:
         (B, 2, 3) float, wide crop to square.
     """
+    cosine, sine = cosine.round(decimals=4), sine.round(decimals=4)
     linear = torch.stack([cosine, sine, -sine, cosine], 1).view(-1, 2, 2)
-    linear = linear * (SIDE / side)[:, None, None]
-    return torch.cat([linear, (SIDE - 1) / 2 - linear @ middle[..., None]], 2)
+    linear = linear * (SIDE / side.round(decimals=2))[:, None, None]
+    shift = (SIDE - 1) / 2 - linear @ middle.round(decimals=2)[..., None]
+    return torch.cat([linear, shift], 2)

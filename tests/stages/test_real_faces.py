@@ -60,8 +60,9 @@ def test_templates_are_those_of_the_portraits_with_their_mirror_images(real):
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         each = torch.nn.functional.normalize(teacher(pixels) + teacher(pixels.flip(3)))
-    wanted = torch.stack([each[0], torch.nn.functional.normalize(each[1] + each[2], dim=0)])
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    wanted = torch.stack([each[0], each[1] + each[2]])
+    assert torch.nn.functional.cosine_similarity(found, wanted).min() > 0.9995
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
 
 
 def test_a_step_gets_its_faces_unmasked_and_in_place(real):
