@@ -91,6 +91,6 @@ def _rank(tensors: "Mapping[str, Tensor]", where: str) -> float:
         if name.endswith(".linear1.weight") and name.replace("linear1", "linear2") in tensors
     }
     for share in (percent / 100 for percent in (*range(10, 100, 10), *range(1, 100))):
-        if all(low_rank(*sides, share) == rank for *sides, rank in ranks):
+        if all(low_rank(i, o, share) == rank for i, o, rank in ranks):
             return share
     raise WeightsError(f"{where}: its low-rank layers have no rank in common")
