@@ -243,23 +243,6 @@ YUNET = ModelCard(
     sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
 )
 
-FACEMESH = ModelCard(
-    name="facemesh",
-    task="landmarks",
-    architecture="facemesh",
-    input_size=(192, 192),
-    mean=(0.0, 0.0, 0.0),
-    std=(1.0, 1.0, 1.0),
-    licence="Apache-2.0",
-    source="PyPI mediapipe 0.10.14, face_landmark_with_attention.tflite, its main branch",
-    paper="Kartynnik et al., Real-time Facial Surface Geometry, CVPR workshops 2019, "
-    "arXiv:1907.06724",
-    data="photographs of mobile phones and rendered faces, by the paper",
-    note="468 vertices and a score. `mean` is the mean mesh in the frame of the 112-pixel crop, by "
-    "examples/mean_mesh.py.",
-    sha256="6b6511c93e5a03b5e4972416bf94c6c68d4cd4f912696491fda4b2cf484dc19b",
-)
-
 # Bundled name -> SHA-256 of its whole file `mfrkit/data/weights/<name>.safetensors`.
 BUNDLED: Mapping[str, str] = {
     "arcface": "8d68e883faca3a66e49da56409073e0f229ecd6cc36df5bf7ebdfa414f57f1cd",
@@ -267,7 +250,7 @@ BUNDLED: Mapping[str, str] = {
     "deocclusion": "41ab46c673e21a7e74c92859129111dc136a294bd9db14708ca7325b66f8018b",
     "edgeface": "a829283c8c4ec599b2b5d92889825532d19d2e68c2d426bcf16fe3be7a8785e9",
     "eum": "124a5afbf7bbda8ce2cb587158555a43a69bde7361994d598eadedd2727034b0",
-    "facemesh": "de3b7bf583a51e05854a4f4c29b8ca10cb47546c6da4ccfc90e619db09c4d9d7",
+    "facemesh": "a40a2731b08dca5ade1372861d8cbfb67f1d20b0032c4d585f8d25ba40a26fc3",
     "g2d": "6b87659eec31a6cf266362877b94d655c641fb1e61d53c86206e219dac754eb9",
     "maskinv": "542726d01b1415064866978c08ca45794dfd1443ea80001dc484f0957a2da993",
     "meer": "7d730eb75ed939751be7165b5aa53a93056afc6f604f7bddc8a481bc968a4108",
