@@ -109,7 +109,7 @@ class MaskDrawer:
             chosen = [
                 item for item, is_early in zip(items, early, strict=True) if is_early == which
             ]
-            for subject in load_subjects(chosen, detector, finder):
+            for subject in load_subjects(chosen, detector, finder, early=which):
                 subjects[subject.item.position] = subject
         return [subjects[item.position] for item in items]
 

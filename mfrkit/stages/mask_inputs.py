@@ -90,7 +90,9 @@ class Subject:
     wants_mesh: bool = False
 
 
-def load_subjects(items: Sequence[Item], detector: str, finder: Finder) -> list[Subject]:
+def load_subjects(
+    items: Sequence[Item], detector: str, finder: Finder, *, early: bool = False
+) -> list[Subject]:
     """Decode pictures and say where their faces are.
 
     Args:
@@ -98,7 +100,8 @@ def load_subjects(items: Sequence[Item], detector: str, finder: Finder) -> list[
         detector: `auto` finds faces in pictures that have no landmarks and are no aligned crops;
             `none` never does, nor looks for meshes; any other does in all pictures without
             landmarks.
-        finder: of faces and meshes; one without meshes leaves those of manifests aside too.
+        finder: of faces and meshes.
+        early: whether meshes of manifests are left aside, as before there were any.
 
     Returns:
         One each, in order; what cannot be used has a reason.
@@ -112,10 +115,10 @@ def load_subjects(items: Sequence[Item], detector: str, finder: Finder) -> list[
             subject.is_photo = True
             subject.places = places
             subject.reason = None if places else "no face found"
-    if not finder.mesh:
+    if early:
         for subject in usable:
             subject.places = [replace(place, turn=UNKNOWN_TURN) for place in subject.places]
-    elif crops and detector != "none":
+    if crops and finder.mesh:
         places = [subject.places[0] for subject in crops]
         for subject, place in zip(crops, finder.in_crops(_pictures(crops), places), strict=True):
             subject.places = [place]
