@@ -40,8 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """Write files that are of use only together: all are the old ones, or all the new ones.
 
-    The old ones are withdrawn when the new ones are complete, the last one first, and the last one
-    is the last to get its name: at no moment is it there beside files it does not belong to.
+    When the new ones are complete, the last of the old ones is removed, and the last of the new
+    ones is the last to get its name: at no moment is it there beside files it does not belong to.
+    So the last must be one without which the others are not read.
 
     Raises:
         InputError: another run is writing one of the files.
@@ -54,8 +55,7 @@ def replacing_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
         try:
             yield temporaries
             if len(paths) > 1:
-                for path in reversed(paths):
-                    path.unlink(missing_ok=True)
+                paths[-1].unlink(missing_ok=True)
             for temporary, path in zip(temporaries, paths, strict=True):
                 with naming(path):
                     os.replace(temporary, path)

@@ -130,10 +130,19 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
     except ImageError:
         raise
     except Exception as error:  # decoders raise whatever they like
-        if concerns_the_run(error):
+        if concerns_the_run(error) and not (isinstance(error, MemoryError) and _has_memory()):
             raise
         text = str(error).splitlines() or [type(error).__name__]
         raise ImageError(f"damaged picture: {text[0]}") from error
+
+
+def _has_memory() -> bool:
+    """Whether there is room for a large photo; if so, a damaged one asked for more than its due."""
+    try:
+        np.empty(1 << 28, np.uint8)
+    except MemoryError:
+        return False
+    return True
 
 
 def _opened(content: bytes) -> Image.Image:

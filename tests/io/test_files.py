@@ -79,4 +79,4 @@ def test_files_that_belong_together_are_never_old_and_new(tmp_path, monkeypatch,
     if paths[-1].exists():
         assert {path.read_text() for path in paths} == {"old" if stop == 0 else "new"}
     else:
-        assert 0 < stop < 6
+        assert 0 < stop < 4

@@ -246,5 +246,8 @@ def test_what_a_decoder_raises_is_the_pictures_fault_unless_memory_is_out(monkey
     with pytest.raises(ImageError, match="^damaged picture: odd$"):
         decode_image(content)
     error = MemoryError()
+    with pytest.raises(ImageError, match="^damaged picture: MemoryError$"):
+        decode_image(content)
+    monkeypatch.setattr(images, "_has_memory", lambda: False)
     with pytest.raises(MemoryError):
         decode_image(content)
