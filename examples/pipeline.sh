@@ -16,6 +16,8 @@ import collections, json, sys
 kinds = collections.Counter()
 for line in sys.stdin:
     record = json.loads(line)
+    if record["status"] == "end":  # closes the stream
+        continue
     kinds[record["mask"]["type"] if record["status"] == "ok" else record["reason"]] += 1
 for kind, count in kinds.most_common():
     print(count, kind, sep="\t")

@@ -5,11 +5,12 @@ tab-separated rows and NDJSON, without colour or animation.
 """
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Progress(Protocol):
@@ -41,18 +42,31 @@ def to_line(record: Mapping[str, object]) -> str:
     """Serialise one record as a single line of JSON without the line feed.
 
     Text stays readable UTF-8; a file name that is not valid UTF-8 (held as lone surrogates) is
-    escaped instead, so that every name survives the round trip.
+    escaped instead, so that every name survives the round trip. Numbers that are not finite, which
+    JSON does not know, become null.
 
     Example:
         >>> to_line({"key": "Zoë"})
         '{"key": "Zoë"}'
     """
-    line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    try:
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return to_line(_finite(record))
     try:
         line.encode()
     except UnicodeEncodeError:
         return json.dumps(record, ensure_ascii=True, allow_nan=False)
     return line
+
+
+def _finite(value: Any) -> Any:
+    """Return JSON data with null for every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Console:

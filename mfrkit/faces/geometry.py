@@ -7,7 +7,7 @@ uint8 of any size, and OpenCV warps one in 0.10 ms where kornia in batches of 32
 import cv2
 import numpy as np
 
-from mfrkit.errors import InputError, ShapeError
+from mfrkit.errors import InputError, ItemError, ShapeError
 
 ARCFACE_SIZE = 112
 _WARPED = 32_000  # pixels a side, more than which OpenCV 4 does not warp
@@ -89,7 +89,7 @@ def similarity_from_points(points: np.ndarray, target: np.ndarray) -> np.ndarray
 
     Raises:
         ShapeError: `points` is not (..., N, 2) with the target's N.
-        InputError: the points of a face coincide or are not finite.
+        ItemError: the points of a face coincide or are not finite.
 
     Example:
         >>> corners = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
@@ -105,7 +105,7 @@ def similarity_from_points(points: np.ndarray, target: np.ndarray) -> np.ndarray
     source = source - source_mean
     spread = (np.abs(source) ** 2).sum(-1)
     if not (np.isfinite(spread) & (spread > 0)).all():
-        raise InputError("the points of a face coincide or are not finite: no crop can be fitted")
+        raise ItemError("the points of a face coincide or are not finite: no crop can be fitted")
     turn = (source.conj() * (goal - goal_mean)).sum(-1) / spread
     shift = goal_mean - turn * source_mean[..., 0]
     rows = [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]

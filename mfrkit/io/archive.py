@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.io.item import Item
+from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import Record
 from mfrkit.io.packed import Packed
 
 
-class ArchiveSource:
+class ArchiveSource(Source):
     """Inputs from an archive, in order or by position.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mfrkit.errors import InputError
 from mfrkit.io.manifest import Record, parse_line
-from mfrkit.io.names import strip_suffix
+from mfrkit.io.names import key_of
 from mfrkit.io.worn_mask import worn_mask
 
 
@@ -79,7 +79,7 @@ def _table_rows(text: str, path: Path) -> dict[str, dict[str, str]]:
 def _add(rows: dict[str, dict[str, str]], row: dict[str, Any], where: str) -> None:
     if None in row or None in row.values():
         raise InputError(f"{where}: another number of columns than in the header")
-    key = strip_suffix(row.pop("key").strip().removeprefix("./"))
+    key = key_of(row.pop("key").strip())
     if not key or key in rows:
         raise InputError(f"{where}: {f'key {key!r} appears twice' if key else 'the key is empty'}")
     rows[key] = {name: value.strip() for name, value in row.items()}

@@ -152,4 +152,15 @@ def _append(file: h5py.File, block: Rows) -> None:
             dataset = file[dataset_name(field.name)]
             start = len(dataset)
             dataset.resize(start + len(values), axis=0)
-            dataset[start:] = values
+            dataset[start:] = (
+                list(map(_stored, values)) if FIELD_TYPES[field.name] is _TEXT else values
+            )
+
+
+def _stored(text: str) -> bytes:
+    """Encode text for HDF5: bytes of names as they are; NUL, which it cannot hold, replaced."""
+    try:
+        content = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character
+        content = text.encode("utf-8", "replace")
+    return content.replace(b"\0", "\ufffd".encode())

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import FIELD_TYPES, Rows, dataset_name
+from mfrkit.io.names import composed
+
+_NAMES = ("keys", "identities", "skipped_keys")
 
 
 class Vectors(Protocol):
@@ -199,7 +202,8 @@ class EmbeddingReader:
         name = dataset_name(field)
         if name not in self._file:
             return [""] * (stop - start)
-        return [_decode(value) for value in self._file[name][start:stop]]
+        values = [_decode(value) for value in self._file[name][start:stop]]
+        return list(map(composed, values)) if field in _NAMES else values
 
     def each_key(self, block: int = 65536) -> Iterator[str]:
         """Yield all keys in row order."""

@@ -6,24 +6,46 @@ and encodes everything, because it is about twice as fast at the one and three t
 BGR never leaves this file.
 """
 
+import errno
+import functools
 import io
+import os
+import stat
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from mfrkit.errors import ImageError, InputError
-from mfrkit.io.files import write_whole
+from mfrkit.errors import ImageError, InputError, concerns_the_run
+from mfrkit.io.files import write_held
 from mfrkit.io.packed import Packed
 
 # Enough for a 200-megapixel phone; beyond it a small file can ask for gigabytes of memory.
 MAX_PIXELS = 200_000_000
+MAX_BYTES = 1 << 30  # of a picture file
 Image.MAX_IMAGE_PIXELS = None  # our own limit replaces Pillow's, which warns as well as refuses
 
+# What photos come in (MPO begins as JPEG). Pillow reads some forty kinds more, each with a parser.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
+_BRANDS = dict.fromkeys((b"avif", b"avis"), "AVIF") | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "HEIF"
+)
+_SUFFIXES = {"jpeg": ".jpg", "mpo": ".jpg", "jpeg2000": ".jp2", "heif": ".heic"}
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 _TRAILERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TRAILER_WINDOW = 64  # cameras append a few bytes behind the end marker
+_OF_ONE_FILE = frozenset({errno.EIO, errno.ENXIO, errno.ESTALE})  # damage under it, or a socket
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: Path | Packed) -> NDArray[np.uint8]:
@@ -40,11 +62,55 @@ def read_image(path: Path | Packed) -> NDArray[np.uint8]:
         ImageError: missing, empty, truncated, not a picture, or more than `MAX_PIXELS`; the text
             is short and names no file, as it becomes a manifest's `reason`.
     """
+    return decode_image(read_content(path))
+
+
+def read_content(path: Path | Packed) -> bytes:
+    """Read a picture's file content; nothing but a plain file of at most `MAX_BYTES` is opened.
+
+    Raises:
+        ImageError: missing, unreadable, not a plain file, or too large.
+    """
+    if isinstance(path, Packed) and path.size > MAX_BYTES:
+        raise ImageError(_too_large(path.size))
     try:
-        content = path.read_bytes()
+        return path.read_bytes() if isinstance(path, Packed) else _read_plain(path)
     except OSError as error:
+        if concerns_the_run(error) and error.errno not in _OF_ONE_FILE:
+            raise
         raise ImageError(f"unreadable: {error.strerror or error}") from error
-    return decode_image(content)
+    except ValueError as error:  # a name no file can have
+        raise ImageError(f"unreadable: {error}") from error
+
+
+def _read_plain(path: Path) -> bytes:
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not a plain file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(_too_large(status.st_size))
+        return file.read()
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a plain file begins as the kinds of pictures do that cameras and phones make."""
+    try:
+        with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+            plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            start = file.read(12) if plain else b""
+    except OSError:
+        return False
+    return start.startswith(_STARTS) or start[4:8] == b"ftyp" or start[8:12] == b"WEBP"
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for whoever should write into a named pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _too_large(size: int) -> str:
+    return f"too large: {size / 1e9:.1f} GB, limit {MAX_BYTES / 1e9:.1f}"
 
 
 def decode_image(content: bytes) -> NDArray[np.uint8]:
@@ -52,7 +118,7 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
     if not content:
         raise ImageError("empty file")
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with _opened(content) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise ImageError(f"too large: {width}x{height} pixels, limit {MAX_PIXELS}")
@@ -61,10 +127,50 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
                 if decoded is not None:
                     return decoded
             return _decode_any(picture)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise whatever they like
+        if concerns_the_run(error) and not (isinstance(error, MemoryError) and _has_memory()):
+            raise
+        text = str(error).splitlines() or [type(error).__name__]
+        raise ImageError(f"damaged picture: {text[0]}") from error
+
+
+def _has_memory() -> bool:
+    """Whether there is room for a large photo; if so, a damaged one asked for more than its due."""
+    try:
+        np.empty(1 << 28, np.uint8)
+    except MemoryError:
+        return False
+    return True
+
+
+def _opened(content: bytes) -> Image.Image:
+    """Read a picture's header.
+
+    Raises:
+        ImageError: not a picture of a kind photos come in.
+    """
+    try:
+        return Image.open(io.BytesIO(content), formats=_formats())
     except UnidentifiedImageError as error:
+        kind = _BRANDS.get(content[8:12], "") if content[4:8] == b"ftyp" else ""
+        if kind and kind not in _formats():
+            raise ImageError(f"{kind}: install mfrkit[heic] to read such files") from error
         raise ImageError("not a picture") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise ImageError(f"damaged picture: {error}") from error
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """Return the kinds that are read here, HEIC among them where its plugin is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def picture_suffix(content: bytes) -> str:
@@ -74,11 +180,11 @@ def picture_suffix(content: bytes) -> str:
         ImageError: not a picture.
     """
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with _opened(content) as picture:
             kind = (picture.format or "").lower()
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError("not a picture") from error
-    return ".jpg" if kind in ("jpeg", "mpo") else f".{kind}"
+    return _SUFFIXES.get(kind, f".{kind}")
 
 
 def _is_plain(picture: Image.Image, content: bytes) -> bool:
@@ -93,8 +199,19 @@ def _is_plain(picture: Image.Image, content: bytes) -> bool:
         and picture.mode in ("RGB", "L")
         and "transparency" not in picture.info
         and trailer in content[-_TRAILER_WINDOW:]
-        and picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        and _orientation(picture) == 1
     )
+
+
+def _orientation(picture: Image.Image) -> int:
+    """Return how a picture is stored, 1 to 8; 1, upright, where its tags do not say it in order."""
+    try:
+        value = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:  # tags of any type and order
+        if concerns_the_run(error):
+            raise
+        return 1
+    return value if value in _UPRIGHT else 1
 
 
 def _decode_plain(content: bytes) -> NDArray[np.uint8] | None:
@@ -115,10 +232,12 @@ def read_layer(path: Path) -> NDArray[np.uint8]:
         InputError: not a readable picture, or too large.
     """
     try:
-        with Image.open(path) as picture:
+        with _opened(read_content(path)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise InputError(f"{path}: too large: {picture.width}x{picture.height} pixels")
             return np.array(picture.convert("RGBA"))
+    except ImageError as error:
+        raise InputError(f"{path}: {error}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a readable picture ({error})") from error
 
@@ -126,7 +245,8 @@ def read_layer(path: Path) -> NDArray[np.uint8]:
 def _decode_any(picture: Image.Image) -> NDArray[np.uint8]:
     picture.seek(0)
     picture.load()
-    upright = ImageOps.exif_transpose(picture)
+    turn = _UPRIGHT.get(_orientation(picture))  # asked for behind `load`, which turns TIFF itself
+    upright = picture if turn is None else picture.transpose(turn)
     if upright.mode.startswith("I"):  # 16-bit grey: Pillow would clip it at 255, not scale it
         deep = np.asarray(upright, dtype=np.uint32)
         grey = np.minimum(deep // 257, 255).astype(np.uint8)
@@ -168,5 +288,5 @@ def encode_image(image: NDArray[np.uint8], suffix: str, *, quality: int = 95) ->
 
 
 def write_image(path: Path, image: NDArray[np.uint8], *, quality: int = 95) -> None:
-    """Encode a picture by its suffix and write it whole; see `encode_image`."""
-    write_whole(path, encode_image(image, path.suffix, quality=quality))
+    """Encode a picture by its suffix and write it whole; see `encode_image` and `write_held`."""
+    write_held(path, encode_image(image, path.suffix, quality=quality))

@@ -45,3 +45,7 @@ class Source(Protocol):
 
     def count(self) -> int | None:
         """Return how many there are, or None if only reading them would tell."""
+
+    def passed_over(self) -> str:
+        """Say which files were no inputs, once all inputs were read; empty if there were none."""
+        return ""

@@ -5,16 +5,19 @@ A record keeps every field it does not know, so that later stages and other tool
 
 import json
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from mfrkit.errors import InputError
-from mfrkit.io.names import strip_suffix
+from mfrkit.errors import InputError, ItemError
+from mfrkit.io.names import canonical, composed, key_of
 
 SCHEMA = 1
 MANIFEST = "manifest.jsonl"
-_OWN_FIELDS = ("schema", "key", "path", "source", "status", "reason", "identity", "root")
+END = {"schema": SCHEMA, "status": "end"}  # closes a stream of records
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of characters; the others are bytes of names
+_OWN_FIELDS = ("schema", "key", "path", "source", "status", "reason", "identity", "root", "more")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,14 @@ class Record:
         optional = ("reason", "identity")
         return {k: v for k, v in known.items() if k not in optional or v is not None} | self.blocks
 
+    def to_stream(self, root: str | None) -> dict[str, Any]:
+        """Return the fields for the next command of a pipeline, to which another record follows.
+
+        Args:
+            root: the folder `path` is relative to, if there is one.
+        """
+        return ({} if root is None else {"root": root}) | {"more": True} | self.to_json()
+
     @classmethod
     def from_json(cls, fields: dict[str, Any], where: str) -> "Record":
         """Read a record.
@@ -73,11 +84,13 @@ class Record:
 
         Raises:
             InputError: a newer schema, a wrong type, or a path that leaves its root.
+            ItemError: a name no file can have.
         """
         if fields.get("schema", SCHEMA) != SCHEMA:
             raise InputError(f"{where}: schema {fields['schema']!r}, this version reads {SCHEMA}")
         path = _text(fields, "path", where)
-        key = _text(fields, "key", where) or strip_suffix(path or "")
+        key = _text(fields, "key", where)
+        key = canonical(key) if key else key_of(path or "")
         if not key:
             raise InputError(f"{where}: a record needs a path or a key")
         if path is not None:
@@ -92,7 +105,7 @@ class Record:
             source=_text(fields, "source", where) or path or key,
             status=status,
             reason=_text(fields, "reason", where),
-            identity=_text(fields, "identity", where) or identity_of(key),
+            identity=composed(_text(fields, "identity", where) or "") or identity_of(key),
             blocks={k: v for k, v in fields.items() if k not in _OWN_FIELDS},
         )
 
@@ -102,9 +115,12 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
 
     Raises:
         InputError: not UTF-8, not JSON, or not an object.
+            ItemError: nested deeper than can be read.
     """
     try:
         fields = json.loads(line)
+    except RecursionError as error:
+        raise ItemError(f"{where}: nested too deeply") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{where}: not a JSON record ({error})") from error
     if not isinstance(fields, dict):
@@ -127,10 +143,13 @@ def check_inside(path: str, where: str) -> None:
     """Refuse a path that could reach files outside the folder it is relative to.
 
     Raises:
-        InputError: absolute, a drive letter, a NUL, or a `..` part.
+        InputError: absolute, a drive letter, or a `..` part.
+            ItemError: a NUL, which no name of a file can hold.
     """
+    if "\0" in path:
+        raise ItemError(f"{where}: path {path!r} is none: it holds a NUL")
     pure = PurePosixPath(path)
-    leaves = pure.is_absolute() or ".." in pure.parts or "\0" in path
+    leaves = pure.is_absolute() or ".." in pure.parts
     if os.name == "nt":  # elsewhere a backslash and a colon are letters like any other
         leaves = leaves or "\\" in path or ":" in path
     if leaves:
@@ -141,7 +160,7 @@ def _text(fields: dict[str, Any], name: str, where: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise InputError(f"{where}: {name} must be text, got {value!r}")
-    return value
+    return value if value is None or value.isascii() else _HALVES.sub("\ufffd", value)
 
 
 def manifest_path(folder: Path, suffix: str = "") -> Path:

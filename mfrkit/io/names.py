@@ -2,10 +2,14 @@
 
 import os
 import re
+import unicodedata
+from hashlib import blake2b
+from pathlib import PurePosixPath
 
+_LONG = 100  # bytes; file systems allow 255, some 143
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"}
-    | {".tif", ".tiff", ".ppm", ".pgm", ".avif"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pnm", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf"}
 )
 
 
@@ -19,14 +23,30 @@ def is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def strip_suffix(name: str) -> str:
-    """Drop an image suffix, and nothing else, from a name: the key of that picture.
+def key_of(name: str) -> str:
+    """Return the key of a picture: its name without an image suffix, and without any other change.
 
     Example:
-        >>> strip_suffix("J.Lo/J.Lo_0001.jpg"), strip_suffix("J.Lo")
+        >>> key_of("J.Lo/J.Lo_0001.jpg"), key_of("J.Lo")
         ('J.Lo/J.Lo_0001', 'J.Lo')
     """
-    return os.path.splitext(name)[0] if is_picture(name) else name
+    return canonical(os.path.splitext(name)[0] if is_picture(name) else name)
+
+
+def canonical(key: str) -> str:
+    """Return the one spelling of a key: accents composed, no empty parts, no `.` among them.
+
+    Example:
+        >>> canonical("./Jose\u0301//1") == "Jos\u00e9/1"
+        True
+    """
+    spelled = str(PurePosixPath(composed(key)))
+    return "" if spelled == "." else spelled
+
+
+def composed(text: str) -> str:
+    """Return text with its accents composed (NFC): some systems write names in pieces."""
+    return unicodedata.normalize("NFC", text)
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -50,3 +70,15 @@ def expand_braces(pattern: str) -> list[str]:
         parts = words.split(",")
     before, after = pattern[: match.start()], pattern[match.end() :]
     return [before + part + rest for part in parts for rest in expand_braces(after)]
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """Return a hidden name made of a file's name, short even where that one is not.
+
+    Example:
+        >>> hidden_name("a.png", ".part"), hidden_name("x" * 250, ".part")
+        ('.a.png.part', '.8a2490d09258a25348b097204a9d43e8.part')
+    """
+    content = os.fsencode(name)
+    short = name if len(content) <= _LONG else blake2b(content, digest_size=16).hexdigest()
+    return f".{short}{ending}"

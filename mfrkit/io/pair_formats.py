@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 
 from mfrkit.errors import InputError
-from mfrkit.io.pair_lines import Line, Pair, Parsed, key_of, lines_of, malformed, split_fields
+from mfrkit.io.pair_lines import Line, Pair, Parsed, lines_of, listed_key, malformed, split_fields
 from mfrkit.io.pair_tables import parse_table, table_delimiter
 
 _NUMBER = re.compile("[0-9]{1,9}")
@@ -96,7 +96,7 @@ def _path_pair(line: Line, where: str) -> Pair:
         raise malformed(
             where, line, "`a b 0` or `a b 1` (separate the fields by tabs if a path holds spaces)"
         )
-    return Pair(key_of(fields[0]), key_of(fields[1]), fields[2] == "1", line.number)
+    return Pair(listed_key(fields[0]), listed_key(fields[1]), fields[2] == "1", line.number)
 
 
 def _parse_two_line(lines: Sequence[Line], where: str) -> Parsed:
@@ -116,7 +116,7 @@ def _labelled_image(line: Line, where: str) -> tuple[str, bool]:
     fields = split_fields(line.text, (2,))
     if len(fields) != 2 or not re.fullmatch("-?[0-9]{1,9}", fields[1]):
         raise malformed(where, line, "`image label`")
-    return key_of(fields[0]), int(fields[1]) != 0
+    return listed_key(fields[0]), int(fields[1]) != 0
 
 
 def _are_numbers(fields: Sequence[str]) -> bool:

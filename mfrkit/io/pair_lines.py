@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mfrkit.errors import InputError
-from mfrkit.io.names import strip_suffix
+from mfrkit.io.names import composed, key_of
 
 
 class Pair(NamedTuple):
@@ -43,7 +43,7 @@ class Parsed:
 
 
 def read_text(path: Path, kind: str) -> str:
-    """Read a list.
+    """Read a list; its accents are composed, as those of keys are.
 
     Args:
         path: UTF-8 text, with or without byte-order mark.
@@ -69,7 +69,7 @@ def read_text(path: Path, kind: str) -> str:
         raise InputError(f"{path}: not a {kind}: it holds binary data")
     if not text.strip():
         raise InputError(f"{path}: the {kind} is empty")
-    return text
+    return composed(text)
 
 
 def lines_of(text: str) -> list[Line]:
@@ -84,14 +84,14 @@ def split_fields(text: str, counts: Sequence[int]) -> list[str]:
     return fields if "\t" in text and len(fields) in counts else re.split("[ \t]+", text)
 
 
-def key_of(path: str) -> str:
+def listed_key(path: str) -> str:
     """Return the key of an image path as a list spells it.
 
     Example:
-        >>> key_of("./Ada/Ada_0001.jpg")
+        >>> listed_key("./Ada/Ada_0001.jpg")
         'Ada/Ada_0001'
     """
-    return strip_suffix(path.strip().removeprefix("./"))
+    return key_of(path.strip())
 
 
 def malformed(where: str, line: Line, expected: str) -> InputError:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from mfrkit.errors import InputError
-from mfrkit.io.pair_lines import Line, Pair, Parsed, key_of, malformed
+from mfrkit.io.pair_lines import Line, Pair, Parsed, listed_key, malformed
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -101,7 +101,7 @@ def table_pair(number: int, row: Sequence[str], columns: Mapping[str, int], wher
     line = Line(number, ",".join(row))
     if len(row) <= max(columns.values()):
         raise malformed(where, line, f"at least {max(columns.values()) + 1} columns")
-    a, b = key_of(row[columns["a"]]), key_of(row[columns["b"]])
+    a, b = listed_key(row[columns["a"]]), listed_key(row[columns["b"]])
     if not a or not b:
         raise malformed(where, line, "two image names")
     same = row[columns["same"]].strip().lower()

@@ -53,9 +53,9 @@ class RecordPicture(Packed):
 class RecSource(ArchiveSource):
     """The pictures of a `.rec` file, in the order of its index.
 
-    A picture's key is `label/number`, number being its key in the index. Where record 0 tells of
-    several labels it is no picture, and neither are the records behind the pictures, which say
-    where each person's begin and end.
+    A picture's key is `label/number`, number being its key in the index. Where record 0 has several
+    labels and no picture, it tells how many pictures there are; the records behind these say where
+    each person's begin and end.
 
     Args:
         path: the file; `.idx` lies beside it.
@@ -138,10 +138,10 @@ def _pictures(
         with path.open("rb") as file:
             offset = int(offsets[first[0]])
             size = record_size(file, offset)
-        labels, _ = unpack_entry(unpack_record(Packed(path, "0", offset, size).read_bytes()))
+        labels, picture = unpack_entry(unpack_record(Packed(path, "0", offset, size).read_bytes()))
     except ImageError as error:
         raise InputError(f"{path}: record 0: {error}; is {index_path(path)} its index?") from error
-    if len(labels) == 1:
+    if len(labels) == 1 or picture:
         return np.ones(len(numbers), bool)
     return (numbers > 0) & (numbers < labels[0])
 

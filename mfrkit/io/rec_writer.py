@@ -5,13 +5,13 @@ each person follow each other, a record for each person comes behind them, with 
 and end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from mfrkit.io.files import replacing
-from mfrkit.io.recordio import index_path, listing_path, pack_entry, pack_record
+from mfrkit.io.files import naming, replacing_together
+from mfrkit.io.recordio import index_path, listing_path, pack_entry, pack_record, property_path
 
 UNKNOWN = -1  # label of a picture of nobody known
 
@@ -66,16 +66,24 @@ class RecWriter:
 
 
 @contextmanager
-def writing_records(path: Path) -> Iterator[RecWriter]:
-    """Write a `.rec` file with index and listing; all appear when the block succeeds."""
-    with (
-        replacing(listing_path(path)) as listing_part,
-        replacing(index_path(path)) as index_part,
-        replacing(path) as records_part,
-        listing_part.open("wb") as listing,
-        index_part.open("wb") as index,
-        records_part.open("wb") as records,
-    ):
-        writer = RecWriter(records, index, listing)
-        yield writer
-        writer.finish()
+def writing_records(path: Path, about: Callable[[], bytes]) -> Iterator[RecWriter]:
+    """Write a `.rec` file with what belongs to it; all of it appears when the block succeeds.
+
+    Without its index the file is not read, so that is what is withdrawn first and comes last.
+
+    Args:
+        path: the `.rec` file; index, listing and `property` lie beside it.
+        about: returns the content of `property` when all pictures are written.
+    """
+    paths = [listing_path(path), property_path(path), path, index_path(path)]
+    with replacing_together(paths) as (listing_part, property_part, records_part, index_part):
+        with (
+            naming(path),
+            listing_part.open("wb") as listing,
+            index_part.open("wb") as index,
+            records_part.open("wb") as records,
+        ):
+            writer = RecWriter(records, index, listing)
+            yield writer
+            writer.finish()
+        property_part.write_bytes(about())

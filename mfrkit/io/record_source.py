@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mfrkit.errors import InputError
-from mfrkit.io.item import Item
-from mfrkit.io.manifest import Record, parse_line
+from mfrkit.errors import InputError, ItemError, MfrError
+from mfrkit.io.item import Item, Source
+from mfrkit.io.manifest import END, Record, parse_line
 
 
-class ManifestSource:
+class ManifestSource(Source):
     """The records of one manifest, or of a complete set of shard manifests, in input order."""
 
     def __init__(self, paths: list[Path]) -> None:
@@ -37,19 +37,37 @@ class ManifestSource:
         return total
 
 
-class StreamSource:
-    """Records on standard input, each with the `root` its path is relative to."""
+class StreamSource(Source):
+    """Records on standard input, each with the `root` its path is relative to.
+
+    What mfrkit sends says with each record that more is to come, and closes with one that does not:
+    so the end of the data can be told from the death of what sends them.
+    """
 
     def __iter__(self) -> Iterator[Item]:
         """Yield records as they arrive.
 
         Raises:
             InputError: standard input is a terminal, or a line is no record.
+            MfrError: behind the last record more was to come.
         """
         if sys.stdin.isatty():
             raise InputError("-: expected records on standard input, for example from mfrkit align")
-        lines = enumerate(iter(sys.stdin.buffer.readline, b""), start=1)
-        yield from _items(_Line(f"standard input, line {n}", text, None) for n, text in lines)
+        last = b""
+
+        def lines() -> Iterator[_Line]:
+            nonlocal last
+            for number, text in enumerate(iter(sys.stdin.buffer.readline, b""), start=1):
+                last = text
+                if text.endswith(b"\n") or not _promises_more(text):
+                    yield _Line(f"standard input, line {number}", text, None)
+
+        yield from _items(lines())
+        if _promises_more(last):
+            raise MfrError(
+                "standard input ended before its closing record: the command that feeds it failed "
+                "or was killed; run the pipeline again, with --resume where its commands have it"
+            )
 
     def count(self) -> None:
         """Return None: the end is not known before it comes."""
@@ -63,14 +81,35 @@ class _Line(NamedTuple):
     root: Path | None
 
 
+def _promises_more(text: bytes) -> bool:
+    """Whether a stream cannot end with this line: it says so, or was cut itself."""
+    if not text.strip():
+        return False
+    try:
+        return parse_line(text, "").get("more") is True
+    except InputError:
+        return not text.endswith(b"\n")
+
+
 def _items(lines: Iterable[_Line]) -> Iterator[Item]:
+    """Yield inputs; one whose record cannot be used comes as a skipped one."""
     seen: set[int] = set()  # hashes: a million keys as text would be a few hundred megabytes
     position = 0
     for where, text, folder in lines:
         if not text.strip():
             continue
-        fields = parse_line(text, where)
-        record = Record.from_json(fields, where)
+        try:
+            fields = parse_line(text, where)
+            if (
+                fields.get("status") == END["status"]
+            ):  # of a stream that was kept as a file, or of one of several
+                continue
+            record = Record.from_json(fields, where)
+        except ItemError as error:
+            name = f"record {position + 1}"
+            yield Item(position, Record(name, None, name).skipped(str(error)), None)
+            position += 1
+            continue
         root = Path(str(fields.get("root", ""))) if folder is None else folder
         if hash(record.key) in seen:
             raise InputError(f"{where}: key {record.key!r} appears twice")

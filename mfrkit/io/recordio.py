@@ -132,3 +132,8 @@ def index_path(path: Path) -> Path:
 def listing_path(path: Path) -> Path:
     """Return the list of pictures that belongs to a `.rec` file: number, label and name."""
     return path.with_suffix(".lst")
+
+
+def property_path(path: Path) -> Path:
+    """Return the file that InsightFace's trainers ask for the number of people and the size."""
+    return path.with_name("property")

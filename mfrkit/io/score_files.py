@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
-from mfrkit.io.pair_lines import Line, Pair, Parsed, key_of, lines_of, malformed, read_text
+from mfrkit.io.pair_lines import Line, Pair, Parsed, lines_of, listed_key, malformed, read_text
 from mfrkit.io.pair_tables import (
     NO,
     YES,
@@ -119,7 +119,7 @@ def _split(text: str) -> list[str]:
 def _identified_pair(line: Line, row: Sequence[str]) -> Pair:
     """Read a pair that is of one person if the claimed and the real identity agree."""
     claimed, model, real, probe = (row[0], row[0], *row[1:3]) if len(row) == 4 else row[:4]
-    return Pair(key_of(model), key_of(probe), claimed == real, line.number)
+    return Pair(listed_key(model), listed_key(probe), claimed == real, line.number)
 
 
 def _score(line: Line, cell: str, where: str) -> float:

@@ -6,18 +6,21 @@ grow with their number and every rerun sees the same positions.
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import replace
 from pathlib import Path
 
 from mfrkit.errors import InputError
+from mfrkit.io.images import is_photo
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import MANIFEST, Record, identity_of
-from mfrkit.io.names import expand_braces, is_picture, strip_suffix
+from mfrkit.io.names import expand_braces, is_picture, key_of
 from mfrkit.io.rec_source import RecSource
 from mfrkit.io.record_source import ManifestSource, StreamSource
 from mfrkit.io.tar_source import TarSource
 
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")  # names like `Ann_St. Clair_0001` have none
 _SHARD_MANIFEST = re.compile(r"manifest-(\d+)-of-(\d+)\.jsonl")
 
 
@@ -48,7 +51,7 @@ def open_source(text: str, *, exclude: Path | None = None) -> Source:
     return ManifestSource([path]) if path.suffix == ".jsonl" else PictureSource(path)
 
 
-class PictureSource:
+class PictureSource(Source):
     """A single picture."""
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +59,7 @@ class PictureSource:
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the one input."""
-        key = strip_suffix(self.path.name)
+        key = key_of(self.path.name)
         yield Item(0, Record(key, self.path.name, self.path.name), self.path)
 
     def count(self) -> int:
@@ -64,7 +67,7 @@ class PictureSource:
         return 1
 
 
-class NamedSource:
+class NamedSource(Source):
     """The inputs of another source whose keys are on a list, numbered anew.
 
     Example:
@@ -86,21 +89,28 @@ class NamedSource:
         """Return the length of the list, which the source may not quite reach."""
         return len(self._keys)
 
+    def passed_over(self) -> str:
+        """Say which files of the source were no inputs."""
+        return self._source.passed_over()
 
-class FolderSource:
+
+class FolderSource(Source):
     """All pictures below a folder, in name order; links are followed, loops are not.
 
-    Files are taken for pictures by their suffix. Hidden files and folders are left out.
+    Files are taken for pictures by their suffix, or by their first bytes if they have none. Hidden
+    files and folders are left out.
     """
 
     def __init__(self, root: Path, exclude: Path | None = None) -> None:
         self.root = root
         self._exclude = os.path.realpath(exclude) if exclude else None
+        self._others: Counter[str] = Counter()  # suffixes of files that are no pictures
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the pictures; a second one with the same key comes as a skipped record."""
+        self._others.clear()
         for position, (relative, twin) in enumerate(self._walk(str(self.root), "", ())):
-            record = Record(strip_suffix(relative), relative, relative)
+            record = Record(key_of(relative), relative, relative)
             record = replace(record, identity=identity_of(record.key))
             if twin is None:
                 yield Item(position, record, self.root / relative)
@@ -110,6 +120,11 @@ class FolderSource:
     def count(self) -> int:
         """Count the pictures by walking the folder once."""
         return sum(1 for _ in self._walk(str(self.root), "", ()))
+
+    def passed_over(self) -> str:
+        """Say which files are no pictures."""
+        kinds = ", ".join(f"{suffix}: {n}" for suffix, n in self._others.most_common())
+        return f"{self._others.total()} other files passed over ({kinds})" if kinds else ""
 
     def _walk(
         self, folder: str, prefix: str, above: tuple[str, ...]
@@ -124,9 +139,17 @@ class FolderSource:
                 yield from self._walk(
                     os.path.join(folder, name), f"{prefix}{name}/", (*above, real)
                 )
-            elif is_picture(name):
-                first = keys.setdefault(strip_suffix(name), name)
+            elif not (is_picture(name) or _starts_like_one(os.path.join(folder, name))):
+                self._others[os.path.splitext(name)[1].lower() or "no suffix"] += 1
+            else:
+                first = keys.setdefault(key_of(name), name)
                 yield prefix + name, None if first == name else prefix + first
+
+
+def _starts_like_one(path: str) -> bool:
+    """Whether a file without a suffix begins as photos do."""
+    suffix = os.path.splitext(path)[1]
+    return not _SUFFIX.fullmatch(suffix) and is_photo(Path(path))
 
 
 def _manifests(folder: Path) -> list[Path]:
@@ -139,8 +162,7 @@ def _manifests(folder: Path) -> list[Path]:
         for entry in folder.iterdir()
         if (match := _SHARD_MANIFEST.fullmatch(entry.name))
     }
-    unfinished = sorted(folder.glob(".manifest*.jsonl.part"))
-    if unfinished:
+    if any(folder.glob(".manifest*.jsonl.*")):  # being written, or being removed
         raise InputError(f"{folder}: its run is unfinished; continue the command with --resume")
     counts = {count for _, count in parts}
     if len(counts) > 1:

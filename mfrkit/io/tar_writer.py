@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mfrkit.console import to_line
-from mfrkit.io.files import replacing
+from mfrkit.io.files import naming, replacing_together
 from mfrkit.io.images import picture_suffix
 from mfrkit.io.manifest import Record
 
@@ -53,6 +53,5 @@ def _append(shard: tarfile.TarFile, name: str, content: bytes) -> None:
 @contextmanager
 def writing_shards(paths: Sequence[Path]) -> Iterator[TarWriter]:
     """Write tar files; they appear when the block succeeds."""
-    with ExitStack() as stack:
-        parts = [stack.enter_context(replacing(path)) for path in paths]
+    with replacing_together(paths) as parts, naming(paths[0]), ExitStack() as stack:
         yield TarWriter([stack.enter_context(tarfile.open(part, "w")) for part in parts])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
-from mfrkit.io.pair_lines import Line, key_of, lines_of, malformed, read_text, split_fields
+from mfrkit.io.pair_lines import Line, lines_of, listed_key, malformed, read_text, split_fields
 from mfrkit.io.pair_tables import delimiter_of, find_columns, table_rows
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -77,7 +77,7 @@ def _plain(text: str, path: Path) -> list[tuple[str, str, str]]:
         fields = split_fields(line.text, (3,))
         if len(fields) != 3:
             raise malformed(str(path), line, "`image template media`, or CSV column names first")
-        rows.append((fields[1], fields[2], key_of(fields[0])))
+        rows.append((fields[1], fields[2], listed_key(fields[0])))
     return rows
 
 
@@ -90,7 +90,7 @@ def _table(text: str, delimiter: str, path: Path) -> list[tuple[str, str, str]]:
         cells = [cell.strip() for cell in row]
         if len(cells) <= max(columns.values()) or not cells[columns["template"]]:
             raise malformed(str(path), Line(number, delimiter.join(row)), "a template and an image")
-        key = key_of(cells[columns["image"]])
+        key = listed_key(cells[columns["image"]])
         rows.append(
             (
                 cells[columns["template"]],

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.errors import InputError, ShapeError
+from mfrkit.errors import ItemError, ShapeError
 
 Array = NDArray[np.float64]
 
@@ -131,7 +131,7 @@ def fit_pose(points: NDArray[np.floating]) -> Pose:
 
     Raises:
         ShapeError: `points` is not (B, 5, 2).
-        InputError: a coordinate is not finite, or the eyes and mouth of a face coincide.
+        ItemError: a coordinate is not finite, or the eyes and mouth of a face coincide.
 
     Example:
         >>> points = np.array([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]])
@@ -145,7 +145,7 @@ def fit_pose(points: NDArray[np.floating]) -> Pose:
     mouth = (pixels[:, 3] + pixels[:, 4]) / 2
     start = _Start.of(pixels[:, 0], pixels[:, 1], mouth)
     if not np.isfinite(pixels).all() or not (start.unit > 1e-3).all():
-        raise InputError("face points must be finite and spread over more than one pixel.")
+        raise ItemError("face points must be finite and spread over more than one pixel.")
     return _fit(pixels, _MEAN_POINTS, start, np.zeros((len(pixels), 2)), told=False)
 
 
@@ -163,13 +163,13 @@ def fit_mesh(landmarks: NDArray[np.floating], turns: NDArray[np.floating]) -> Po
         B placements; yaw within 57 and pitch within 26 degrees either way.
 
     Raises:
-        InputError: the eyes and mouth of a face coincide.
+        ItemError: the eyes and mouth of a face coincide.
     """
     pixels = np.asarray(landmarks, dtype=np.float64)[:, _MESH_MARKS]
     left, right, mouth = (pixels[:, k : k + 2].mean(axis=1) for k in (0, 2, 6))
     start = _Start.of(left, right, mouth)
     if not (start.unit > 1e-3).all():
-        raise InputError("the landmarks of a face must be spread over more than one pixel.")
+        raise ItemError("the landmarks of a face must be spread over more than one pixel.")
     limits = np.array([_LIMIT_YAW, _LIMIT_PITCH])
     known = np.clip(np.radians(np.asarray(turns, dtype=np.float64)), -limits, limits)
     return _fit(pixels, _MESH_POINTS, start, known, told=True)

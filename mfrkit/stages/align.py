@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mfrkit.console import Console
 from mfrkit.io.pairs import read_pairs
 from mfrkit.stages.align_options import AlignOptions
+from mfrkit.stages.clashes import numbered
 from mfrkit.stages.run import Process, run_stage
 from mfrkit.stages.sink import Tally
 
@@ -36,6 +37,7 @@ def align(options: AlignOptions, console: Console) -> Tally:
         console,
         prepare=lambda: _worker(options, cells),
         only=None if options.only is None else read_pairs(options.only).keys(),
+        owner=numbered("face") if options.select == "all" else None,
     )
     if options.preview is not None and cells:
         from mfrkit.stages.contact_sheet import write_contact_sheet
@@ -44,6 +46,8 @@ def align(options: AlignOptions, console: Console) -> Tally:
             options.preview, cells, columns=PREVIEW_COLUMNS, heading="photo and crop"
         )
         console.info(f"preview -> {options.preview}")
+    if options.preview is not None and options.run.resume:  # a mesh is not on disk
+        console.warn("the preview shows faces of this run only, none that were done before")
     return tally
 
 

@@ -16,13 +16,15 @@ from mfrkit.console import Console, Progress
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.item import Item, Source, root_of
-from mfrkit.io.manifest import Record
+from mfrkit.io.lock import held
+from mfrkit.io.manifest import END, Record
+from mfrkit.io.names import hidden_name
 from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.model_files import read_card
 from mfrkit.models.recognisers import is_foreign
-from mfrkit.stages.flow import batched
+from mfrkit.stages.flow import batched, isolated
 from mfrkit.stages.merge import join
 from mfrkit.stages.pieces import PIECE_INPUTS, PieceStore
 from mfrkit.stages.run import announce, check_skipped, expected_total, first_or_fail, own_share
@@ -69,27 +71,61 @@ def embed(options: EmbedOptions, console: Console) -> Tally:
         announce("embed", inputs, output, {"model": options.model}, run, console)
         return Tally()
     first_or_fail(inputs, options.source)
-    if run.resume and output.exists():
-        console.info(f"{output}: complete already")
-        for item in own_share(inputs, run):
-            _pass_on(item, item.record, console)
-        return Tally()
     card, load = _find_model(options)
-    attributes = _attributes(options, card)
-    store = PieceStore(output, attributes, resume=run.resume, force=run.force)
+    with held(output, output.with_name(hidden_name(output.name, ".pieces.lock"))):
+        attributes = _attributes(options, card)
+        store = PieceStore(output, attributes, resume=run.resume, force=run.force)
+        if store.is_finished:
+            tally = _check_finished(inputs, store, options, console)
+        else:
+            tally = _embed_all(inputs, store, load, options, console)
+    console.record(END)
+    check_skipped(tally, run)
+    return tally
+
+
+def _check_finished(
+    inputs: Source, store: PieceStore, options: EmbedOptions, console: Console
+) -> Tally:
+    """See that a finished file holds all inputs, and pass their records on.
+
+    Raises:
+        InputError: it was made from others.
+    """
+    mine = own_share(inputs, options.run)
+    more = next(store.pending(mine, lambda item: _pass_on(item, item.record, console)), None)
+    store.remove()
+    if more is not None:
+        raise InputError(
+            f"{options.output}: is finished and lacks {more.record.key!r}; --force starts again"
+        )
+    console.info(f"{options.output}: complete already")
+    return Tally()
+
+
+def _embed_all(
+    inputs: Source,
+    store: PieceStore,
+    load: "Callable[[], Recogniser]",
+    options: EmbedOptions,
+    console: Console,
+) -> Tally:
+    """Embed what is not done yet, and join the pieces."""
     started = perf_counter()
     try:
-        tally = _embed_pending(inputs, store, load, options, console)
-        if not store.paths and run.shard.is_whole:
+        tally, dim = _embed_pending(inputs, store, load, options, console)
+        if not store.paths and options.run.shard.is_whole:
             raise InputError(f"{options.source}: no inputs arrived")
-        attributes["dim"] = card.embedding_dim or 0
-        count = join(store.paths, output, attributes, in_turn=False)
+        attributes = {**store.attributes, "dim": dim}
+        count = join(store.paths, options.output, attributes, in_turn=False)
     finally:
         store.remove_if_empty()
     store.remove()
     seconds = perf_counter() - started
-    console.info(f"embed: {tally} in {seconds:.1f} s ({count / seconds:.0f}/s) -> {output}")
-    check_skipped(tally, run)
+    others = f"; {inputs.passed_over()}" if inputs.passed_over() else ""
+    console.info(
+        f"embed: {tally} in {seconds:.1f} s ({count / seconds:.0f}/s) -> {options.output}{others}"
+    )
     return tally
 
 
@@ -132,19 +168,20 @@ def _embed_pending(
     load: "Callable[[], Recogniser]",
     options: EmbedOptions,
     console: Console,
-) -> Tally:
-    """Embed what the store does not hold yet, piece by piece."""
-    from mfrkit.stages.embed_faces import EmbedWorker, to_rows
+) -> tuple[Tally, int]:
+    """Embed what the store does not hold yet, piece by piece; return the vectors' length too."""
+    from mfrkit.stages.embed_faces import EmbedWorker, give_up, to_rows
 
     run, tally = options.run, store.tally()
     worker = EmbedWorker(load(), options.mask_model, flip=options.flip, run=run)
     with closing(worker), console.progress("embed", expected_total(inputs, run, console)) as bar:
         bar.update(tally.total)
         mine = own_share(inputs, run)
-        results = worker(store.pending(mine, lambda i: _pass_on(i, i.record, console)))
+        pending = store.pending(mine, lambda item: _pass_on(item, item.record, console))
+        results = isolated(worker, pending, give_up)
         for piece in batched(_noted(results, tally, console, bar), PIECE_INPUTS):
             store.add(to_rows(piece, worker.dim))
-    return tally
+    return tally, worker.dim
 
 
 def _noted(
@@ -169,5 +206,5 @@ def _pass_on(item: Item, record: Record, console: Console) -> None:
     """
     if isinstance(item.path, Packed):
         return
-    root = {} if item.path is None else {"root": str(root_of(item).resolve())}
-    console.record(root | record.to_json())
+    root = None if item.path is None else str(root_of(item).resolve())
+    console.record(record.to_stream(root))

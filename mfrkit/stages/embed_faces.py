@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mfrkit.config import RunOptions
-from mfrkit.errors import ImageError
+from mfrkit.errors import ImageError, reason_of
 from mfrkit.io.embedding_rows import Rows
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
@@ -129,6 +129,11 @@ def _load(item: Item, size: tuple[int, int] | None) -> _Crop:
         height, width = pixels.shape[:2]
         return _Crop(item, None, f"not a {size} crop: {width}x{height}, run mfrkit align first")
     return _Crop(item, pixels)
+
+
+def give_up(item: Item, error: Exception) -> Embedded:
+    """Return the result of an input that the worker failed on."""
+    return Embedded(item, None, 0.0, reason_of(error), None)
 
 
 def to_rows(piece: list[Embedded], dim: int) -> Rows:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from mfrkit.errors import concerns_the_run
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -56,6 +58,92 @@ def in_order(
         yield waiting.popleft().result()
 
 
+def isolated(
+    work: Callable[[Iterable[In]], Iterator[Out]],
+    inputs: Iterable[In],
+    give_up: Callable[[In, Exception], Out],
+) -> Iterator[Out]:
+    """Do work that takes many inputs at once, such that one it fails on costs no other.
+
+    When the work fails, the inputs it had taken and not answered are given to it again in halves,
+    and those halves in halves, until the one it fails on is alone.
+
+    Args:
+        work: gives one result for each input, in order; it may run ahead, and is called anew after
+            a failure.
+        inputs: consumed lazily. If they end in an error, it is raised behind the last result.
+        give_up: makes the result of an input that the work cannot do.
+
+    Raises:
+        Exception: a failure that concerns the run as a whole, see `concerns_the_run`.
+
+    Example:
+        >>> list(isolated(lambda each: map(int, each), ["1", "x", "3"], lambda text, error: text))
+        [1, 'x', 3]
+    """
+    source = _Taken(inputs)
+    while not source.ended:
+        try:
+            for result in work(source):
+                source.waiting.popleft()
+                yield result
+        except Exception as error:
+            if concerns_the_run(error):
+                raise
+            groups = [list(source.waiting)]
+            if not groups[0]:
+                raise  # no input's fault
+            source.waiting.clear()
+            yield from _by_halves(work, groups, give_up)
+        else:
+            break
+    if source.error is not None:
+        raise source.error
+
+
+class _Taken(Iterator[In]):
+    """Inputs, of which those that were taken and not answered yet are kept."""
+
+    def __init__(self, inputs: Iterable[In]) -> None:
+        self._inputs = iter(inputs)
+        self.waiting: deque[In] = deque()
+        self.ended = False
+        self.error: Exception | None = None
+
+    def __next__(self) -> In:
+        try:
+            each = next(self._inputs)
+        except StopIteration:
+            self.ended = True
+            raise
+        except Exception as error:
+            self.ended, self.error = True, error
+            raise StopIteration from error
+        self.waiting.append(each)
+        return each
+
+
+def _by_halves(
+    work: Callable[[Iterable[In]], Iterator[Out]],
+    groups: list[list[In]],
+    give_up: Callable[[In, Exception], Out],
+) -> Iterator[Out]:
+    while groups:
+        group, done = groups.pop(), 0
+        try:
+            for result in work(iter(group)):
+                done += 1
+                yield result
+        except Exception as error:
+            if concerns_the_run(error):
+                raise
+            if len(group) == 1:
+                yield give_up(group[0], error)
+                continue
+            rest = group[done:]
+            groups += filter(None, [rest[len(rest) // 2 :], rest[: len(rest) // 2]])
+
+
 def batched(
     inputs: Iterable[In],
     size: int,
@@ -63,7 +151,7 @@ def batched(
     weight: Callable[[In], int] | None = None,
     limit: int = 0,
 ) -> Iterator[list[In]]:
-    """Group consecutive inputs into lists of at most `size`.
+    """Group consecutive inputs into lists of at most `size`; an error comes behind the last group.
 
     Args:
         inputs: consumed lazily.
@@ -77,15 +165,20 @@ def batched(
     """
     group: list[In] = []
     load = 0
-    for each in inputs:
-        cost = weight(each) if weight else 0
-        if group and weight and load + cost > limit:
+    try:
+        for each in inputs:
+            cost = weight(each) if weight else 0
+            if group and weight and load + cost > limit:
+                yield group
+                group, load = [], 0
+            group.append(each)
+            load += cost
+            if len(group) == size:  # at once: the next input of a pipeline may be long in coming
+                yield group
+                group, load = [], 0
+    except Exception:
+        if group:
             yield group
-            group, load = [], 0
-        group.append(each)
-        load += cost
-        if len(group) == size:  # at once: the next input of a pipeline may be long in coming
-            yield group
-            group, load = [], 0
+        raise
     if group:
         yield group

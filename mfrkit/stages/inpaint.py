@@ -5,15 +5,14 @@ so that a wrong argument is refused at once.
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from mfrkit.console import Console
+from mfrkit.io.manifest import Record, manifest_path
+from mfrkit.stages.clashes import inside
 from mfrkit.stages.inpaint_options import InpaintOptions
+from mfrkit.stages.preview import Preview
 from mfrkit.stages.run import Process, run_stage
 from mfrkit.stages.sink import Tally
-
-if TYPE_CHECKING:
-    from mfrkit.stages.contact_sheet import Cell
 
 
 def inpaint(options: InpaintOptions, console: Console) -> Tally:
@@ -24,13 +23,13 @@ def inpaint(options: InpaintOptions, console: Console) -> Tally:
         WeightsError: a model file that is damaged.
         PartialError: too many inputs were skipped.
     """
-    pairs: dict[int, tuple[Cell, Cell]] = {}
+    preview = Preview(_caption)
     passed: Counter[bool] = Counter()
 
     def prepare() -> Process:
         from mfrkit.stages.complete_faces import CompletionWorker  # torch loads here
 
-        return CompletionWorker(options, pairs, passed)
+        return CompletionWorker(options, preview.pairs, passed)
 
     tally = run_stage(
         "inpaint",
@@ -40,13 +39,16 @@ def inpaint(options: InpaintOptions, console: Console) -> Tally:
         options.run,
         console,
         prepare=prepare,
+        owner=inside("_regions") if options.save_region else None,
+        preview=preview,
     )
     if passed[False]:
         console.info(f"{passed[False]} faces are unmasked and passed through unchanged")
-    if options.preview is not None and pairs:
-        from mfrkit.stages.contact_sheet import write_contact_sheet
-
-        cells = [cell for _, pair in sorted(pairs.items()) for cell in pair]
-        write_contact_sheet(options.preview, cells, columns=8, heading="before and after")
-        console.info(f"preview -> {options.preview}")
+    preview.write(options.preview, manifest_path(options.output, options.run.shard.suffix), console)
     return tally
+
+
+def _caption(record: Record) -> str:
+    block = record.blocks.get("inpaint", {})
+    covered = f"{block.get('coverage', 0):.0%} covered"
+    return covered if block.get("masked") else "unmasked, unchanged"

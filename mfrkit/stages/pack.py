@@ -10,13 +10,13 @@ from typing import NamedTuple
 from mfrkit.config import RunOptions
 from mfrkit.console import Console, Progress
 from mfrkit.errors import ImageError, InputError, PartialError
-from mfrkit.io.files import refuse_existing, write_whole
-from mfrkit.io.images import decode_image
+from mfrkit.io.files import refuse_existing
+from mfrkit.io.images import decode_image, read_content
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.io.names import expand_braces
 from mfrkit.io.rec_writer import UNKNOWN, writing_records
-from mfrkit.io.recordio import index_path, listing_path
+from mfrkit.io.recordio import index_path, listing_path, property_path
 from mfrkit.io.source import open_source
 from mfrkit.io.tar_writer import writing_shards
 from mfrkit.stages.flow import ordered_map
@@ -68,13 +68,11 @@ def pack(options: PackOptions, console: Console) -> Tally:
     started = perf_counter()
     with console.progress("pack", expected_total(inputs, run, console)) as bar:
         packed = _Packed(console, bar)
-        with _writing(output) as add:
+        with _writing(output, packed) as add:
             for content in ordered_map(_load, inputs, workers=run.workers):
                 packed.add(content, add)
             if not packed.tally.written:
                 raise PartialError(f"{options.source}: no usable picture; --verbose says why")
-    if output.suffix == ".rec":
-        _write_property(output, packed, console)
     seconds = perf_counter() - started
     console.info(
         f"pack: {packed.tally} of {len(packed.people)} identities in {seconds:.1f} s "
@@ -107,11 +105,18 @@ class _Packed:
         self.tally.add(record)
         self._bar.update()
 
+    def describe(self) -> bytes:
+        """Return what InsightFace's trainers ask for: number of people, height and width."""
+        if len(self.sizes) > 1:
+            self._console.warn(f"pictures of {len(self.sizes)} sizes; trainers expect one")
+        height, width = max(self.sizes, default=(0, 0))
+        return f"{len(self.people)},{height},{width}\n".encode()
+
 
 def _files(output: Path) -> list[Path]:
     """Return the files a run will write."""
     if output.suffix == ".rec":
-        return [output, index_path(output), listing_path(output), _property(output)]
+        return [output, index_path(output), listing_path(output), property_path(output)]
     if output.suffix == ".tar":
         return [Path(name) for name in expand_braces(str(output))]
     raise InputError(
@@ -120,9 +125,9 @@ def _files(output: Path) -> list[Path]:
 
 
 @contextmanager
-def _writing(output: Path) -> Iterator[Add]:
+def _writing(output: Path, packed: _Packed) -> Iterator[Add]:
     if output.suffix == ".rec":
-        with writing_records(output) as records:
+        with writing_records(output, packed.describe) as records:
             yield lambda label, record, picture: records.add(label, record.key, picture)
     else:
         with writing_shards(_files(output)) as shards:
@@ -133,21 +138,7 @@ def _load(item: Item) -> _Content:
     if item.path is None:
         return _Content(item, reason=item.record.reason or "skipped earlier")
     try:
-        picture = item.path.read_bytes()
+        picture = read_content(item.path)
         return _Content(item, picture, decode_image(picture).shape[:2])
     except ImageError as error:
         return _Content(item, reason=str(error))
-    except OSError as error:
-        return _Content(item, reason=f"unreadable: {error.strerror or error}")
-
-
-def _property(output: Path) -> Path:
-    """Return the file that InsightFace's trainers ask for the number of people and the size."""
-    return output.with_name("property")
-
-
-def _write_property(output: Path, packed: _Packed, console: Console) -> None:
-    if len(packed.sizes) > 1:
-        console.warn(f"{output}: pictures of {len(packed.sizes)} sizes; trainers expect one")
-    height, width = max(packed.sizes)
-    write_whole(_property(output), f"{len(packed.people)},{height},{width}\n".encode())

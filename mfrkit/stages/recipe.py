@@ -6,13 +6,20 @@ from typing import Any
 
 from mfrkit import __version__
 from mfrkit.errors import InputError
-from mfrkit.io.files import write_whole
+from mfrkit.io.files import write_held
 
 
-def write_recipe(path: Path, command: str, options: dict[str, Any]) -> None:
-    """Write a recipe; `options` holds JSON types only."""
-    content = {"mfrkit": __version__, "command": command, "options": options}
-    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+def write_recipe(path: Path, command: str, options: dict[str, Any], inputs: str = "") -> None:
+    """Write a recipe.
+
+    Args:
+        path: the file.
+        command: the stage's name.
+        options: what shapes results, JSON types only.
+        inputs: what tells the inputs from others of the same names; empty if not known yet.
+    """
+    content = {"mfrkit": __version__, "command": command, "options": options, "inputs": inputs}
+    write_held(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
 
 
 def refuse_other_commands(folder: Path, command: str) -> None:
@@ -25,6 +32,11 @@ def refuse_other_commands(folder: Path, command: str) -> None:
         found = _read(path).get("command", command)
         if found != command:
             raise InputError(f"{folder}: holds results of mfrkit {found}; name another folder")
+
+
+def read_inputs(path: Path) -> str:
+    """Return what a recipe says of the inputs; empty if it says nothing."""
+    return str(_read(path).get("inputs", ""))
 
 
 def check_options(folder: Path, options: dict[str, Any]) -> None:

@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
-from mfrkit.errors import InputError, PartialError
+from mfrkit.errors import InputError, PartialError, reason_of
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import Record
 from mfrkit.io.source import NamedSource, open_source
-from mfrkit.stages.sink import RecordSink, Tally
+from mfrkit.stages.clashes import Owner, without_clashes
+from mfrkit.stages.flow import isolated
+from mfrkit.stages.preview import Preview
+from mfrkit.stages.sink import RecordSink, Tally, source_name
 
 Process = Callable[[Iterable[Item]], Iterator[list[Record]]]
 
@@ -25,6 +29,8 @@ def run_stage(
     console: Console,
     prepare: Callable[[], Process],
     only: Set[str] | None = None,
+    owner: Owner | None = None,
+    preview: Preview | None = None,
 ) -> Tally:
     """Drive one per-image stage from its source to its finished manifest.
 
@@ -39,6 +45,8 @@ def run_stage(
             not have to wait for weights to load. The worker takes inputs and yields, in input
             order, the records each one gave.
         only: keys of the inputs to take; None takes all.
+        owner: says which input's results could take the name of another, see `without_clashes`.
+        preview: is shown the inputs.
 
     Returns:
         What was written and what was skipped.
@@ -59,10 +67,11 @@ def run_stage(
     first_or_fail(inputs, source)
     with RecordSink(output, command, recipe, options, console) as sink:
         earlier = sink.tally.total
-        pending = sink.pending(own_share(inputs, options))
+        mine = own_share(without_clashes(inputs, owner), options)
+        pending = sink.pending(mine if preview is None else preview.watch(mine))
         with console.progress(command, expected_total(inputs, options, console)) as bar:
             bar.update(earlier)
-            for records in prepare()(pending):
+            for records in isolated(prepare(), pending, _give_up):
                 sink.add(records)
                 bar.update()
         if not sink.tally.total and options.shard.is_whole:
@@ -70,9 +79,17 @@ def run_stage(
         sink.finish()
     seconds = time.perf_counter() - started
     rate = (sink.tally.total - earlier) / max(seconds, 1e-9)
-    console.info(f"{command}: {sink.tally} in {seconds:.1f} s ({rate:.0f}/s) -> {sink.manifest}")
+    others = f"; {inputs.passed_over()}" if inputs.passed_over() else ""
+    console.info(
+        f"{command}: {sink.tally} in {seconds:.1f} s ({rate:.0f}/s) -> {sink.manifest}{others}"
+    )
     check_skipped(sink.tally, options)
     return sink.tally
+
+
+def _give_up(item: Item, error: Exception) -> list[Record]:
+    """Return the record of an input that the stage failed on."""
+    return [replace(item.record.skipped(reason_of(error)), source=source_name(item))]
 
 
 def own_share(inputs: Iterable[Item], options: RunOptions) -> Iterator[Item]:

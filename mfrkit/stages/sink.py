@@ -1,26 +1,40 @@
 """The result folder of a per-image stage: its manifest, its recipe, and how a run continues.
 
-While a run lasts its records go to a hidden part file, in input order; the rename to
-`manifest.jsonl` is the last thing a run does, so a manifest that is there is complete. The recipe
-(`run.json`: the command and every option that shapes the result) is written first, so that a
-continued run can refuse to mix two kinds of result in one folder.
+While a run lasts it holds the folder by a lock, and its records go to a hidden part file, in input
+order; the rename to `manifest.jsonl` is the last thing a run does, so a manifest that is there is
+complete. The recipe (`run.json`: the command, every option that shapes the result, and what the
+first input was) is written first, so that a continued run can refuse to mix two kinds of result in
+one folder. A result that is replaced is withdrawn whole before anything of it is removed: its
+manifests get hidden names, by which a later run finishes what a kill left of the removal.
 """
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mfrkit.config import RunOptions
 from mfrkit.console import Console, to_line
-from mfrkit.errors import InputError
+from mfrkit.errors import ImageError, InputError
 from mfrkit.io.files import naming, temporary_name
+from mfrkit.io.images import read_content
 from mfrkit.io.item import Item
-from mfrkit.io.manifest import Record, manifest_path, parse_line
-from mfrkit.stages.recipe import check_options, refuse_other_commands, write_recipe
+from mfrkit.io.lock import held
+from mfrkit.io.manifest import END, Record, manifest_path, parse_line
+from mfrkit.stages.recipe import (
+    check_options,
+    read_inputs,
+    refuse_other_commands,
+    write_recipe,
+)
+
+LOCK = ".lock"
+WITHDRAWN = ".withdrawn"
 
 
 @dataclass
@@ -104,29 +118,48 @@ class RecordSink:
         self._root = str(folder.resolve())
         self._file: BinaryIO | None = None
         self._done: list[str] = []  # sources finished by the run that is continued
+        self._exit = ExitStack()
 
     def __enter__(self) -> "RecordSink":
-        refuse_other_commands(self.folder, self._command)
-        if self._options.force and any(self.folder.glob("run*.json")):
-            self._clear()  # only what this command made: a manifest alone may be the user's own
-        self._check()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        earlier = self._read_earlier()
-        write_recipe(self._run_file, self._command, self._recipe)
-        self._file = self._part.open("wb")
-        for record in earlier:
-            self._write(record)
-        self.tally.inputs = len(self._done)
+        folder, shard = self.folder, self._options.shard
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; name a folder to write to")
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.callback(self._leave_no_trace)
+            stack.enter_context(held(folder, folder / LOCK, shared=not shard.is_whole))
+            if not shard.is_whole:
+                stack.enter_context(held(folder, folder / f"{LOCK}{shard.suffix}"))
+            self._begin()
+            self._exit = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
-        if not self.tally.total:  # nothing happened: leave no trace that a rerun would trip over
+        if not self.tally.total:
             self._part.unlink(missing_ok=True)
             self._run_file.unlink(missing_ok=True)
-            with suppress(OSError):
-                self.folder.rmdir()
+        self._exit.close()
+
+    def _leave_no_trace(self) -> None:
+        """Remove the folder if nothing happened: a rerun would trip over it."""
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _begin(self) -> None:
+        """Decide what becomes of earlier results, and open the part file."""
+        refuse_other_commands(self.folder, self._command)
+        self._finish_removal()
+        if self._options.force and any(self.folder.glob("run*.json")):
+            self._withdraw()  # only what this command made: a manifest alone may be the user's own
+        self._check()
+        earlier = self._read_earlier()
+        write_recipe(self._run_file, self._command, self._recipe, read_inputs(self._run_file))
+        self._file = self._part.open("wb")
+        for record in earlier:
+            self._write(record)
+        self.tally.inputs = len(self._done)
 
     def pending(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the inputs the continued run had not finished.
@@ -134,16 +167,32 @@ class RecordSink:
         Raises:
             InputError: the inputs are not those of the run that is continued.
         """
-        done = iter(self._done)
-        for item in items:
-            expected = next(done, None)
+        done = deque(self._done)
+        for number, item in enumerate(items):
+            expected = done.popleft() if done else None
+            if expected is not None and expected != source_name(item):
+                raise self._changed(expected, source_name(item))
+            if number == 0:
+                self._check_first(item)
             if expected is None:
                 yield item
-            elif expected != source_name(item):
-                raise InputError(
-                    f"{self.folder}: cannot resume, the inputs changed: expected {expected!r}, "
-                    f"found {source_name(item)!r}; --force starts again"
-                )
+        if done:
+            raise self._changed(done[0], "the end")
+
+    def _check_first(self, item: Item) -> None:
+        """Note what the first input is, or compare it: names alone may be those of other files."""
+        found, first = read_inputs(self._run_file), fingerprint(item)
+        if self._done and found not in ("", first):
+            raise InputError(
+                f"{self.folder}: was made from other files of these names; --force starts again"
+            )
+        write_recipe(self._run_file, self._command, self._recipe, first)
+
+    def _changed(self, expected: str, found: str) -> InputError:
+        return InputError(
+            f"{self.folder}: cannot resume, the inputs changed: expected {expected!r}, "
+            f"found {found!r}; --force starts again"
+        )
 
     def add(self, records: list[Record]) -> None:
         """Append what one input gave: to the manifest, the tally and standard output."""
@@ -158,21 +207,25 @@ class RecordSink:
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self._part, self.manifest)
+        self._console.record(END)
 
     def _write(self, record: Record) -> None:
+        try:
+            line = to_line(record.to_json())
+        except (ValueError, RecursionError) as error:
+            record = replace(record.skipped(f"no manifest can hold its record: {error}"), blocks={})
+            line = to_line(record.to_json())
         if self._file is not None:
             with naming(self._part):
-                self._file.write(to_line(record.to_json()).encode() + b"\n")
+                self._file.write(line.encode() + b"\n")
                 self._file.flush()
         self.tally.add(record)
         if record.status == "skipped":
             self._console.detail(f"skipped {record.source!r}: {record.reason}")
-        self._console.record({"root": self._root, **record.to_json()})
+        self._console.record(record.to_stream(self._root))
 
     def _check(self) -> None:
         folder = self.folder
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: is a file; name a folder to write to")
         check_options(folder, self._recipe)
         if self._options.resume or self._options.force:
             return
@@ -182,24 +235,32 @@ class RecordSink:
             raise InputError(
                 f"{folder}: holds an unfinished run; --resume continues it, --force starts again"
             )
-        if folder.is_dir() and any(folder.iterdir()) and not any(folder.glob("run*.json")):
+        others = any(not path.name.startswith(LOCK) for path in folder.iterdir())
+        if others and not any(folder.glob("run*.json")):
             raise InputError(
                 f"{folder}: is not empty and no result of mfrkit; name another folder, "
                 "or --force writes into it"
             )
 
-    def _clear(self) -> None:
+    def _withdraw(self) -> None:
         """Remove what earlier runs wrote here, and nothing else."""
         shard = self._options.shard
-        pattern = "" if shard.is_whole else shard.suffix
-        names = [self.manifest] if pattern else [*self.folder.glob("manifest*.jsonl")]
-        parts = [self._part] if pattern else [*self.folder.glob(".manifest*.jsonl.part")]
-        for path in (*names, *parts):
+        pattern = "*" if shard.is_whole else shard.suffix
+        finished = self.folder.glob(f"manifest{pattern}.jsonl")
+        for path in [*finished, *self.folder.glob(f".manifest{pattern}.jsonl.part")]:
+            os.replace(path, path.with_name(f".{path.name.lstrip('.')}{WITHDRAWN}"))
+        self._finish_removal()
+        for path in self.folder.glob(f"run{pattern}.json"):
+            path.unlink()
+
+    def _finish_removal(self) -> None:
+        """Remove the results whose manifests have been withdrawn."""
+        shard = self._options.shard
+        pattern = "*" if shard.is_whole else f"{shard.suffix}.jsonl*"
+        for path in self.folder.glob(f".manifest{pattern}{WITHDRAWN}"):
             for record in _readable_records(path):
                 for name in record.files():
                     (self.folder / name).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-        for path in self.folder.glob(f"run{pattern or '*'}.json"):
             path.unlink()
 
     def _read_earlier(self) -> list[Record]:
@@ -207,14 +268,27 @@ class RecordSink:
         if not self._options.resume:
             return []
         finished = self.manifest.exists()
-        records = list(_readable_records(self.manifest if finished else self._part))
-        if not finished and records:
+        found = list(_readable_records(self.manifest if finished else self._part))
+        records = list(takewhile(self._is_there, found))
+        if records and not (finished and len(records) == len(found)):
             # The last input may have been cut short between its records: do it again.
             records = [r for r in records if r.source != records[-1].source]
         self._done = list(dict.fromkeys(record.source for record in records))
         if records:
             self._console.info(f"resuming {self.folder}: {len(self._done)} inputs are done")
         return records
+
+    def _is_there(self, record: Record) -> bool:
+        """Whether a record's result is on disk; from the first lost one on all are made again."""
+        return record.path is None or (self.folder / record.path).is_file()
+
+
+def fingerprint(item: Item) -> str:
+    """Return what tells an input from another one of its name: a hash of key and content."""
+    content = item.record.key.encode("utf-8", "surrogateescape")
+    with suppress(ImageError):
+        content += b"" if item.path is None else read_content(item.path)
+    return sha256(content).hexdigest()
 
 
 def source_name(item: Item) -> str:

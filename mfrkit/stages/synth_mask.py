@@ -4,17 +4,17 @@ This module checks and drives; `mfrkit.stages.mask_worker` does the work and loa
 that a wrong argument is refused at once.
 """
 
-from typing import TYPE_CHECKING
-
 from mfrkit.console import Console
+from mfrkit.io.manifest import Record, manifest_path
 from mfrkit.io.pairs import read_pairs
+from mfrkit.stages.clashes import either, inside, numbered
 from mfrkit.stages.mask_worker import MaskWorker
+from mfrkit.stages.preview import Preview
 from mfrkit.stages.run import run_stage
 from mfrkit.stages.sink import Tally
 from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
-if TYPE_CHECKING:
-    from mfrkit.stages.contact_sheet import Cell
+REGION_FOLDERS = ("_regions", "_regions_exact")
 
 
 def synth_mask(options: SynthMaskOptions, console: Console) -> Tally:
@@ -26,8 +26,7 @@ def synth_mask(options: SynthMaskOptions, console: Console) -> Tally:
         PartialError: too many inputs were skipped.
     """
     options.wanted()  # a wrong kind or colour is refused before anything is written
-    pairs: dict[int, tuple[Cell, Cell]] = {}
-
+    preview = Preview(_caption)
     tally = run_stage(
         "synth-mask",
         options.source,
@@ -35,13 +34,17 @@ def synth_mask(options: SynthMaskOptions, console: Console) -> Tally:
         options.recipe(),
         options.run,
         console,
-        prepare=lambda: MaskWorker(options, pairs),
+        prepare=lambda: MaskWorker(options, preview.pairs),
         only=None if options.only is None else read_pairs(options.only).keys(),
+        owner=either(numbered("mask", options.variants), inside(*REGION_FOLDERS)),
+        preview=preview,
     )
-    if options.preview is not None and pairs:
-        from mfrkit.stages.contact_sheet import write_contact_sheet
-
-        cells = [cell for _, pair in sorted(pairs.items()) for cell in pair]
-        write_contact_sheet(options.preview, cells, columns=8, heading="before and after")
-        console.info(f"preview -> {options.preview}")
+    preview.write(options.preview, manifest_path(options.output, options.run.shard.suffix), console)
     return tally
+
+
+def _caption(record: Record) -> str:
+    """Say what a face wears; of a photo's faces, what the first does."""
+    block = record.blocks.get("mask", {})
+    texture = block.get("faces", [block])[0].get("texture", "")
+    return f"{block.get('type')} {texture}"

@@ -6,6 +6,7 @@ Beside the model lies the run's folder: its settings, checkpoints, history and T
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -17,7 +18,9 @@ from torch import Tensor
 from mfrkit.console import Console
 from mfrkit.errors import InputError, MfrError
 from mfrkit.io.checkpoints import save_model
-from mfrkit.io.files import refuse_existing, write_whole
+from mfrkit.io.files import refuse_existing, remove_whole, write_whole
+from mfrkit.io.lock import held
+from mfrkit.io.names import hidden_name
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.device import resolve_device
 from mfrkit.models.registry import load_network, save_network
@@ -79,7 +82,10 @@ def train(request: TrainRequest, plan: Plan, console: Console) -> Trained:
         MfrError: a loss was not finite.
     """
     run = request.run
+    settings = run_folder(request.output) / _SETTINGS
     if request.output.exists() and run.resume:
+        if settings.exists():
+            _check_same(settings, plan.recipe)
         console.info(f"{request.output}: complete already")
         return Trained(request.output, 0, {})
     if not run.dry_run:
@@ -87,7 +93,11 @@ def train(request: TrainRequest, plan: Plan, console: Console) -> Trained:
     world, device_name = join_world(run.device)
     if not world.writes:
         console = Console(-1)
-    try:
+    with ExitStack() as stack:
+        stack.callback(world.close)
+        if not run.dry_run and world.writes:
+            lock = hidden_name(run_folder(request.output).name, ".lock")
+            stack.enter_context(held(request.output, request.output.with_name(lock)))
         device = resolve_device(device_name)
         if not run.dry_run and world.writes:
             _claim(run_folder(request.output), request, plan.recipe)
@@ -101,8 +111,6 @@ def train(request: TrainRequest, plan: Plan, console: Console) -> Trained:
         if run.dry_run:
             return Trained(None, _announce(plan, built, console), {})
         return _train(request, plan, built, world, console)
-    finally:
-        world.close()
 
 
 def run_folder(output: Path) -> Path:
@@ -121,7 +129,8 @@ def _claim(folder: Path, request: TrainRequest, recipe: Mapping[str, Any]) -> No
     if run.force and folder.exists():
         if not path.exists():
             raise InputError(f"{folder}: is no run of mfrkit; name another output")
-        shutil.rmtree(folder)
+        request.output.unlink(missing_ok=True)  # first: it is not what this run makes
+        remove_whole(folder)
     if folder.exists() and not run.resume:
         raise InputError(
             f"{folder}: an unfinished run is there; --resume continues it, --force starts again"

@@ -7,8 +7,9 @@ import numpy as np
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import ImageError, InputError
-from mfrkit.io.files import refuse_existing, write_whole
-from mfrkit.io.images import decode_image
+from mfrkit.io.files import refuse_existing, write_held, write_whole
+from mfrkit.io.images import decode_image, read_content
+from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.io.packed import Packed
 from mfrkit.io.pairs import read_pairs
@@ -22,7 +23,9 @@ _KINDS = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"))
 _USUAL = (112, 112)  # what readers of verification files expect
 
 
-def unpack_bin(path: Path, output: Path, console: Console, *, force: bool = False) -> Tally:
+def unpack_bin(
+    path: Path, output: Path, console: Console, *, force: bool = False, resume: bool = False
+) -> Tally:
     """Write the crops of a verification file, a manifest and its pair list.
 
     Convention:
@@ -35,6 +38,7 @@ def unpack_bin(path: Path, output: Path, console: Console, *, force: bool = Fals
         output: folder to write.
         console: receives the records.
         force: replace an earlier result.
+        resume: continue an unfinished run.
 
     Returns:
         What was written and what was skipped.
@@ -45,11 +49,15 @@ def unpack_bin(path: Path, output: Path, console: Console, *, force: bool = Fals
     """
     contents = read_bin(path)
     names = [f"{pair:06d}_{side}" for pair in range(1, len(contents.same) + 1) for side in "ab"]
-    options = RunOptions(force=force)
-    with RecordSink(output, "unpack", {"file": path.name}, options, console) as sink:
-        for place, (name, picture) in enumerate(zip(names, contents.pictures, strict=True)):
-            record = Record(name, None, f"{path.name}#{place}")
-            sink.add([_write_picture(record, picture, output)])
+    options = RunOptions(force=force, resume=resume)
+    items = (
+        Item(place, Record(name, None, f"{path.name}#{place}"), None)
+        for place, name in enumerate(names)
+    )
+    recipe = {"file": path.name, "pictures": len(names)}
+    with RecordSink(output, "unpack", recipe, options, console) as sink:
+        for item in sink.pending(items):
+            sink.add([_write_picture(item.record, contents.pictures[item.position], output)])
         rows = zip(names[::2], names[1::2], contents.same.astype(int).tolist(), strict=True)
         write_whole(output / PAIRS, "".join(f"{a} {b} {same}\n" for a, b, same in rows).encode())
         sink.finish()
@@ -67,7 +75,7 @@ def _write_picture(record: Record, picture: bytes, output: Path) -> Record:
     if suffix is None:
         return record.skipped("neither JPEG nor PNG")
     path = f"{record.key}{suffix}"
-    write_whole(output / path, picture)
+    write_held(output / path, picture)
     return Record(record.key, path, record.source)
 
 
@@ -113,10 +121,8 @@ def pack_bin(pairs: Path, crops: str, output: Path, console: Console, *, force: 
 def _read_picture(path: Path | Packed) -> tuple[bytes, tuple[int, int]]:
     """Return the bytes of a crop and its height and width."""
     try:
-        content = path.read_bytes()
+        content = read_content(path)
         size = decode_image(content).shape
-    except OSError as error:
-        raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
     except ImageError as error:
         raise InputError(f"{path}: {error}") from error
     if _suffix_of(content) is None:

@@ -84,7 +84,7 @@ def test_a_pipeline_runs_side_by_side_and_equals_the_separate_stages(mfr, photos
         " | mfrkit synth-mask - -o masked --seed 7 | mfrkit embed - -o masked.h5"
     )
     assert run.returncode == 0, run.stderr.decode()
-    assert [r["key"] for r in records(run.stdout)] == [
+    assert [r["key"] for r in records(run.stdout)[:-1]] == [
         r["key"] for r in manifest(worked.folder / "crops")
     ]
     for name in ("crops", "masked"):
@@ -187,7 +187,7 @@ def test_larger_and_wider_crops(mfr, photos):
 def test_align_takes_only_the_photos_of_a_list(mfr, photos):
     (mfr.folder / "pairs.txt").write_text("barack_obama 1 2\n")
     run = mfr("align", photos, "-o", "few", "--only", "pairs.txt", check=0)
-    keys = [record["key"] for record in records(run.stdout)]
+    keys = [record["key"] for record in records(run.stdout)[:-1]]
     assert keys == ["barack_obama/barack_obama_0001", "barack_obama/barack_obama_0002"]
     (mfr.folder / "others.txt").write_text("nobody 1 2\n")
     run = mfr("align", photos, "-o", "none", "--only", "others.txt", check=2)

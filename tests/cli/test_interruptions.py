@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import time
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_synth_mask_stopped_and_resumed_equals_an_unbroken_run(mfr, many, sent, 
     assert len(lines(part)) < 600, "the run was over before it was stopped: make it longer"
     run = mfr("synth-mask", many, "--resume", check=0)
     assert b"resuming" in run.stderr
-    assert len(run.stdout.splitlines()) == 600
+    assert len(run.stdout.splitlines()) == 601
     whole = mfr.folder / "whole"
     for name in ("manifest.jsonl", "0000.png", "0599.png", "_regions/0300.png"):
         assert (mfr.folder / "masked" / name).read_bytes() == (whole / name).read_bytes()
@@ -63,8 +64,6 @@ def test_embed_killed_again_and_again_never_repeats_a_row(mfr, many):
     runner += "from mfrkit.cli import main\nmain()\n"
     program = mfr.folder / "small_pieces.py"
     program.write_text(runner)
-    import sys
-
     mfr.program = sys.executable
     pieces = mfr.folder / ".embeddings.h5.pieces"
     arguments = [program, "embed", many, "--no-flip", "-j", "1"]
@@ -75,7 +74,7 @@ def test_embed_killed_again_and_again_never_repeats_a_row(mfr, many):
         process.communicate()
         assert not (mfr.folder / "embeddings.h5").exists()
     resumed_run = mfr(*arguments, "--resume", check=0)
-    assert len(resumed_run.stdout.splitlines()) == 600, "a pipeline downstream needs them all"
+    assert len(resumed_run.stdout.splitlines()) == 601, "a pipeline downstream needs them all"
     again = mfr(*arguments, "--resume", check=0)
     assert again.stdout == resumed_run.stdout
     mfr(*arguments, "-o", "whole.h5", check=0)
@@ -127,3 +126,67 @@ def test_results_are_refused_where_nothing_can_be_written(mfr, worked):
     assert run.returncode == 1
     assert b"/proc/nothing" in run.stderr
     assert b"Traceback" not in run.stderr
+
+
+def dying(call, n):
+    """Return a program that is mfrkit until SIGKILL right before the n-th call of a function."""
+    return (
+        "import os, signal, sys, itertools\nfrom pathlib import Path\nfrom mfrkit.cli import main\n"
+        f"turn, real = itertools.count(1), os.{call}\n"
+        "def dying(*a, **k):\n"
+        f"    if next(turn) == {n}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(*a, **k)\n"
+        f"os.{call} = dying\nmain()\n"
+    )
+
+
+def test_the_death_of_a_feeder_is_not_the_end_of_the_data(mfr, many):
+    program = mfr.folder / "dying.py"
+    program.write_text(dying("replace", 90))
+    synth = f"synth-mask {many} -o masked -b 8 --region soft"
+    run = mfr.line(f"{sys.executable} {program} {synth} | mfrkit embed - -o m.h5 --model arcface")
+    assert b"m.h5" not in run.stderr
+    assert run.stderr.count(b"ended before its closing record") == 1
+    assert not (mfr.folder / "m.h5").exists()
+    run = mfr.line(f"mfrkit {synth} --resume | mfrkit embed - -o m.h5 --model arcface --resume")
+    assert run.returncode == 0, run.stderr.decode()
+    mfr("embed", "masked", "-o", "whole.h5", "--model", "arcface", check=0)
+    with (
+        EmbeddingReader(mfr.folder / "m.h5") as piped,
+        EmbeddingReader(mfr.folder / "whole.h5") as whole,
+    ):
+        assert list(piped.each_key()) == [f"{n:04d}" for n in range(600)]
+        assert np.array_equal(piped.rows(np.arange(600)), whole.rows(np.arange(600)))
+
+
+def test_embed_resumes_only_what_it_is_asked_for(mfr, worked):
+    """A finished file of another model, of more inputs, or of other files of the same names."""
+    crops = worked.folder / "crops"
+    mfr("embed", crops, "-o", "e.h5", "--model", "arcface", check=0)
+    before = (mfr.folder / "e.h5").read_bytes()
+    other_model = mfr("embed", crops, "-o", "e.h5", "--model", "maskinv", "--resume", check=2)
+    assert b"model='arcface', not 'maskinv'" in other_model.stderr
+    same_names = worked.folder / "masked"
+    run = mfr("embed", same_names, "-o", "e.h5", "--model", "arcface", "--resume", check=2)
+    assert b"other files of these names" in run.stderr
+    one = crops / "joe_biden"
+    run = mfr("embed", one, "-o", "e.h5", "--model", "arcface", "--resume", check=2)
+    assert b"the inputs changed" in run.stderr
+    done = mfr("embed", crops, "-o", "e.h5", "--model", "arcface", "--resume", check=0)
+    assert b"complete already" in done.stderr
+    assert (mfr.folder / "e.h5").read_bytes() == before
+    assert [path.name for path in mfr.folder.iterdir()] == ["e.h5"]
+
+
+def test_a_preview_shows_the_same_faces_after_a_kill(mfr, worked):
+    crops = worked.folder / "crops"
+    mfr("synth-mask", crops, "-o", "whole", "--preview", "whole.png", "-b", "2", check=0)
+    program = mfr.folder / "dying.py"
+    program.write_text(dying("replace", 8))
+    line = f"synth-mask {crops} -o masked --preview masked.png -b 2"
+    assert mfr.line(f"{sys.executable} {program} {line} >/dev/null").returncode in (-9, 137)
+    mfr(*line.split(), "--resume", check=0)
+    whole = (mfr.folder / "whole.png").read_bytes()
+    assert (mfr.folder / "masked.png").read_bytes() == whole
+    mfr(*line.split(), "--resume", check=0)
+    assert (mfr.folder / "masked.png").read_bytes() == whole

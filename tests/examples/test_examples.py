@@ -74,8 +74,8 @@ def test_turned_portraits_are_masked(mfr):
 
 def test_records_of_a_pipeline_are_json(mfr, worked):
     run = mfr("embed", worked.folder / "crops", "-o", "e.h5", check=0)
-    for line in run.stdout.splitlines():
-        assert json.loads(line)["status"] == "ok"
+    statuses = [json.loads(line)["status"] for line in run.stdout.splitlines()]
+    assert statuses == ["ok"] * 5 + ["end"]
 
 
 def test_pair_lists_of_really_masked_people(mfr):

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mfrkit.errors import ImageError
+from mfrkit.io import images
 from mfrkit.io.images import decode_image, encode_image, read_image, write_image
 
 RNG = np.random.default_rng(7)
@@ -175,3 +177,77 @@ def test_encoding_is_deterministic_and_refuses_other_suffixes():
     assert encode_image(PICTURE, ".png") == encode_image(PICTURE.copy(), ".png")
     with pytest.raises(ImageError, match=r"\.tga"):
         encode_image(PICTURE, ".tga")
+
+
+def test_only_plain_files_of_sane_size_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.truncate(60 << 30)
+    for name, reason in (
+        ("pipe.png", "not a plain file"),
+        ("folder.png", "unreadable: Is a directory"),
+        ("sparse.png", r"too large: 64.4 GB, limit 1.1"),
+        ("nul\0.png", "unreadable: embedded null byte"),
+        ("\ud800.png", "unreadable: "),
+    ):
+        with pytest.raises(ImageError, match=reason):
+            read_image(tmp_path / name)
+
+
+def test_kinds_no_photo_comes_in_are_not_parsed():
+    for kind in ("DDS", "ICNS", "PCX", "TGA", "EPS"):
+        content = saved(Image.fromarray(PICTURE).resize((64, 64)), kind)
+        with pytest.raises(ImageError, match="^not a picture$"):
+            decode_image(content)
+
+
+def test_stereo_photos_give_their_first_picture():
+    other = Image.fromarray(255 - PICTURE)
+    content = saved(Image.fromarray(PICTURE), "MPO", save_all=True, append_images=[other])
+    assert close(decode_image(content), PICTURE, 12)
+
+
+def test_jpeg_2000_is_read():
+    assert close(decode_image(saved(Image.fromarray(PICTURE), "JPEG2000")), PICTURE, 8)
+
+
+def test_a_kind_that_needs_a_plugin_is_named(monkeypatch):
+    head = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+    kinds = [kind for kind in images._formats() if kind != "HEIF"]
+    monkeypatch.setattr(images, "_formats", lambda: kinds)
+    with pytest.raises(ImageError, match=r"HEIF: install mfrkit\[heic\]"):
+        decode_image(head)
+
+
+def odd_exif(orientation):
+    """An EXIF block whose Make is a float and whose orientation is in order."""
+    entries = struct.pack("<HHIf", 0x010F, 11, 1, 1.5)
+    entries += struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 3, 9, 65535])
+def test_orientation_is_applied_whatever_the_other_tags_hold(orientation):
+    stored = Image.fromarray(PICTURE)
+    content = saved(stored, "JPEG", quality=95, subsampling=0, exif=odd_exif(orientation))
+    wanted = PICTURE[::-1, ::-1] if orientation == 3 else PICTURE
+    assert close(decode_image(content), wanted, 8)
+
+
+def test_what_a_decoder_raises_is_the_pictures_fault_unless_memory_is_out(monkeypatch):
+    content = saved(Image.fromarray(PICTURE), "BMP")
+
+    def fail(picture):
+        raise error
+
+    monkeypatch.setattr(images, "_decode_any", fail)
+    error = RuntimeError("odd\nlines")
+    with pytest.raises(ImageError, match="^damaged picture: odd$"):
+        decode_image(content)
+    error = MemoryError()
+    with pytest.raises(ImageError, match="^damaged picture: MemoryError$"):
+        decode_image(content)
+    monkeypatch.setattr(images, "_has_memory", lambda: False)
+    with pytest.raises(MemoryError):
+        decode_image(content)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfrkit.console import to_line
-from mfrkit.errors import InputError
+from mfrkit.errors import InputError, ItemError
 from mfrkit.io.manifest import Record, check_inside, parse_line
 
 FIELDS = {"schema": 1, "path": "Ada/Ada_0001.png", "source": "Ada/Ada_0001.jpg", "status": "ok"}
@@ -33,9 +33,7 @@ def test_a_skipped_record_needs_only_a_key():
     assert (record.path, record.reason, record.status) == (None, "no face", "skipped")
 
 
-@pytest.mark.parametrize(
-    "path", ["/etc/passwd", "../secret.png", "a/../../b.png", "a\0b.png", ".."]
-)
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret.png", "a/../../b.png", ".."])
 def test_paths_that_leave_the_root_are_refused(path):
     with pytest.raises(InputError, match="leaves its folder"):
         check_inside(path, "m.jsonl, line 1")
@@ -77,3 +75,20 @@ def test_a_name_that_is_not_utf8_survives():
     name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     line = to_line({"path": name}).encode()
     assert json.loads(line)["path"] == name
+
+
+def test_a_name_no_file_can_have_costs_its_record_only():
+    with pytest.raises(ItemError, match="m.jsonl, line 1: .* holds a NUL"):
+        Record.from_json({**FIELDS, "path": "a\0b.png"}, "m.jsonl, line 1")
+    with pytest.raises(ItemError, match="nested too deeply"):
+        parse_line('{"a": ' + "[" * 100_000, "here")
+
+
+def test_half_a_character_becomes_a_mark_and_bytes_of_names_stay():
+    record = Record.from_json({**FIELDS, "identity": "\ud800x", "key": "\udcff"}, "here")
+    assert (record.identity, record.key) == ("\ufffdx", "\udcff")
+
+
+def test_numbers_json_does_not_know_become_null():
+    written = json.loads(to_line({"a": [1.5, float("nan")], "b": {"c": float("inf")}}))
+    assert written == {"a": [1.5, None], "b": {"c": None}}

@@ -1,10 +1,10 @@
-from mfrkit.io.names import is_picture, strip_suffix
+from mfrkit.io.names import is_picture, key_of
 
 
-def test_strip_suffix_knows_image_suffixes_only():
-    assert strip_suffix("a/b.JPEG") == "a/b"
-    assert strip_suffix("a/J.Lo") == "a/J.Lo"
-    assert strip_suffix("v1.2/photo.face2.png") == "v1.2/photo.face2"
+def test_key_of_knows_image_suffixes_only():
+    assert key_of("a/b.JPEG") == "a/b"
+    assert key_of("a/J.Lo") == "a/J.Lo"
+    assert key_of("v1.2/photo.face2.png") == "v1.2/photo.face2"
 
 
 def test_hidden_files_without_a_stem_are_no_pictures():

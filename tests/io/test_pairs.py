@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
 from mfrkit.errors import InputError
+from mfrkit.io.names import canonical
 from mfrkit.io.pair_formats import parse
 from mfrkit.io.pairs import PairList, contiguous_folds, read_pairs
 
@@ -215,7 +216,11 @@ def test_named_pairs_round_trip(rows, blank):
     assert [pair[:3] for pair in parse("\n".join(lines), "").pairs] == expected
 
 
-FILE = st.text(LETTERS + " /", min_size=1, max_size=12).map(str.strip).map(lambda t: f"x/{t}q")
+FILE = (
+    st.text(LETTERS + " /", min_size=1, max_size=12)
+    .map(str.strip)
+    .map(lambda t: canonical(f"x/{t}q"))
+)
 
 
 @given(st.lists(st.tuples(FILE, FILE, st.booleans()), min_size=1))
@@ -231,7 +236,7 @@ def test_two_line_pairs_round_trip(rows):
 
 
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1, max_size=9)
-KEY = CELL.map(lambda t: f"k{t}q")
+KEY = CELL.map(lambda t: canonical(f"k{t}q"))
 
 
 @given(st.lists(st.tuples(KEY, KEY, st.booleans(), st.integers(0, 99)), min_size=1))

@@ -125,3 +125,10 @@ def test_unusable_indices(insightface, index, message):
         return
     with pytest.raises(InputError, match=message):
         RecSource(insightface)
+
+
+def test_a_first_record_with_several_labels_and_a_picture_is_a_picture(tmp_path):
+    """As `im2rec` writes label vectors: record 0 tells no number of pictures."""
+    entries = {n: pack_entry((2.0, 5.0, n), n, picture(n)) for n in range(6)}
+    source = open_source(str(write(tmp_path / "vectors.rec", entries)))
+    assert [item.record.key for item in source] == [f"2/{n}" for n in range(6)]

@@ -1,9 +1,11 @@
+import io
 import json
 import os
 
 import pytest
 
-from mfrkit.errors import InputError
+from mfrkit.errors import InputError, MfrError
+from mfrkit.io.manifest import END
 from mfrkit.io.source import NamedSource, open_source
 
 
@@ -83,8 +85,9 @@ def test_a_folder_with_a_manifest_is_read_through_it(tmp_path):
     assert source.count() == 3
 
 
-def test_an_unfinished_folder_is_refused(tmp_path):
-    make(tmp_path, "a.png", ".manifest.jsonl.part")
+@pytest.mark.parametrize("mark", [".manifest.jsonl.part", ".manifest.jsonl.withdrawn"])
+def test_an_unfinished_folder_is_refused(tmp_path, mark):
+    make(tmp_path, "a.png", mark)
     with pytest.raises(InputError, match="--resume"):
         open_source(str(tmp_path))
 
@@ -128,3 +131,85 @@ def test_a_list_of_names_picks_and_numbers_anew(tmp_path):
     items = list(NamedSource(open_source(str(tmp_path)), {"b", "d", "missing"}))
     assert [(item.position, item.record.key) for item in items] == [(0, "b"), (1, "d")]
     assert [item.position for item in NamedSource(open_source(str(tmp_path)), set())] == []
+
+
+JPEG = b"\xff\xd8\xff\xe0 and so on"
+
+
+def test_pictures_of_all_kinds_are_inputs_and_other_files_are_counted(tmp_path):
+    make(tmp_path, "1.HEIC", "2.jp2", "3.mpo", "4.avif", "a.mov", "b.mov", "c.txt", "README")
+    (tmp_path / "IMG_0005").write_bytes(JPEG)
+    (tmp_path / "6.Ann_0006").write_bytes(JPEG)
+    os.mkfifo(tmp_path / "pipe")
+    source = open_source(str(tmp_path))
+    assert [key for key, _ in listing(source)] == ["1", "2", "3", "4", "6.Ann_0006", "IMG_0005"]
+    assert source.passed_over() == "5 other files passed over (no suffix: 2, .mov: 2, .txt: 1)"
+
+
+def test_names_that_look_the_same_are_one_key(tmp_path):
+    make(tmp_path, "Jose\u0301/1.jpg", "Jos\u00e9/2.jpg", "e\u0301.jpg", "\u00e9.jpg")
+    found = listing(open_source(str(tmp_path)))
+    assert found == [
+        ("Jos\u00e9/1", "ok"), ("Jos\u00e9/2", "ok"), ("\u00e9", "ok"), ("\u00e9", "skipped"),
+    ]  # fmt: skip
+
+
+def test_one_file_spelt_twice_is_found_out(tmp_path):
+    path = manifest(tmp_path / "manifest.jsonl", ok("x.png"), ok("./x.png"))
+    with pytest.raises(InputError, match="line 2: key 'x' appears twice"):
+        list(open_source(str(path)))
+
+
+def test_a_record_that_cannot_be_used_is_a_skipped_input(tmp_path):
+    path = tmp_path / "manifest.jsonl"
+    deep = '{"path": "b.png", "x": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    lines = ['{"path": "a.png"}', deep, '{"path": "c\\u0000.png"}', '{"path": "d.png"}']
+    path.write_text("\n".join(lines) + "\n")
+    found = [
+        (item.position, item.record.key, item.record.status) for item in open_source(str(path))
+    ]
+    assert found == [
+        (0, "a", "ok"), (1, "record 2", "skipped"), (2, "record 3", "skipped"), (3, "d", "ok"),
+    ]  # fmt: skip
+
+
+class Piped:
+    """Standard input that is a pipe."""
+
+    def __init__(self, content):
+        self.buffer = io.BytesIO(content)
+
+    def isatty(self):
+        return False
+
+
+def line(key, **more):
+    return json.dumps({"schema": 1, "root": "/", "path": f"{key}.png", **more}).encode() + b"\n"
+
+
+CLOSING = json.dumps(END).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "is_whole"),
+    [
+        (line("a", more=True) + line("b", more=True) + CLOSING, True),
+        (line("a", more=True) + line("b", more=True), False),
+        (line("a", more=True) + line("b", more=True)[:-9], False),
+        (line("a", more=True) + CLOSING[:-9], False),
+        (line("a", more=True) + CLOSING + line("b", more=True) + CLOSING, True),
+        (line("a", more=True) + CLOSING + line("b", more=True), False),
+        (line("a") + line("b"), True),  # of another program
+        (line("a") + line("b")[:-1], True),
+        (b"", True),
+    ],
+)
+def test_the_end_of_a_stream_is_told_from_the_death_of_its_sender(monkeypatch, content, is_whole):
+    monkeypatch.setattr("sys.stdin", Piped(content))
+    came = iter(open_source("-"))
+    if is_whole:
+        assert [item.record.key for item in came] == ["a", "b"][: content.count(b"path")]
+        return
+    assert next(came).record.key == "a"
+    with pytest.raises(MfrError, match="ended before its closing record"):
+        list(came)

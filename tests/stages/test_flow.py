@@ -1,11 +1,13 @@
+import errno
 import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mfrkit.stages.flow import batched, ordered_map
+from mfrkit.errors import ImageError, InputError, ShapeError
+from mfrkit.stages.flow import batched, isolated, ordered_map
 
 
 def test_results_come_in_input_order_although_they_finish_in_another():
@@ -72,3 +74,82 @@ def test_a_full_batch_does_not_wait_for_the_next_input():
         pytest.fail("asked for an input it did not need")
 
     assert next(batched(inputs(), 2)) == [1, 2]
+
+
+def in_batches(size, bad, calls=None):
+    """Work that decodes ahead, takes batches, and fails on some inputs, each with its batch."""
+
+    def work(inputs):
+        for batch in batched(ordered_map(str, inputs, workers=2), size):
+            if calls is not None:
+                calls.append(len(batch))
+            for each in batch:
+                if each in bad:
+                    raise bad[each]
+            yield from batch
+
+    return work
+
+
+@settings(deadline=None)
+@given(st.sets(st.integers(0, 60)), st.integers(1, 9))
+def test_an_input_the_work_fails_on_costs_no_other(bad, size):
+    work = in_batches(size, {str(each): ValueError(each) for each in bad})
+    results = list(isolated(work, range(50), lambda each, error: (each, str(error))))
+    assert results == [(n, str(n)) if n in bad else str(n) for n in range(50)]
+
+
+def test_the_input_at_fault_is_found_by_halves():
+    calls = []
+    work = in_batches(64, {"77": ValueError("x")}, calls)
+    assert list(isolated(work, range(128), lambda *_: "bad")).count("bad") == 1
+    assert len(calls) < 20
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), MemoryError(), InputError("no such model")]
+)
+def test_what_concerns_the_run_ends_it(error):
+    results = isolated(in_batches(2, {"3": error}), range(9), lambda *_: "bad")
+    done = []
+    with pytest.raises(type(error)):
+        done.extend(results)
+    assert "bad" not in done
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENAMETOOLONG, "too long"), ImageError("no"), ShapeError("no")]
+)
+def test_what_concerns_one_input_does_not_end_the_run(error):
+    results = list(isolated(in_batches(4, {"3": error}), range(9), lambda *_: "bad"))
+    assert results == ["0", "1", "2", "bad", *"45678"]
+
+
+def test_an_error_of_the_inputs_comes_behind_the_last_result():
+    def inputs():
+        yield from range(5)
+        raise InputError("line 6")
+
+    done = []
+    with pytest.raises(InputError, match="line 6"):
+        done.extend(isolated(in_batches(3, {"1": ValueError()}), inputs(), lambda *_: "bad"))
+    assert done == ["0", "bad", "2", "3", "4"]
+
+
+def test_a_failure_that_is_no_inputs_is_raised():
+    def work(inputs):
+        raise ValueError("not built")
+
+    with pytest.raises(ValueError, match="not built"):
+        list(isolated(work, range(3), lambda *_: "bad"))
+
+
+def test_what_came_before_an_error_is_a_batch():
+    def inputs():
+        yield from range(5)
+        raise ValueError("six")
+
+    batches = batched(inputs(), 3)
+    assert [next(batches), next(batches)] == [[0, 1, 2], [3, 4]]
+    with pytest.raises(ValueError, match="six"):
+        next(batches)

@@ -1,10 +1,14 @@
 import json
+import os
+import shutil
+from contextlib import suppress
 
 import pytest
 
 from mfrkit.config import RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError, PartialError
+from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import Record
 from mfrkit.io.source import open_source
 from mfrkit.stages.run import run_stage
@@ -59,7 +63,8 @@ def test_every_input_is_in_the_manifest_and_on_stdout(photos, tmp_path, capsys):
     tally = run(photos, out, skip=("c",))
     assert (tally.written, dict(tally.reasons)) == (5, {"not wanted": 1})
     assert keys(out) == list("abcdef")
-    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *printed, end = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert end == {"schema": 1, "status": "end"}
     assert [p["key"] for p in printed] == list("abcdef")
     assert {p["root"] for p in printed} == {str(out.resolve())}
     assert json.loads((out / "run.json").read_text())["options"] == RECIPE
@@ -77,7 +82,7 @@ def test_an_interrupted_run_resumes_to_the_same_manifest(photos, tmp_path, stop,
     capsys.readouterr()
     run(photos, out, run_options=RunOptions(resume=True), twice=twice)
     assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
-    printed = [json.loads(line)["key"] for line in capsys.readouterr().out.splitlines()]
+    printed = [json.loads(line)["key"] for line in capsys.readouterr().out.splitlines()[:-1]]
     assert printed == keys(whole)  # a pipeline downstream sees the finished records too
 
 
@@ -220,3 +225,110 @@ def test_dry_run_touches_nothing(photos, tmp_path, capsys):
     run_stage("copy", str(photos), out, RECIPE, options, Console(), copier(out))
     assert not out.exists()
     assert "would copy 6 inputs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", [["c.png", "e.png"], ["b1.png"], ["b.png"], ["f.png"]])
+def test_what_is_complete_is_seen_on_disk(photos, tmp_path, lost):
+    out = tmp_path / "out"
+    run(photos, out, twice="b")
+    whole = (out / "manifest.jsonl").read_bytes()
+    for name in lost:
+        (out / name).unlink()
+    tally = run(photos, out, run_options=RunOptions(resume=True), twice="b")
+    assert tally.written == 7
+    assert [(out / f"{key}.png").read_bytes() for key in "abcdef"] == [k.encode() for k in "abcdef"]
+    assert (out / "b1.png").read_bytes() == b"b"
+    assert (out / "manifest.jsonl").read_bytes() == whole
+
+
+def test_resume_goes_on_with_inputs_that_were_added_and_refuses_fewer(photos, tmp_path):
+    out = tmp_path / "out"
+    run(photos, out)
+    (photos / "g.jpg").write_bytes(b"g")
+    run(photos, out, run_options=RunOptions(resume=True))
+    assert keys(out) == list("abcdefg")
+    (photos / "g.jpg").unlink()
+    with pytest.raises(InputError, match="expected 'g.jpg', found 'the end'"):
+        run(photos, out, run_options=RunOptions(resume=True))
+
+
+def test_resume_refuses_other_files_of_the_same_names(photos, tmp_path):
+    out, others = tmp_path / "out", tmp_path / "others"
+    shutil.copytree(photos, others)
+    (others / "a.jpg").write_bytes(b"another")
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, out, stop_after=3)
+    with pytest.raises(InputError, match="other files of these names"):
+        run(others, out, run_options=RunOptions(resume=True))
+    moved = photos.rename(tmp_path / "moved")
+    run(moved, out, run_options=RunOptions(resume=True))
+    assert keys(out) == list("abcdef")
+
+
+@pytest.mark.parametrize("stop", range(12))
+def test_force_cut_short_anywhere_never_leaves_the_old_result_for_the_new(
+    photos, tmp_path, monkeypatch, stop
+):
+    out = tmp_path / "out"
+    run(photos, out)
+    (photos / "f.jpg").unlink()
+    (photos / "a.jpg").write_bytes(b"new")
+    steps = iter(range(100))
+
+    def stopping(call):
+        def wrapped(*arguments, **options):
+            if next(steps) == stop:
+                raise KeyboardInterrupt
+            return call(*arguments, **options)
+
+        return wrapped
+
+    for name in ("replace", "unlink"):
+        monkeypatch.setattr(os, name, stopping(getattr(os, name)))
+    with suppress(KeyboardInterrupt):
+        run(photos, out, run_options=RunOptions(force=True))
+    monkeypatch.undo()
+    run(photos, out, run_options=RunOptions(resume=stop > 0, force=stop == 0))
+    assert keys(out) == list("abcde")
+    assert sorted(path.name for path in out.glob("*.png")) == [f"{key}.png" for key in "abcde"]
+    assert (out / "a.png").read_bytes() == b"new"
+    assert not list(out.glob(".*"))
+
+
+def test_an_input_the_stage_fails_on_is_a_skipped_record(photos, tmp_path):
+    out = tmp_path / "out"
+
+    def process(items):
+        for item in items:
+            if item.record.key in "be":
+                raise RuntimeError(f"cannot {item.record.key}\nat all")
+            write_whole(out / f"{item.record.key}{'x' * 252 * (item.record.key == 'c')}.png", b"")
+            yield [Record(item.record.key, f"{item.record.key}.png", item.record.source)]
+
+    tally = run_stage("x", str(photos), out, {}, RunOptions(), Console(-1), lambda: process)
+    records = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert {r["key"]: r["reason"] for r in records if r["status"] == "skipped"} == {
+        "b": "failed: RuntimeError: cannot b",
+        "c": "not written: File name too long",
+        "e": "failed: RuntimeError: cannot e",
+    }
+    assert (tally.written, tally.total) == (3, 6)
+
+
+def test_a_second_run_into_a_folder_is_refused(photos, tmp_path):
+    out = tmp_path / "out"
+    with RecordSink(out, "copy", RECIPE, RunOptions(), Console(-1)):
+        for options in (RunOptions(), RunOptions(resume=True), RunOptions(force=True)):
+            with pytest.raises(InputError, match=f"out: is being written by process {os.getpid()}"):
+                run(photos, out, run_options=options)
+    run(photos, out)
+    assert not list(out.glob(".*"))
+
+
+def test_shards_run_side_by_side_and_keep_a_whole_run_out(photos, tmp_path):
+    out = tmp_path / "out"
+    with RecordSink(out, "copy", RECIPE, RunOptions(shard=Shard(1, 2)), Console(-1)):
+        run(photos, out, run_options=RunOptions(shard=Shard(2, 2)))
+        for shard in (Shard(1, 2), Shard()):
+            with pytest.raises(InputError, match="is being written by"):
+                run(photos, out, run_options=RunOptions(shard=shard, force=True))
