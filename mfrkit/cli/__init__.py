@@ -126,6 +126,7 @@ def _register() -> None:
     from mfrkit.cli.train_region import train_region
     from mfrkit.cli.unmask import unmask
     from mfrkit.cli.unpack import unpack
+    from mfrkit.cli.verify import verify
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
@@ -139,6 +140,7 @@ def _register() -> None:
     app.command("merge")(merge)
     app.command("unmask")(unmask)
     app.command("fuse")(fuse)
+    app.command("verify")(verify)
     app.command("eval")(evaluate)
     app.command("identify")(identify)
     app.command("benchmark")(benchmark)
