@@ -20,19 +20,19 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from mfrkit.recognition.embedding_files import Embeddings, read_embeddings
     from mfrkit.recognition.mask_renderer import Masked, MaskRenderer
     from mfrkit.recognition.photo_face import PhotoFace
-    from mfrkit.recognition.read_embeddings import Embeddings, read_embeddings
     from mfrkit.recognition.recogniser import Comparison, Recogniser
 
 _HOMES = {
     "Comparison": "recogniser",
-    "Embeddings": "read_embeddings",
+    "Embeddings": "embedding_files",
     "MaskRenderer": "mask_renderer",
     "Masked": "mask_renderer",
     "PhotoFace": "photo_face",
     "Recogniser": "recogniser",
-    "read_embeddings": "read_embeddings",
+    "read_embeddings": "embedding_files",
 }
 
 

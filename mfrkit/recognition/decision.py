@@ -17,6 +17,7 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.thresholds import STATES, Operating, state_of
 
 DEFAULT_FMR = 1e-3
+DEFAULT_FPIR = 1e-2
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,39 @@ def possible_states(first: bool | None, second: bool | None) -> list[str]:
     """
     first_may, second_may = ((False, True) if x is None else (x,) for x in (first, second))
     return sorted({state_of(one, other) for one, other in product(first_may, second_may)})
+
+
+def fmr_for(fpir: float, people: int) -> float:
+    """Return the FMR of one comparison at which strangers are taken for somebody this often.
+
+    A stranger is compared with everybody, and comparisons are taken to err independently:
+    FPIR = 1 - (1 - FMR)^K.
+
+    Args:
+        fpir: share of strangers taken for one of the people, in (0, 1).
+        people: K, at least 1.
+
+    Raises:
+        InputError: an FPIR outside (0, 1).
+
+    Example:
+        >>> round(fmr_for(0.01, 100), 6)
+        0.0001
+    """
+    if not 0 < fpir < 1:
+        raise InputError(f"FPIR {fpir:g}: expected a share above 0 and below 1")
+    return -math.expm1(math.log1p(-fpir) / people)
+
+
+def fpir_for(fmr: float, people: int) -> float:
+    """Return the FPIR that goes with an FMR; the inverse of `fmr_for`."""
+    return -math.expm1(people * math.log1p(-fmr))
+
+
+def lowest_fmr(card: ModelCard) -> float | None:
+    """Return the lowest FMR for which a card has thresholds in all states; None without any."""
+    lowest = [min((each.fmr for each in card.thresholds.get(s, ())), default=None) for s in STATES]
+    return None if None in lowest else max(rate for rate in lowest if rate is not None)
 
 
 def check_fmr(fmr: float) -> None:
@@ -86,7 +120,10 @@ class Decider:
         if self._given is not None:
             return None
         if not self._held:
-            return f"the card of {self._name} holds no thresholds; no decision, see --threshold"
+            return (
+                f"the card of {self._name} holds no thresholds (mfrkit models calibrate adds "
+                "them); no decision without --threshold"
+            )
         lacking = [state for state in STATES if self.threshold_for([state]) is None]
         if not lacking:
             return None

@@ -1,8 +1,9 @@
 """A face of a photo and all that is known of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,13 @@ def pixels_of(photo: Photo | Any) -> NDArray[np.uint8]:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ShapeError(f"expected RGB uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
     return pixels
+
+
+def as_list(photos: Photo | Iterable[Photo]) -> list[Photo]:
+    """Return photos as a list; one alone is a list of one."""
+    if isinstance(photos, str | Path) or getattr(photos, "ndim", 0) == 3:
+        return [cast(Photo, photos)]
+    return list(photos)
 
 
 def name_of(photo: Photo | Any, place: int) -> str:

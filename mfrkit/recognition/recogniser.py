@@ -1,20 +1,27 @@
 """A recogniser for programs: photos in, faces, embeddings and decisions out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
+from mfrkit.recognition.answers import Answer, answer_all, probes_seen, search_decider
 from mfrkit.recognition.decision import DEFAULT_FMR, Decider, Threshold
-from mfrkit.recognition.photo_face import Photo, PhotoFace, name_of, pixels_of
+from mfrkit.recognition.gallery import Gallery, pooled
+from mfrkit.recognition.gallery_index import enrol
+from mfrkit.recognition.look import look, read_items, read_photos
+from mfrkit.recognition.photo_face import Photo, PhotoFace, as_list, name_of, pixels_of
+from mfrkit.stages.embed import origin
 
 if TYPE_CHECKING:
-    from mfrkit.recognition.face_finder import Found
+    from mfrkit.recognition.photo_crops import Crop
 
 _BATCH = 32  # photos looked at together
 
@@ -85,14 +92,14 @@ class Recogniser:
         from mfrkit.models.engine import EmbedEngine
         from mfrkit.models.recognisers import load_recogniser
         from mfrkit.models.region import load_region
-        from mfrkit.recognition.face_finder import FaceFinder
+        from mfrkit.recognition.photo_crops import PhotoCrops
 
         place = resolve_device(device)
         recogniser = load_recogniser(model, place)
         self.card: ModelCard = recogniser.card
         self.flip = flip
         self._size = recogniser.card.input_size or (112, 112)
-        self._find = FaceFinder(place, self._size[0])
+        self._find = PhotoCrops(place, self._size[0])
         self._region = load_region(region_model, place)
         self._engine = EmbedEngine(recogniser, flip=flip)
 
@@ -100,6 +107,15 @@ class Recogniser:
     def dim(self) -> int:
         """D, the length of an embedding."""
         return self.card.embedding_dim or 0
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What embedding files say of how their vectors were made."""
+        return {
+            **origin(self.card, flip=self.flip),
+            "mask_model_sha256": self._region.card.sha256,
+            "alignment": self._find.method,
+        }
 
     @property
     def decided_by(self) -> ModelCard:
@@ -133,7 +149,7 @@ class Recogniser:
         Raises:
             InputError: a crop is not of the model's input size.
         """
-        from mfrkit.recognition.face_finder import whole_crop
+        from mfrkit.recognition.photo_crops import whole_crop
 
         for crop in crops:
             if crop.shape[:2] != self._size:
@@ -156,8 +172,7 @@ class Recogniser:
             InputError: not a readable picture, or no face on one.
             ShapeError: another kind of array.
         """
-        alone = isinstance(photos, str | Path) or getattr(photos, "ndim", 0) == 3
-        each = [cast(Photo, photos)] if alone else list(cast(Iterable[Photo], photos))
+        each = as_list(photos)
         vectors = np.full((len(each), self.dim), np.nan, np.float32)
         for start in range(0, len(each), _BATCH):
             some = each[start : start + _BATCH]
@@ -197,13 +212,85 @@ class Recogniser:
         )
         return compare_faces(one, other, decider)
 
+    def enrol(
+        self,
+        gallery: "str | Path | Mapping[str, Photo | Sequence[Photo]]",
+        *,
+        index: str | Path | None = None,
+    ) -> Gallery:
+        """Make a template of each person of a gallery.
+
+        Args:
+            gallery: a folder (one for each person in it, or a photo for each), a manifest, an
+                embedding file, or a mapping of names to photos.
+            index: where the embeddings of a folder or manifest are kept and looked up; None:
+                beside it, `staff.index.h5` for `staff`.
+
+        Raises:
+            InputError: nothing there, nobody with a usable face, or embeddings of another model.
+        """
+        if isinstance(gallery, Mapping):
+            return self._enrol_photos(gallery)
+        place = None if index is None else Path(index)
+        return enrol(str(gallery), self.card, self, Console(-1), index=place)
+
+    def search(
+        self,
+        gallery: "Gallery | str | Path | Mapping[str, Photo | Sequence[Photo]]",
+        shots: "str | Path | Iterable[Photo]",
+        *,
+        fpir: float | None = None,
+        fmr: float | None = None,
+        threshold: float | None = None,
+    ) -> list[Answer]:
+        """Say who is on photos.
+
+        Args:
+            gallery: of `enrol`, or what it takes.
+            shots: a picture, folder or manifest, or photos; each may show several faces.
+            fpir: share of strangers that may be taken for somebody, 0.01 unless given.
+            fmr: share of single comparisons with strangers that may match, instead.
+            threshold: least similarity to a person, instead of the card's.
+
+        Returns:
+            An answer for each face, in order, and for each photo without one.
+
+        Raises:
+            InputError: as `enrol`, nothing to search, or a rate that cannot be.
+            ShapeError: an array of another kind.
+        """
+        known = gallery if isinstance(gallery, Gallery) else self.enrol(gallery)
+        decider, _ = search_decider(
+            self.decided_by, len(known), fpir=fpir, fmr=fmr, threshold=threshold
+        )
+        if isinstance(shots, str | Path):
+            pictures = read_items(open_source(str(shots)), self)
+        else:
+            pictures = read_photos(shots)
+        return list(answer_all(known, probes_seen(look(pictures, self)), decider))
+
+    def _enrol_photos(self, people: "Mapping[str, Photo | Sequence[Photo]]") -> Gallery:
+        keys, names, faces, skipped = [], [], [], {}
+        for name, photos in people.items():
+            for seen in look(read_photos(as_list(photos), name), self):
+                key = f"{name}/{seen.key}"
+                if not seen.faces:
+                    skipped[key] = seen.reason or ""
+                    continue
+                keys.append(key)
+                names.append(name)
+                faces.append(seen.faces[0])
+        vectors = np.array([face.embedding for face in faces], np.float32).reshape(-1, self.dim)
+        masked = np.array([face.masked for face in faces], np.int8)
+        return pooled(keys, names, vectors, masked, skipped)
+
     def _main_face(self, photo: Photo, place: int) -> PhotoFace:
         faces = self.faces(photo)
         if not faces:
             raise InputError(f"{name_of(photo, place)}: no face found")
         return faces[0]
 
-    def _completed(self, found: "Sequence[Found]") -> list[PhotoFace]:
+    def _completed(self, found: "Sequence[Crop]") -> list[PhotoFace]:
         """Embed faces and look at what covers them."""
         import torch
 
@@ -212,7 +299,7 @@ class Recogniser:
         done = []
         for start in range(0, len(found), _BATCH):
             some = found[start : start + _BATCH]
-            crops = np.stack([each.crop for each in some])
+            crops = np.stack([each.pixels for each in some])
             tensor = torch.from_numpy(crops).to(self._region.mean.device)
             region = self._region.find(tensor.permute(0, 3, 1, 2).float() / 255)
             masked = is_masked(region).tolist()

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.models.cards import ModelCard
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,4 +58,30 @@ def read_embeddings(path: str | Path) -> Embeddings:
             norms=rows.norms,
             skipped=reader.skipped,
             attributes=reader.attributes,
+        )
+
+
+def is_embedding_file(source: str | Path) -> bool:
+    """Whether a source is an embedding file rather than photos.
+
+    Example:
+        >>> is_embedding_file("staff.h5"), is_embedding_file("staff")
+        (True, False)
+    """
+    return Path(source).suffix in (".h5", ".hdf5")
+
+
+def check_made_by(path: Path, card: ModelCard) -> None:
+    """Refuse embeddings of another model: their similarities mean nothing.
+
+    Raises:
+        InputError: not an embedding file, or one of another model.
+    """
+    with EmbeddingReader(path) as reader:
+        made, dim = reader.attributes, reader.dim
+    digest = made.get("weights_sha256")
+    if (digest and card.sha256 and digest != card.sha256) or dim != (card.embedding_dim or dim):
+        raise InputError(
+            f"{path}: made by {made.get('model') or 'another model'} ({dim} values), not by "
+            f"{card.name}; name that model with --model, or embed again"
         )
