@@ -1,3 +1,46 @@
-"""mfrkit: a command-line toolkit for masked face recognition."""
+"""mfrkit: masked face recognition, as a command-line toolkit and as a library.
+
+`Recogniser`, `MaskRenderer` and `read_embeddings` are loaded when first used, so that importing the
+package costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = [
+    "Comparison",
+    "Embeddings",
+    "MaskRenderer",
+    "Masked",
+    "PhotoFace",
+    "Recogniser",
+    "__version__",
+    "read_embeddings",
+]
+
+if TYPE_CHECKING:
+    from mfrkit.recognition.embedding_files import Embeddings, read_embeddings
+    from mfrkit.recognition.mask_renderer import Masked, MaskRenderer
+    from mfrkit.recognition.photo_face import PhotoFace
+    from mfrkit.recognition.recogniser import Comparison, Recogniser
+
+_HOMES = {
+    "Comparison": "recogniser",
+    "Embeddings": "embedding_files",
+    "MaskRenderer": "mask_renderer",
+    "Masked": "mask_renderer",
+    "PhotoFace": "photo_face",
+    "Recogniser": "recogniser",
+    "read_embeddings": "embedding_files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mfrkit' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mfrkit.recognition.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

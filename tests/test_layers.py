@@ -13,7 +13,8 @@ import mfrkit
 
 PACKAGE = Path(mfrkit.__file__).parent
 MAY_IMPORT = {
-    "cli": {"stages"},
+    "cli": {"recognition", "stages"},
+    "recognition": {"stages", "models", "masks", "metrics", "faces", "io"},
     "stages": {"methods", "models", "losses", "metrics", "masks", "faces", "io"},
     "methods": {"models", "losses", "masks", "faces"},
     "masks": {"faces", "io"},

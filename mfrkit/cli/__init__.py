@@ -113,6 +113,7 @@ def _register() -> None:
     from mfrkit.cli.doctor import doctor
     from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
+    from mfrkit.cli.export import export
     from mfrkit.cli.fuse import fuse
     from mfrkit.cli.identify import identify
     from mfrkit.cli.inpaint import inpaint
@@ -120,12 +121,14 @@ def _register() -> None:
     from mfrkit.cli.models import app as models
     from mfrkit.cli.pack import pack
     from mfrkit.cli.pack_bin import pack_bin
+    from mfrkit.cli.search import search
     from mfrkit.cli.synth_mask import synth_mask
     from mfrkit.cli.train_inpaint import train_inpaint
     from mfrkit.cli.train_landmarks import train_landmarks
     from mfrkit.cli.train_region import train_region
     from mfrkit.cli.unmask import unmask
     from mfrkit.cli.unpack import unpack
+    from mfrkit.cli.verify import verify
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
@@ -139,9 +142,12 @@ def _register() -> None:
     app.command("merge")(merge)
     app.command("unmask")(unmask)
     app.command("fuse")(fuse)
+    app.command("verify")(verify)
+    app.command("search")(search)
     app.command("eval")(evaluate)
     app.command("identify")(identify)
     app.command("benchmark")(benchmark)
+    app.command("export")(export)
     app.command("unpack")(unpack)
     app.command("pack-bin")(pack_bin)
     app.add_typer(models, name="models")

@@ -37,6 +37,10 @@ def identify(
     fpir: Annotated[
         str, typer.Option(metavar="RATE,...", help="Report FNIR and DIR at these FPIRs.")
     ] = "1e-1,1e-2,1e-3",
+    threshold: Annotated[
+        Path | None,
+        typer.Option("--threshold", metavar="JSON", help="Thresholds of eval --threshold-out."),
+    ] = None,
     top: Annotated[
         int, typer.Option(metavar="N", help="List the N best candidates of each probe as NDJSON.")
     ] = 0,
@@ -59,7 +63,8 @@ def identify(
     Closed set: how many are found at rank 1, 5, 10. Open set: FNIR and DIR while at most a share
     FPIR of the strangers, the probes of people the gallery does not have, is taken for somebody.
     Who is on a photo is read from the file, or is the folder the photo lies in. A probe that is
-    in the gallery itself is searched without its own photo.
+    in the gallery itself is searched without its own photo. (mfrkit search takes photos that
+    nobody has named yet.)
 
     Example: mfrkit identify clean.h5 masked.h5 --top 5 -o hits.jsonl
     """
@@ -74,6 +79,7 @@ def identify(
         classifier=classifier,
         ranks=parse_ranks(ranks),
         fpir=parse_rates(fpir, "--fpir"),
+        thresholds=threshold,
         top=top,
         output=output,
         plots=tuple(plot or ()),

@@ -7,7 +7,7 @@ Convention (the whole module):
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,13 +146,49 @@ def open_set_point(searches: Searches, target: float) -> OpenSetPoint:
     # A mated search is a genuine comparison here, the best score of a stranger an impostor one.
     scores = np.where(searches.mated, searches.mate, searches.best)
     point = operating_point(roc(scores, searches.mated), target)
-    first = searches.rank[searches.mated] == 1
-    returned = first & (searches.mate[searches.mated] >= point.threshold)
     return OpenSetPoint(
         target=target,
-        threshold=point.threshold,
-        fpir=point.far,
-        fnir=point.fnmr,
-        dir=float("nan") if np.isnan(point.tar) else float(returned.mean()),
+        **asdict(errors_at(searches, point.threshold)),
         enough_searches=point.enough_impostors,
     )
+
+
+@dataclass(frozen=True)
+class OpenSetErrors:
+    """Errors at a threshold, whoever set it.
+
+    Attributes:
+        threshold: score from which a candidate is returned.
+        fpir: as in `OpenSetPoint`; NaN without non-mated searches.
+        fnir: likewise; NaN without mated searches.
+        dir: likewise; NaN without mated searches.
+    """
+
+    threshold: float
+    fpir: float
+    fnir: float
+    dir: float
+
+
+def errors_at(searches: Searches, threshold: float) -> OpenSetErrors:
+    """Count the errors of one threshold.
+
+    Example:
+        >>> scores, known = np.array([0.9, 0.4, 0.6, 0.3]), np.array([True, True, False, False])
+        >>> rank = np.array([1, 1, NEVER, NEVER])
+        >>> errors_at(Searches(known, np.where(known, scores, -np.inf), rank, scores), 0.5)
+        OpenSetErrors(threshold=0.5, fpir=0.5, fnir=0.5, dir=0.5)
+    """
+    mated = searches.mated
+    found = searches.mate[mated] >= threshold
+    first = found & (searches.rank[mated] == 1)
+    return OpenSetErrors(
+        threshold=threshold,
+        fpir=_share(searches.best[~mated] >= threshold),
+        fnir=_share(~found),
+        dir=_share(first),
+    )
+
+
+def _share(happened: NDArray[np.bool_]) -> float:
+    return float(happened.mean()) if happened.size else float("nan")

@@ -16,6 +16,7 @@ from mfrkit.stages.enrolled_classes import enrol_classes
 from mfrkit.stages.enrolment import Enrolment, enrol
 from mfrkit.stages.identify_options import IdentifyOptions
 from mfrkit.stages.identify_results import Identification, show, summarise, to_json
+from mfrkit.stages.threshold_file import ThresholdFile
 
 _SCORES_AT_ONCE = 2**24  # 64 MB, however large the gallery
 
@@ -35,20 +36,34 @@ def identify(options: IdentifyOptions, console: Console) -> Identification:
         else:
             gallery = files.enter_context(EmbeddingReader(options.gallery))
             known = enrol(gallery, probes, options.pool)
+        fixed = _thresholds(options, probes, console)
         with candidate_lists(options, console) as write:
             searches = join(list(_search(known, probes, options.top, write, console)))
-    result = summarise(searches, known, options)
+    result = summarise(searches, known, options, fixed)
     _warn(result, options, console)
     _write_pictures(result, options)
     if options.json:
         console.data(json.dumps(to_json(result, options), ensure_ascii=False))
     elif options.lists_to_stdout:
-        console.info(f"rank 1: {result.cmc[0]:.2%} of {result.mated} mated searches")
+        rank1 = f"rank 1: {result.cmc[0]:.2%} of {result.mated} mated searches"
+        console.info(rank1 if result.mated else "rank 1: n/a, no search is mated")
     else:
         show(result, options, console)
     for path in options.outputs:
         console.info(f"wrote {path}")
     return result
+
+
+def _thresholds(
+    options: IdentifyOptions, probes: EmbeddingReader, console: Console
+) -> dict[float, float]:
+    """Read the thresholds set beforehand for the probes' model, by the FMR they were set at."""
+    if options.thresholds is None:
+        return {}
+    settings = ThresholdFile(options.thresholds).settings_for(
+        probes.attributes, options.probes, console
+    )
+    return {each.calibration.target: each.calibration.threshold for each in settings}
 
 
 def _write_pictures(result: Identification, options: IdentifyOptions) -> None:
@@ -103,4 +118,7 @@ def _warn(result: Identification, options: IdentifyOptions, console: Console) ->
             "its own photo"
         )
     if not result.mated:
-        console.warn("no probe shows a person of the gallery; there are only strangers")
+        console.warn(
+            "no probe shows a person of the gallery; there are only strangers. Who is who is read "
+            "from the folders; mfrkit search names faces nobody has named"
+        )

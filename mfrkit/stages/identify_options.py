@@ -21,6 +21,7 @@ class IdentifyOptions:
         classifier: the gallery is a model; its classifier compares.
         ranks: the k at which the table shows the share found.
         fpir: shares of strangers in (0, 1] that may be taken for somebody.
+        thresholds: file of `eval --threshold-out`, whose thresholds are tried as they are.
         top: candidates listed for each probe; 0 lists none.
         output: file for the candidate lists; None prints them.
         plots: PNG, SVG or PDF files for the CMC.
@@ -35,6 +36,7 @@ class IdentifyOptions:
     classifier: bool = False
     ranks: tuple[int, ...] = (1, 5, 10)
     fpir: tuple[float, ...] = (1e-1, 1e-2, 1e-3)
+    thresholds: Path | None = None
     top: int = 0
     output: Path | None = None
     plots: tuple[Path, ...] = ()
@@ -44,6 +46,8 @@ class IdentifyOptions:
 
     def __post_init__(self) -> None:
         """Refuse values no run can use."""
+        if self.classifier and self.thresholds is not None:
+            raise InputError("--threshold holds similarities, a --classifier gives none")
         if self.pool not in POOLS:
             raise InputError(f"--pool {self.pool!r}: expected {', '.join(POOLS)}")
         if self.classifier and self.pool != "mean":
@@ -60,6 +64,12 @@ class IdentifyOptions:
         self._check_files()
 
     def _check_files(self) -> None:
+        for path in (self.gallery, self.probes):
+            if path.is_dir():
+                raise InputError(
+                    f"{path}: is a folder; mfrkit search says who is on photos, identify measures "
+                    f"how well that works: mfrkit embed {path} -o {path.name}.h5 makes its input"
+                )
         for plot in self.plots:
             if plot.suffix.lower() not in PLOT_SUFFIXES:
                 raise InputError(f"{plot}: expected a name ending in {', '.join(PLOT_SUFFIXES)}")

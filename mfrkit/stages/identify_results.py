@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from mfrkit.console import Console
-from mfrkit.metrics.identification import OpenSetPoint, Searches, cmc, open_set_point
+from mfrkit.metrics.identification import (
+    OpenSetErrors,
+    OpenSetPoint,
+    Searches,
+    cmc,
+    errors_at,
+    open_set_point,
+)
 from mfrkit.stages.enrolment import Enrolment
 from mfrkit.stages.identify_options import IdentifyOptions
 from mfrkit.stages.results import finite, percent, scientific
@@ -28,6 +35,8 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "fpir": "share of non-mated searches that return anybody",
         "fnir": "share of mated searches that do not return the person, at whatever rank",
         "dir": "share of mated searches that return the person at rank 1 (DIR at FAR = FPIR)",
+        "fixed_thresholds": "the same rates at thresholds of eval --threshold-out, set on single "
+        "pairs at an FMR; a stranger meets everybody in the gallery, so FPIR is higher than it",
         "failed": "a probe without embedding misses if mated, and returns nobody if not",
     }
 )
@@ -47,6 +56,7 @@ class Identification:
         cmc: share of mated searches with rank <= 1, 2, ..., up to 100 or everybody.
         at_rank: the same at the ranks asked for.
         open_set: errors at each FPIR asked for.
+        fixed: FMR a threshold was set at beforehand -> errors there.
     """
 
     people: int
@@ -58,10 +68,16 @@ class Identification:
     cmc: tuple[float, ...]
     at_rank: tuple[float, ...]
     open_set: tuple[OpenSetPoint, ...]
+    fixed: Mapping[float, OpenSetErrors]
 
 
-def summarise(searches: Searches, known: Enrolment, options: IdentifyOptions) -> Identification:
-    """Work out the figures."""
+def summarise(
+    searches: Searches,
+    known: Enrolment,
+    options: IdentifyOptions,
+    thresholds: Mapping[float, float],
+) -> Identification:
+    """Work out the figures; `thresholds` are those set beforehand, by their FMR."""
     mated = int(np.count_nonzero(searches.mated))
     curve = np.arange(1, min(known.people, _CMC_RANKS) + 1)
     return Identification(
@@ -74,6 +90,7 @@ def summarise(searches: Searches, known: Enrolment, options: IdentifyOptions) ->
         cmc=tuple(cmc(searches, curve).tolist()),
         at_rank=tuple(cmc(searches, np.array(options.ranks, np.int64)).tolist()),
         open_set=tuple(open_set_point(searches, target) for target in options.fpir),
+        fixed={fmr: errors_at(searches, value) for fmr, value in thresholds.items()},
     )
 
 
@@ -83,6 +100,10 @@ def to_json(result: Identification, options: IdentifyOptions) -> dict[str, Any]:
     del figures["at_rank"]
     figures["open_set"] = [asdict(point) for point in result.open_set]
     figures["cmc"] = list(result.cmc)
+    del figures["fixed"]
+    figures["fixed_thresholds"] = [
+        {"fmr": fmr, **asdict(errors)} for fmr, errors in result.fixed.items()
+    ]
     return {
         "schema": SCHEMA,
         "gallery": str(options.gallery),
@@ -117,6 +138,11 @@ def figures_table(result: Identification, options: IdentifyOptions, *, flag: str
         },
         **{f"FNIR@{scientific(p.target)} %": open_set(p, p.fnir) for p in result.open_set},
         **{f"DIR@{scientific(p.target)} %": open_set(p, p.dir) for p in result.open_set},
+        **{
+            f"{name} at FMR {scientific(fmr)} %": percent(share)
+            for fmr, errors in result.fixed.items()
+            for name, share in (("FPIR", errors.fpir), ("FNIR", errors.fnir), ("DIR", errors.dir))
+        },
     }
     notes = []
     if flag and result.non_mated and not all(point.enough_searches for point in result.open_set):

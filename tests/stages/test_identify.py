@@ -275,3 +275,45 @@ def test_a_classifier_wants_its_own_models_embeddings(classes, tmp_path):
         identify(IdentifyOptions(model, probes, classifier=True), Console(-1))
     with pytest.raises(InputError, match="--pool is about a gallery's photos"):
         IdentifyOptions(model, probes, classifier=True, pool="norm")
+
+
+def test_thresholds_of_eval_are_tried_as_they_are(files, tmp_path, capsys):
+    gallery, probes = files
+    counts = {"genuine": 9, "impostor": 99, "false_non_matches": 1, "false_matches": 1}
+    made = {"model": "arcface", "weights_sha256": None, "flip": None}
+    held = [
+        made | {"target_fmr": fmr, "threshold": value, "achieved": counts}
+        for fmr, value in ((1e-1, 0.3), (1e-2, 0.6))
+    ]
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"schema": 1, "thresholds": held}))
+    found, _ = run(capsys, gallery, probes, thresholds=path, fpir=(0.5,))
+    low, high = found["fixed_thresholds"]
+    assert (low["fmr"], high["fmr"]) == (0.1, 0.01)
+    assert low["fpir"] >= high["fpir"]
+    assert low["fnir"] <= high["fnir"]
+    at = found["open_set"][0]
+    held[0]["threshold"] = at["threshold"]
+    path.write_text(json.dumps({"schema": 1, "thresholds": held}))
+    again, _ = run(capsys, gallery, probes, thresholds=path, fpir=(0.5,))
+    same = again["fixed_thresholds"][0]
+    assert {k: same[k] for k in ("fpir", "fnir", "dir")} == {
+        k: at[k] for k in ("fpir", "fnir", "dir")
+    }
+    identify(IdentifyOptions(gallery, probes, thresholds=path), Console())
+    assert "FPIR at FMR 1e-2 %" in capsys.readouterr().out
+    with pytest.raises(InputError, match="classifier"):
+        IdentifyOptions(gallery, probes, thresholds=path, classifier=True)
+
+
+def test_a_folder_is_told_which_command_takes_it(files, tmp_path):
+    with pytest.raises(InputError, match="mfrkit search"):
+        IdentifyOptions(files[0], tmp_path)
+
+
+def test_only_strangers_have_no_rank(files, tmp_path, capsys):
+    strangers = write(tmp_path / "s.h5", {f"S{n}/1": v for n, v in enumerate(np.eye(DIM))})
+    identify(IdentifyOptions(files[0], strangers, top=1), Console())
+    said = capsys.readouterr().err
+    assert "nan" not in said
+    assert "mfrkit search" in said

@@ -1,0 +1,1 @@
+"""Photos in, answers out: what `import mfrkit` offers, and the commands that ask it."""

@@ -1,0 +1,130 @@
+"""Look at many photos, files or arrays: the faces of each, in order, in bounded memory."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.config import default_workers
+from mfrkit.errors import ImageError, InputError
+from mfrkit.io.images import read_image
+from mfrkit.io.item import Item
+from mfrkit.models.cards import ModelCard
+from mfrkit.recognition.photo_face import Photo, PhotoFace, name_of, pixels_of
+from mfrkit.stages.flow import batched, ordered_map
+
+_BATCH = 32
+_BATCH_PIXELS = 1 << 25  # 100 MB of decoded photos; larger ones travel alone
+
+
+class Embedder(Protocol):
+    """What finds and embeds faces: a `Recogniser`."""
+
+    card: ModelCard
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """What its embedding files say of how their vectors were made."""
+
+    def faces_of(self, photos: Sequence[NDArray[np.uint8]]) -> list[list[PhotoFace]]:
+        """Find all faces of photos (H, W, 3) uint8 RGB, the main one of each first."""
+
+    def aligned(self, crops: Sequence[NDArray[np.uint8]]) -> list[PhotoFace]:
+        """Take aligned crops for a face each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture about to be looked at.
+
+    Attributes:
+        key: its name.
+        person: who is on it, as far as its file says.
+        pixels: (H, W, 3) uint8 RGB; None if there are none.
+        reason: why there are none.
+        is_crop: whether it is a face that `mfrkit align` cut out.
+    """
+
+    key: str
+    person: str | None
+    pixels: NDArray[np.uint8] | None
+    reason: str | None = None
+    is_crop: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture that was looked at.
+
+    Attributes:
+        key: its name.
+        person: who is on it, as far as its file says.
+        faces: what was found, the main face first.
+        reason: why there is none.
+    """
+
+    key: str
+    person: str | None
+    faces: Sequence[PhotoFace]
+    reason: str | None = None
+
+
+def look(pictures: Iterable[Picture], embedder: Embedder) -> Iterator[Seen]:
+    """Yield what each picture shows, in order."""
+    for batch in batched(pictures, _BATCH, weight=_size, limit=_BATCH_PIXELS):
+        crops = [p.pixels for p in batch if p.is_crop and p.pixels is not None]
+        photos = [p.pixels for p in batch if not p.is_crop and p.pixels is not None]
+        aligned = ([face] for face in embedder.aligned(crops))
+        found = iter(embedder.faces_of(photos))
+        for picture in batch:
+            if picture.pixels is None:
+                yield Seen(picture.key, picture.person, (), picture.reason)
+                continue
+            faces = next(aligned) if picture.is_crop else next(found)
+            reason = None if faces else "no face found"
+            yield Seen(picture.key, picture.person, faces, reason)
+
+
+def read_items(items: Iterable[Item], embedder: Embedder) -> Iterator[Picture]:
+    """Decode the inputs of a command, some ahead, in threads."""
+    load = partial(_load, side=embedder.card.input_size)
+    return ordered_map(load, items, workers=default_workers())
+
+
+def read_photos(photos: Iterable[Photo], person: str | None = None) -> Iterator[Picture]:
+    """Decode photos given as files or arrays; what cannot be read has a reason.
+
+    Raises:
+        ShapeError: an array of another kind.
+    """
+    for place, photo in enumerate(photos):
+        name = name_of(photo, place)
+        try:
+            yield Picture(name, person, pixels_of(photo))
+        except InputError as error:
+            if not isinstance(photo, str | Path):
+                raise
+            yield Picture(name, person, None, str(error).removeprefix(f"{photo}: "))
+
+
+def _load(item: Item, side: tuple[int, int] | None) -> Picture:
+    record = item.record
+    if item.path is None:
+        return Picture(record.key, record.identity, None, record.reason or "skipped earlier")
+    try:
+        pixels = read_image(item.path)
+    except ImageError as error:
+        return Picture(record.key, record.identity, None, str(error))
+    is_crop = "align" in record.blocks
+    if is_crop and pixels.shape[:2] != side:
+        wrong = f"not a {side} crop: {pixels.shape[1]}x{pixels.shape[0]}"
+        return Picture(record.key, record.identity, None, wrong)
+    return Picture(record.key, record.identity, pixels, None, is_crop)
+
+
+def _size(picture: Picture) -> int:
+    return 0 if picture.pixels is None else picture.pixels.shape[0] * picture.pixels.shape[1]

@@ -1,0 +1,291 @@
+"""The command `mfrkit search`: who is on these photos?"""
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from mfrkit.console import Console, to_line
+from mfrkit.errors import InputError, PartialError
+from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.files import refuse_existing, replacing
+from mfrkit.io.source import open_source
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.recognisers import recogniser_card
+from mfrkit.recognition.answers import (
+    UNKNOWN,
+    Answer,
+    Probe,
+    answer_all,
+    probes_in,
+    probes_seen,
+    search_decider,
+)
+from mfrkit.recognition.decision import DEFAULT_FMR
+from mfrkit.recognition.embedding_files import check_made_by, is_embedding_file
+from mfrkit.recognition.gallery import Gallery
+from mfrkit.recognition.gallery_index import enrol
+from mfrkit.recognition.given_threshold import given_threshold
+from mfrkit.recognition.look import look, read_items
+from mfrkit.recognition.recogniser import Recogniser
+
+_SUFFIXES = (".csv", ".jsonl", ".ndjson")
+_COLUMNS = ("shot", "face", "person", "score", "runner-up", "its score", "masked")
+_IN_CSV = (
+    "shot", "face", "person", "score", "best", "runner_up", "runner_up_score", "threshold",
+    "masked", "photo", "reason",
+)  # fmt: skip
+Take = Callable[[Answer], object]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Whom to look for, where, and when a face counts as somebody's.
+
+    Attributes:
+        gallery: photos of known people or an embedding file.
+        shots: photos or an embedding file.
+        model: bundled name, model file, or file of another program; None: the one that made an
+            embedding file, or else `mfr`.
+        fpir: share of strangers that may be taken for somebody.
+        fmr: share of single comparisons with strangers that may match, instead.
+        threshold: a similarity or a threshold file, instead of both.
+        index: file the gallery's embeddings are kept in.
+        approximate: search through a faiss index.
+        output: CSV or NDJSON file for the answers.
+        report: HTML page with faces.
+        device: where to compute.
+        region_model: predictor of what covers a face.
+        force: replace earlier results.
+    """
+
+    gallery: str
+    shots: str
+    model: str | None = None
+    fpir: float | None = None
+    fmr: float | None = None
+    threshold: str | None = None
+    index: Path | None = None
+    approximate: bool = False
+    output: Path | None = None
+    report: Path | None = None
+    device: str = "auto"
+    region_model: str = "region"
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no run can use, before anything is loaded."""
+        for source in (self.gallery, self.shots):
+            if is_embedding_file(source) and not Path(source).is_file():
+                raise InputError(f"{source}: no such file")
+        if self.index is not None and is_embedding_file(self.gallery):
+            raise InputError(f"--index is for photos; {self.gallery} holds embeddings already")
+        if self.gallery == "-":
+            raise InputError("GALLERY -: a gallery is read more than once; name a folder or file")
+        if self.fpir is not None and self.fmr is not None:
+            raise InputError("--fpir and --fmr are two ways to say one thing; give one of them")
+        if self.output is not None and self.output.suffix not in _SUFFIXES:
+            raise InputError(f"{self.output}: expected a name ending in {', '.join(_SUFFIXES)}")
+        for path in (self.output, self.report):
+            if path is not None:
+                refuse_existing(path, force=self.force)
+
+    @property
+    def files(self) -> list[Path]:
+        """The sides that are embedding files."""
+        return [Path(side) for side in (self.gallery, self.shots) if is_embedding_file(side)]
+
+
+@dataclass
+class Counts:
+    """How many faces are whose."""
+
+    known: int = 0
+    unknown: int = 0
+    undecided: int = 0
+    without: int = 0
+    shots: set[str] = field(default_factory=set)
+
+    def add(self, answer: Answer) -> None:
+        """Count one answer."""
+        self.shots.add(answer.probe.shot)
+        if answer.best is None:
+            self.without += 1
+        elif answer.known is None:
+            self.undecided += 1
+        else:
+            self.known += answer.known
+            self.unknown += not answer.known
+
+    def __str__(self) -> str:
+        undecided = f", {self.undecided} undecided" if self.undecided else ""
+        faces = "face" if self.known == 1 else "faces"
+        return (
+            f"{len(self.shots)} shots: {self.known} {faces} of known people, {self.unknown} of "
+            f"others{undecided}; {self.without} shots without a face"
+        )
+
+
+def search(options: SearchOptions, console: Console) -> Counts:
+    """Say who is on each shot; print a table or records, and write the files asked for.
+
+    Raises:
+        InputError: unusable options, model, gallery or shots.
+        PartialError: no shot shows a face.
+    """
+    model, card = _model_of(options)
+    _check_sources(options, card)
+    given = given_threshold(options.threshold, card, options.fmr or DEFAULT_FMR, console)
+    recogniser = None
+    if len(options.files) < 2:
+        recogniser = Recogniser(model, device=options.device, region_model=options.region_model)
+    people = enrol(
+        options.gallery,
+        card,
+        recogniser,
+        console,
+        index=options.index,
+        approximate=options.approximate,
+    )
+    _tell_of(people, console)
+    decider, remark = search_decider(
+        card, len(people), fpir=options.fpir, fmr=options.fmr, threshold=given
+    )
+    if remark is not None:
+        console.warn(remark)
+    counts, started = Counts(), perf_counter()
+    with ExitStack() as stack:
+        takers = [counts.add, *_outputs(options, recogniser, console, stack)]
+        for answer in answer_all(people, _probes(options, recogniser, console, stack), decider):
+            for take in takers:
+                take(answer)
+    console.info(f"{counts}; {len(people)} people, {perf_counter() - started:.1f} s")
+    for file in (options.output, options.report):
+        if file is not None:
+            console.info(f"wrote {file}")
+    if counts.without == len(counts.shots):
+        raise PartialError("no shot shows a face")
+    return counts
+
+
+def _check_sources(options: SearchOptions, card: ModelCard) -> None:
+    """Refuse what is not there, or made by another model, before anything is loaded."""
+    for side in (options.gallery, options.shots):
+        if is_embedding_file(side):
+            check_made_by(Path(side), card)
+        else:
+            open_source(side)
+
+
+def _tell_of(people: Gallery, console: Console) -> None:
+    """Say what of a gallery is not searched, or not known."""
+    for key, reason in people.skipped.items():
+        console.detail(f"skipped {key!r}: {reason}")
+    if people.skipped:
+        first, why = next(iter(people.skipped.items()))
+        such = f"{len(people.skipped)} photos of the gallery are left out, such as {first!r}: {why}"
+        console.warn(such)
+    doubtful = int((people.masked < 0).sum())
+    if doubtful:
+        console.warn(
+            f"nobody looked whether {doubtful} people of the gallery wear masks (embed "
+            "--detect-mask); the higher threshold counts for them"
+        )
+
+
+def _model_of(options: SearchOptions) -> tuple[str, ModelCard]:
+    """Find the model: the one asked for, else the one behind an embedding file."""
+    if options.model is not None:
+        return options.model, recogniser_card(options.model)
+    if not options.files:
+        return "mfr", recogniser_card("mfr")
+    card = _card_behind(options.files[0])
+    try:
+        return card.name, recogniser_card(card.name)
+    except InputError as error:
+        if len(options.files) == 2:  # no photos: there is nothing the model itself would do
+            return card.name, card
+        raise InputError(
+            f"{options.files[0]}: made by {card.name}; name its model file with --model"
+        ) from error
+
+
+def _card_behind(path: Path) -> ModelCard:
+    """Say of the model what its embeddings say of it."""
+    with EmbeddingReader(path) as reader:
+        return ModelCard(
+            name=str(reader.attributes.get("model") or "an unnamed model"),
+            task="recognition",
+            architecture="",
+            embedding_dim=reader.dim,
+            sha256=str(reader.attributes.get("weights_sha256") or ""),
+        )
+
+
+def _probes(
+    options: SearchOptions, recogniser: Recogniser | None, console: Console, stack: ExitStack
+) -> Iterator[Probe]:
+    """Yield the faces of the shots."""
+    if recogniser is None or is_embedding_file(options.shots):
+        reader = stack.enter_context(EmbeddingReader(Path(options.shots)))
+        yield from _counted(probes_in(reader), reader.count, console)
+        return
+    shots = open_source(options.shots)
+    total = shots.count() if console.shows_progress else None
+    with console.progress("search", total) as bar:
+        for seen in look(read_items(shots, recogniser), recogniser):
+            bar.update()
+            yield from probes_seen([seen])
+
+
+def _counted(probes: Iterator[Probe], total: int, console: Console) -> Iterator[Probe]:
+    with console.progress("search", total) as bar:
+        for probe in probes:
+            bar.update()
+            yield probe
+
+
+def _outputs(
+    options: SearchOptions, recogniser: Recogniser | None, console: Console, stack: ExitStack
+) -> Iterator[Take]:
+    """Yield what takes the answers; files are whole when the stack is closed."""
+    if options.report is not None:
+        from mfrkit.recognition.search_page import SearchPage
+
+        yield stack.enter_context(SearchPage(options.report, options.gallery, recogniser)).add
+    if options.output is not None:
+        temporary = stack.enter_context(replacing(options.output))
+        file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+        if options.output.suffix == ".csv":
+            yield _csv_writer(file)
+        else:
+            yield lambda answer: file.write(to_line(answer.to_json()) + "\n")
+    elif console.is_terminal_out:
+        rows: list[list[str]] = []
+        stack.callback(lambda: console.table(f"among {options.gallery}", _COLUMNS, rows))
+        yield lambda answer: rows.append(_row(answer))
+    else:
+        yield lambda answer: console.data(to_line(answer.to_json()))
+
+
+def _csv_writer(file: Any) -> Take:
+    writer = csv.DictWriter(file, _IN_CSV, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    return lambda answer: writer.writerow(answer.to_json())
+
+
+def _row(answer: Answer) -> list[str]:
+    probe = answer.probe
+    if answer.best is None:
+        return [probe.shot, "", probe.reason or "", "", "", "", ""]
+    nearest = f"{answer.best}?" if answer.known is None else answer.person or ""
+    if answer.known is False:
+        nearest = f"{UNKNOWN} (nearest: {answer.best})"
+    second = ["", ""]
+    if answer.runner_up is not None:
+        second = [answer.runner_up, f"{answer.runner_up_score:.3f}"]
+    masked = {None: "", True: "yes", False: "no"}[probe.masked]
+    return [probe.shot, str(probe.number), nearest, f"{answer.score:.3f}", *second, masked]

@@ -1,0 +1,242 @@
+"""The command `mfrkit verify`: does a photo show the person of another one?"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.console import Console, to_line
+from mfrkit.errors import InputError, PartialError
+from mfrkit.io.files import refuse_existing
+from mfrkit.models.recognisers import recogniser_card
+from mfrkit.recognition.decision import DEFAULT_FMR, Decider, check_fmr
+from mfrkit.recognition.given_threshold import given_threshold
+from mfrkit.recognition.photo_face import PhotoFace
+from mfrkit.recognition.recogniser import Comparison, Recogniser, compare_faces
+
+SCHEMA = 1
+_COLUMNS = ("photo", "similarity", "person", "masked", "threshold", "FMR", "FNMR")
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What to compare, and when two faces count as one person's.
+
+    Attributes:
+        photos: the first is compared with each of the others.
+        model: bundled name, model file, or file of another program.
+        fmr: share of pairs of two people that may be taken for one.
+        threshold: a similarity or a threshold file, instead of the card's thresholds.
+        all_faces: compare all faces of each photo, not the large one near the middle.
+        json: print one JSON object.
+        preview: picture of what was compared.
+        device: where to compute.
+        region_model: predictor of what covers a face.
+        force: replace an earlier preview.
+    """
+
+    photos: tuple[Path, ...]
+    model: str = "mfr"
+    fmr: float = DEFAULT_FMR
+    threshold: str | None = None
+    all_faces: bool = False
+    json: bool = False
+    preview: Path | None = None
+    device: str = "auto"
+    region_model: str = "region"
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no run can use, before anything is loaded."""
+        if len(self.photos) < 2:
+            raise InputError("one photo is nothing to compare; name at least two")
+        for photo in self.photos:
+            if photo.is_dir():
+                raise InputError(f"{photo}: is a folder; mfrkit search looks through folders")
+            if not photo.is_file():
+                raise InputError(f"{photo}: no such file")
+        check_fmr(self.fmr)
+        if self.preview is not None:
+            if self.preview.suffix not in (".png", ".jpg"):
+                raise InputError(f"{self.preview}: expected a name ending in .png or .jpg")
+            refuse_existing(self.preview, force=self.force)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photos, and what came of them.
+
+    Attributes:
+        photos: the files.
+        faces: how many faces were found in each.
+        compared: which face of each, from 1; None where one photo has none.
+        result: the comparison; None where one photo has no face.
+        reason: why there is no comparison.
+    """
+
+    photos: tuple[Path, Path]
+    faces: tuple[int, int]
+    compared: tuple[int, int] | None = None
+    result: Comparison | None = None
+    reason: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as one record; what was not decided is None."""
+        first, second = self.photos
+        record: dict[str, Any] = {
+            "photo_a": str(first),
+            "photo_b": str(second),
+            "faces": list(self.faces),
+            "compared": None if self.compared is None else list(self.compared),
+            "same": None,
+            "similarity": None,
+        }
+        if self.result is None:
+            return record | {"reason": self.reason}
+        both, threshold = self.result, self.result.threshold
+        return record | {
+            "same": both.same,
+            "similarity": round(both.similarity, 6),
+            "masked": [both.first.masked, both.second.masked],
+            "boxes": [[round(float(x), 1) for x in f.box] for f in (both.first, both.second)],
+            "threshold": None if threshold is None else round(threshold.value, 6),
+            "fmr": None if threshold is None else threshold.fmr,
+            "fnmr": None if threshold is None else threshold.fnmr,
+        }
+
+    def verdict(self) -> str:
+        """Say what was decided, in words.
+
+        Example:
+            >>> Pair((Path("a"), Path("b")), (1, 0)).verdict()
+            'no decision'
+        """
+        if self.result is None or self.result.same is None:
+            return "no decision"
+        return "same" if self.result.same else "different"
+
+
+def verify(options: VerifyOptions, console: Console) -> list[Pair]:
+    """Compare the first photo with each other one; print what was found.
+
+    Raises:
+        InputError: unusable options or model, or a first photo without a face.
+        PartialError: no pair could be compared.
+    """
+    card = recogniser_card(options.model)
+    given = given_threshold(options.threshold, card, options.fmr, console)
+    decider = Decider(card, options.fmr, given)
+    if decider.why_not is not None:
+        console.warn(decider.why_not)
+    recogniser = Recogniser(options.model, device=options.device, region_model=options.region_model)
+    streams = not options.json and not console.is_terminal_out
+    pairs = []
+    for pair in _compare(options, recogniser, decider, console):
+        pairs.append(pair)
+        if streams:
+            console.data(to_line(pair.to_json()))
+    if options.json:
+        document = {"schema": SCHEMA, "model": card.name, "weights_sha256": card.sha256}
+        records = [pair.to_json() for pair in pairs]
+        console.data(json.dumps({**document, "pairs": records}, ensure_ascii=False))
+    elif not streams:
+        title = f"compared with {options.photos[0]}, by {card.name}"
+        console.table(title, _COLUMNS, [_row(pair) for pair in pairs])
+    if options.preview is not None:
+        _write_preview(options.preview, pairs, console)
+    if all(pair.result is None for pair in pairs):
+        raise PartialError("no pair could be compared")
+    return pairs
+
+
+def _compare(
+    options: VerifyOptions, recogniser: Recogniser, decider: Decider, console: Console
+) -> Iterator[Pair]:
+    reference, *others = options.photos
+    known = recogniser.faces(reference)
+    if not known:
+        raise InputError(f"{reference}: no face found")
+    _tell_of_others(reference, known, options, console)
+    for photo in others:
+        try:
+            faces = recogniser.faces(photo)
+            reason = None if faces else "no face found"
+        except InputError as error:
+            faces, reason = [], str(error).removeprefix(f"{photo}: ")
+        photos, counts = (reference, photo), (len(known), len(faces))
+        if reason is not None:
+            console.warn(f"{photo}: {reason}")
+            yield Pair(photos, counts, reason=reason)
+            continue
+        _tell_of_others(photo, faces, options, console)
+        some = slice(None) if options.all_faces else slice(1)
+        for (i, one), (j, other) in product(
+            enumerate(known[some], start=1), enumerate(faces[some], start=1)
+        ):
+            yield Pair(photos, counts, (i, j), compare_faces(one, other, decider))
+
+
+def _tell_of_others(
+    photo: Path, faces: Sequence[PhotoFace], options: VerifyOptions, console: Console
+) -> None:
+    if len(faces) > 1 and not options.all_faces:
+        console.info(
+            f"{photo}: {len(faces)} faces; takes the large one near the middle, "
+            "--all-faces compares each"
+        )
+
+
+def _row(pair: Pair) -> list[str]:
+    name = str(pair.photos[1])
+    if pair.result is None or pair.compared is None:
+        return [name, "", pair.reason or "", "", "", "", ""]
+    if max(pair.faces) > 1:
+        name += " face {1}, with face {0}".format(*pair.compared)
+    result, threshold = pair.result, pair.result.threshold
+    worn = {(False, False): "neither", (True, False): "first", (False, True): "second"}
+    masked = worn.get((result.first.masked, result.second.masked), "both")
+    rates = ["", "", ""]
+    if threshold is not None:
+        rates = [f"{threshold.value:.3f}", _share(threshold.fmr), _share(threshold.fnmr)]
+    return [name, f"{result.similarity:.3f}", pair.verdict(), masked, *rates]
+
+
+def _share(rate: float | None) -> str:
+    return "" if rate is None else f"{100 * rate:.3g} %"
+
+
+def _write_preview(path: Path, pairs: Sequence[Pair], console: Console) -> None:
+    from mfrkit.io.images import write_image
+    from mfrkit.stages.contact_sheet import Cell, contact_sheet
+
+    sheets = []
+    for pair in pairs:
+        if pair.result is None:
+            continue
+        cells = []
+        for photo, face in zip(pair.photos, (pair.result.first, pair.result.second), strict=True):
+            covered = f"{np.mean(face.cover > 127):.0%} covered"
+            worn = "mask" if face.masked else "no mask"
+            cells += [Cell(face.crop, photo.name), Cell(_tinted(face), f"{worn}, {covered}")]
+        sheets.append(contact_sheet(cells, columns=4, side=168, heading=_heading(pair)))
+    if not sheets:
+        return
+    write_image(path, np.vstack(sheets))
+    console.info(f"wrote {path}")
+
+
+def _heading(pair: Pair) -> str:
+    row = dict(zip(_COLUMNS, _row(pair), strict=True))
+    against = f", threshold {row['threshold']}" if row["threshold"] else ""
+    return f"{row['person']}: similarity {row['similarity']}{against}"
+
+
+def _tinted(face: PhotoFace) -> NDArray[np.uint8]:
+    """Return a face with what covers it in red."""
+    strength = face.cover[..., None] / 255 * 0.55
+    return (face.crop * (1 - strength) + np.array([220, 30, 30]) * strength).astype(np.uint8)
