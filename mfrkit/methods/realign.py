@@ -1,6 +1,6 @@
 """Faces that were cut out wide: what is seen round them, and how the mesh aligns them once masked.
 
-`align` looks at a photo twice with the mesh network and fits the upper vertices to the mean mesh,
+`align` looks at a photo with the mesh network and fits the upper vertices to the mean mesh,
 see `mfrkit.faces.mesh`. Here a batch goes through the same steps on its device, in torch from one
 end to the other; what the detector would give is a box that is known and shaken a little.
 """
@@ -45,12 +45,12 @@ class MeshAligner(nn.Module):
     Args:
         network: as `mfrkit.models.facemesh.FaceMesh`.
         mean: (468, 3), the mean mesh in pixels of the plain crop.
-        looks: how often the network looks; `align` lets it look twice.
+        looks: how often the network looks; `align` lets it look once.
     """
 
     mean: Tensor
 
-    def __init__(self, network: Network, mean: Tensor, looks: int = 2) -> None:
+    def __init__(self, network: Network, mean: Tensor, looks: int = 1) -> None:
         super().__init__()
         self.network = network
         self.looks = looks

@@ -41,7 +41,7 @@ class ViewOptions:
         align: `mesh` aligns the student's view of a face that was cut out wide by its mesh, mask
             and all, as the command `align` does; `jitter` misaligns all faces by the numbers above.
         meshed: share of the faces cut out wide that `mesh` aligns; the others are misaligned.
-        looks: how often the mesh network looks, as `align` does 2; fewer cost less.
+        looks: how often the mesh network looks; `align` lets it look once.
         blur: probability that the student's view loses resolution.
         coarsest: greatest factor by which it does.
 
@@ -58,7 +58,7 @@ class ViewOptions:
     tail: float = 0.0
     align: Align = "jitter"
     meshed: float = 1.0
-    looks: int = 2
+    looks: int = 1
     blur: float = 0.0
     coarsest: float = 3.0
 

@@ -113,7 +113,7 @@ def detect(photos):
 def error(original, bare):
     """Mean distance of upper vertices from the original's on the bare photo, in eyes' distances."""
     pool, device = single_core_pool(1), torch.device("cpu")
-    truth = MeshFinder(original, device, pool)(*bare)
+    truth = MeshFinder(original, device, pool, looks=2)(*bare)
     upper = upper_part(original.mean.numpy())
 
     def measure(network, shown, looks):
