@@ -45,7 +45,7 @@ def main():
     options = parser.parse_args()
 
     network, card = load_network(options.model)
-    finder = MeshFinder(network, torch.device("cpu"), single_core_pool(2))
+    finder = MeshFinder(network, torch.device("cpu"), single_core_pool(2), looks=2)
     detector = MTCNNDetector(load_network("mtcnn")[0], min_size=60)
     paths = list(wanted(options.photos, options.people))[:: options.every]
     meshes = []

@@ -100,7 +100,9 @@ def main():
     mean = MeanMesh(truth.mean.numpy())
     paths = sorted(options.photos.rglob("*.jpg"))[:: options.every]
     found = list(pairs_of_photos(paths, detector, options.seed))
-    true = MeshFinder(truth, device, pool)(*zip(*(bare for _, bare, _ in found), strict=True))
+    true = MeshFinder(truth, device, pool, looks=2)(
+        *zip(*(bare for _, bare, _ in found), strict=True)
+    )
     lost = sum(face is None for _, _, (_, face) in found)
     print(f"{len(paths)} photos, {len(found)} faces, {lost} of them not found under the mask")
 
