@@ -25,6 +25,11 @@ MaskOn = Annotated[
     ),
 ]
 
+NoMasks = Annotated[
+    bool, typer.Option("--no-masks", help="Draw none: people wear theirs in the photos.")
+]
+Fmr = Annotated[str, typer.Option(help="FMRs at which thresholds are set, on unmasked pairs.")]
+
 
 @takes_worn_masks
 def benchmark(
@@ -46,12 +51,8 @@ def benchmark(
     detector: Detector = "yunet",
     landmarks: Landmarks = None,
     mask_on: MaskOn = None,
-    no_masks: Annotated[
-        bool, typer.Option("--no-masks", help="Draw none: people wear theirs in the photos.")
-    ] = False,
-    fmr: Annotated[
-        str, typer.Option(help="FMRs at which thresholds are set, on unmasked pairs.")
-    ] = "1e-2,1e-3",
+    no_masks: NoMasks = False,
+    fmr: Fmr = "1e-2,1e-3",
     ci: given.Ci = None,
     missing: given.Missing = "reject",
     seed: Seed = 0,
