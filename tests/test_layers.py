@@ -88,7 +88,9 @@ def test_modules_and_functions_stay_small(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node, clean=False) or ""
-            length = node.end_lineno - node.lineno + 1 - len(docstring.splitlines())
+            # A command's signature is its table of options; what it does comes after.
+            start = node.body[0].lineno if layer_of(path) == "cli" else node.lineno
+            length = node.end_lineno - start + 1 - len(docstring.splitlines())
             assert length <= 60, f"{node.name} has {length} lines"
 
 
