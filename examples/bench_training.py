@@ -7,6 +7,10 @@ from the same weights and see the same crops in batches of the same size.
 
     python examples/bench_training.py crops --count 512
     python examples/bench_training.py crops --set fit.compile=true --set fit.precision=bf16
+    python examples/bench_training.py wide --teacher edgeface --set model.student=edgeface
+
+Wide crops (`mfrkit align --size 224 --margin 0.5`) are aligned anew by the mesh, the plain loop
+takes their middle.
 """
 
 import argparse
@@ -26,8 +30,10 @@ from PIL import Image
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.models.recognisers import load_recogniser
-from mfrkit.stages.distill_options import DistillRequest, resolve
+from mfrkit.stages.distill_methods import find_method
+from mfrkit.stages.distill_options import resolve
 from mfrkit.stages.distill_parts import build
+from mfrkit.stages.distill_settings import DistillRequest
 from mfrkit.stages.fit import FitParts, fit
 from mfrkit.stages.world import World
 
@@ -35,17 +41,21 @@ from mfrkit.stages.world import World
 class Ours:
     """The command's own loop, as many steps at a time as asked for."""
 
-    def __init__(self, crops: str, batch: int, steps: int, assignments: list[str]) -> None:
+    def __init__(
+        self, crops: str, teacher: str, batch: int, steps: int, assignments: list[str]
+    ) -> None:
         given = [f"fit.steps={steps}", f"fit.batch_size={batch}", f"fit.log_every={steps}"]
         request = DistillRequest(
             data=(crops,),
             output=Path("student.safetensors"),
+            teachers=(teacher,),
             assignments=(*given, *assignments),
             run=RunOptions(workers=1),
         )
         self.settings = resolve(request)
         torch.manual_seed(0)
-        built = build(request, self.settings, torch.device("cpu"), World(), Console(-1))
+        method = find_method(request.method)
+        built = build(request, self.settings, method, torch.device("cpu"), World(), Console(-1))
         self.folder = tempfile.TemporaryDirectory()
         self.parts = FitParts(
             task=built.task,
@@ -70,10 +80,10 @@ class Ours:
 class Plain:
     """Decode, paint, teacher, student, step; one thing after the other."""
 
-    def __init__(self, paths: list[Path], batch: int, steps: int) -> None:
+    def __init__(self, paths: list[Path], teacher: str, batch: int, steps: int) -> None:
         self.paths, self.batch, self.steps = paths, batch, steps
         self.random = np.random.default_rng(0)
-        self.teacher = load_recogniser("arcface").requires_grad_(False)
+        self.teacher = load_recogniser(teacher).requires_grad_(False)
         self.student = copy.deepcopy(self.teacher).requires_grad_(True).train()
         self.optimiser = torch.optim.AdamW(self.student.parameters(), 4e-4, weight_decay=1e-4)
 
@@ -96,7 +106,9 @@ class Plain:
     def views(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """A crop, and a copy with a trapezium of one colour from the nose down."""
         with Image.open(path) as picture:
-            clean = np.asarray(picture.convert("RGB"))
+            edges = [(side - 112) // 2 for side in picture.size]
+            middle = picture.crop((*edges, edges[0] + 112, edges[1] + 112))
+            clean = np.asarray(middle.convert("RGB"))
         if self.random.random() < 0.5:
             clean = clean[:, ::-1].copy()
         if self.random.random() < 0.25:
@@ -123,14 +135,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--teacher", default="arcface")
     parser.add_argument("--set", action="append", default=[], help="a setting of ours")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     steps = max(1, options.count // (options.batch * options.rounds))
-    ours = Ours(options.crops, options.batch, steps, options.set)
+    ours = Ours(options.crops, options.teacher, options.batch, steps, options.set)
     warm_up = timed(ours)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    plain = Plain([face.path for face in ours.parts.batches.data.faces], options.batch, steps)
+    paths = [face.path for face in ours.parts.batches.data.faces]
+    plain = Plain(paths, options.teacher, options.batch, steps)
     spent: dict[str, list[tuple[float, float]]] = {"mfrkit": [], "plain loop": []}
     waits = []
     for _ in range(options.rounds):
