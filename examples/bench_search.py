@@ -6,6 +6,7 @@ A probe is a person's template with noise, at a cosine of 0.45: what a masked ph
 unmasked ones of its person. Seconds are of the wall and, in brackets, of the processor.
 """
 
+import argparse
 import resource
 import sys
 import time
@@ -32,7 +33,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def main(people: int = 1_000_000, dim: int = 192) -> None:
+def main(people: int, dim: int) -> None:
     random = np.random.default_rng(0)
     known = np.empty((people, dim), np.float32)
     for start in range(0, people, BLOCK):
@@ -68,4 +69,7 @@ def report(name: str, finder: Callable, probes: np.ndarray, own: np.ndarray) -> 
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("people", type=int, nargs="?", default=1_000_000)
+    parser.add_argument("dim", type=int, nargs="?", default=192)
+    main(**vars(parser.parse_args()))

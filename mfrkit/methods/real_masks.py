@@ -55,6 +55,7 @@ class PortraitLoss(nn.Module):
         options: weights.
 
     Example:
+        >>> import torch
         >>> loss = PortraitLoss(torch.eye(3), RealOptions(trim=0.5))
         >>> features = torch.tensor([[1.0, 0, 0], [1.0, 0, 0]])
         >>> terms = loss(features, torch.tensor([0, 2]))  # the second has a wrong name

@@ -7,7 +7,7 @@ Convention (the whole module):
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,9 +146,12 @@ def open_set_point(searches: Searches, target: float) -> OpenSetPoint:
     # A mated search is a genuine comparison here, the best score of a stranger an impostor one.
     scores = np.where(searches.mated, searches.mate, searches.best)
     point = operating_point(roc(scores, searches.mated), target)
+    errors = errors_at(searches, point.threshold)
+    if np.isnan(point.far):  # no stranger, and so no threshold
+        errors = replace(errors, fnir=np.nan, dir=np.nan)
     return OpenSetPoint(
         target=target,
-        **asdict(errors_at(searches, point.threshold)),
+        **asdict(errors),
         enough_searches=point.enough_impostors,
     )
 

@@ -84,8 +84,8 @@ def index_path(source: str) -> Path:
     """Say where the index of a gallery lies: beside it.
 
     Example:
-        >>> index_path("people/staff/").as_posix(), index_path("crops/manifest.jsonl").as_posix()
-        ('people/staff.index.h5', 'crops/manifest.index.h5')
+        >>> index_path("people/staff/").as_posix()
+        'people/staff.index.h5'
     """
     path = Path(source)
     path = path if path.name else path.resolve()

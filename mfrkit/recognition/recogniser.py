@@ -76,7 +76,7 @@ class Recogniser:
         >>> import mfrkit
         >>> recogniser = mfrkit.Recogniser("mfr")
         >>> recogniser.embed([np.zeros((80, 80, 3), np.uint8)], missing="nan").shape
-        (1, 192)
+        (1, 704)
     """
 
     def __init__(

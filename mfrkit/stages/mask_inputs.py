@@ -199,7 +199,9 @@ def _place(block: Any, matrix: Any) -> Place:
         place = replace(place, landmarks=transform_points(landmarks, move).astype(np.float32))
         if block.get("fit") != MESH:
             return place
-        return replace(place, turn=np.array([block["yaw"], block["pitch"]], np.float32))
+        return replace(
+            place, turn=np.array([float(block["yaw"]), float(block["pitch"])], np.float32)
+        )
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise ImageError("malformed align block: points, landmarks, turn or matrix") from error
 

@@ -42,7 +42,7 @@ def test_synth_mask_stopped_and_resumed_equals_an_unbroken_run(mfr, many, sent, 
     mfr("synth-mask", many, "-o", "whole", "-b", "8", check=0)
     part = mfr.folder / "masked" / ".manifest.jsonl.part"
     process = mfr.start("synth-mask", many, "-b", "8")
-    wait_for(lambda: len(lines(part)) > 30)
+    wait_for(lambda: len(lines(part)) > 10)  # nobody reads its records: the pipe holds some
     process.send_signal(sent)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code
@@ -143,7 +143,7 @@ def dying(call, n):
 def test_the_death_of_a_feeder_is_not_the_end_of_the_data(mfr, many):
     program = mfr.folder / "dying.py"
     program.write_text(dying("replace", 90))
-    synth = f"synth-mask {many} -o masked -b 8 --region soft"
+    synth = f"synth-mask {many} -o masked -b 8 -j 1 --region soft"
     run = mfr.line(f"{sys.executable} {program} {synth} | mfrkit embed - -o m.h5 --model arcface")
     assert b"m.h5" not in run.stderr
     assert run.stderr.count(b"ended before its closing record") == 1

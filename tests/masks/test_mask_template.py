@@ -66,7 +66,7 @@ def test_a_template_without_its_points_is_refused(tmp_path, points, message):
 def test_what_is_no_picture_is_refused(tmp_path):
     path = write(tmp_path)
     path.write_bytes(b"no picture")
-    with pytest.raises(InputError, match="not a readable picture"):
+    with pytest.raises(InputError, match="not a picture"):
         TemplateFile.read(path)
 
 
