@@ -245,17 +245,17 @@ YUNET = ModelCard(
 
 # Bundled name -> SHA-256 of its whole file `mfrkit/data/weights/<name>.safetensors`.
 BUNDLED: Mapping[str, str] = {
-    "arcface": "8d68e883faca3a66e49da56409073e0f229ecd6cc36df5bf7ebdfa414f57f1cd",
+    "arcface": "e46dabcdf04509bf662142ef3d2deda8274d038ef9f99551ea45f689ab1904ae",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
     "deocclusion": "41ab46c673e21a7e74c92859129111dc136a294bd9db14708ca7325b66f8018b",
-    "edgeface": "a829283c8c4ec599b2b5d92889825532d19d2e68c2d426bcf16fe3be7a8785e9",
+    "edgeface": "508ccfdb738f62967a6552a2da3f8aa3795f932f6fdc5b7e4ca8ea5458c3f01b",
     "eum": "124a5afbf7bbda8ce2cb587158555a43a69bde7361994d598eadedd2727034b0",
     "facemesh": "a40a2731b08dca5ade1372861d8cbfb67f1d20b0032c4d585f8d25ba40a26fc3",
     "g2d": "6b87659eec31a6cf266362877b94d655c641fb1e61d53c86206e219dac754eb9",
-    "maskinv": "542726d01b1415064866978c08ca45794dfd1443ea80001dc484f0957a2da993",
-    "maskinv-edge": "761961bc9d3e9f6ba24b5d5094bf46c7e5af02a7f4dd8e8e006692f3c78f49ba",
+    "maskinv": "28decc5fd956ecacbeb15d7712f1b299538778da01914e97d93f878c97a469c4",
+    "maskinv-edge": "f1e52be311c6fffb4ed00d2cc05992426e7470d4cecf26572ea8a6049092d1d0",
     "meer": "7d730eb75ed939751be7165b5aa53a93056afc6f604f7bddc8a481bc968a4108",
-    "mfr": "a8d5d4afa3906ebbbfa6ad6bea1d62871a253ecf3cb9e6adee1d099e18514069",
+    "mfr": "1012fdbd1400a00632348ee9f47d72db7b2e32c1d09da590cb98b558329a98a0",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
     "region": "2bc6fa7b8241088fc86b9e88383d4c19a17c5aa46e45c4a7de6010b1af92c0e3",
     "yunet": "165b4296f4f8959fa3cb0e7e7e28280e262bf2bde5d8aa41fbafcbded300b2bd",

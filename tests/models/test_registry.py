@@ -77,7 +77,9 @@ def test_bundled_file_is_intact(name):
 
 @pytest.mark.parametrize("card", [ARCFACE, EDGEFACE, MTCNN], ids=lambda card: card.name)
 def test_card_in_the_file_is_the_card_in_the_table(card):
-    assert read_card(card.name)[0] == card
+    assert (
+        replace(read_card(card.name)[0], thresholds={}) == card
+    )  # measured later, not in the table
 
 
 @pytest.mark.parametrize("name", BUNDLED)
