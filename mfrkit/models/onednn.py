@@ -40,6 +40,7 @@ class BlockedMobileFaceNet(nn.Module):
         network: or one built round it; left as it is, the weights are copied.
 
     Example:
+        >>> _ = torch.manual_seed(0)
         >>> network, faces = MobileFaceNet().eval(), torch.rand(2, 3, 112, 112)
         >>> with torch.inference_mode():
         ...     torch.allclose(BlockedMobileFaceNet(network)(faces), network(faces), atol=1e-4)
@@ -67,6 +68,7 @@ class BlockedFaceMesh(nn.Module):
         network: left as it is, the weights are copied.
 
     Example:
+        >>> _ = torch.manual_seed(0)
         >>> network, faces = FaceMesh().eval(), torch.rand(1, 3, 192, 192)
         >>> with torch.inference_mode():
         ...     torch.allclose(BlockedFaceMesh(network)(faces)[0], network(faces)[0], atol=1e-3)
