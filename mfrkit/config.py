@@ -29,7 +29,7 @@ class Shard:
             >>> Shard.parse("2/4")
             Shard(index=2, count=4)
         """
-        match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
         if match:
             shard = cls(int(match[1]), int(match[2]))
             if 1 <= shard.index <= shard.count:

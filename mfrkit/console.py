@@ -7,10 +7,47 @@ tab-separated rows and NDJSON, without colour or animation.
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
+
+# What a terminal obeys, or what turns the order of letters round; and halves of characters.
+_OBEYED = re.compile(r"[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return text in one line of which a terminal obeys nothing, whatever names occur in it.
+
+    Args:
+        text: to be shown.
+        keep: characters that stay what they are.
+
+    Example:
+        >>> print(printable("a\x1b[31m.jpg\n"))
+        a\x1b[31m.jpg\n
+    """
+
+    def escaped(match: re.Match[str]) -> str:
+        found = match[0]
+        return found if found in keep else found.encode("unicode_escape").decode()
+
+    return _OBEYED.sub(escaped, text)
+
+
+def open_streams() -> None:
+    """Give a process that was started without them its standard input, output and error.
+
+    Without this the next file it opens would take their place and be written into.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, number)
+            if nowhere != number:
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 class Progress(Protocol):
@@ -88,7 +125,8 @@ class Console:
 
     def data(self, text: str) -> None:
         """Write one line of results to standard output at once."""
-        sys.stdout.write(text + "\n")
+        shown = printable(text, keep="\n\t") if self.is_terminal_out else text
+        sys.stdout.write(shown + "\n")
         sys.stdout.flush()
 
     def record(self, record: Mapping[str, object]) -> None:
@@ -98,6 +136,7 @@ class Console:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show rows as a table on a terminal, as tab-separated values elsewhere."""
+        rows = [[printable(cell) for cell in row] for row in rows]
         if not self.is_terminal_out:
             for row in (columns, *rows):
                 self.data("\t".join(row))
@@ -151,7 +190,7 @@ class Console:
     @staticmethod
     def _say(text: str) -> None:
         try:
-            sys.stderr.write(f"mfrkit: {text}\n")
+            sys.stderr.write(f"mfrkit: {printable(text)}\n")
             sys.stderr.flush()
         except BrokenPipeError:  # nobody listens any more; that is no reason to fail
             pass

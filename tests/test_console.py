@@ -56,3 +56,16 @@ def test_progress_shows_on_a_terminal_only(capsys, monkeypatch):
     with Console(-1).progress("quiet", 10) as bar:
         bar.update(1)
     assert "quiet" not in sys.stderr.getvalue()
+
+
+def test_what_a_terminal_obeys_is_shown_and_not_sent(capsys, monkeypatch):
+    Console().error("a\x1b[31m\n\u202eb\udcff\x9b: é ü 写真\u200d")
+    wanted = "mfrkit: a\\x1b[31m\\n\\u202eb\\udcff\\x9b: é ü 写真\u200d\n"
+    assert capsys.readouterr().err == wanted
+    Console().table("t", ["name"], [["a\tb\nc"]])
+    assert capsys.readouterr().out == "name\na\\tb\\nc\n"
+    Console().data("a\x1bb")  # a pipe gets what there is
+    assert capsys.readouterr().out == "a\x1bb\n"
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    Console().data("a\x1bb\n{}")
+    assert sys.stdout.getvalue() == "a\\x1bb\n{}\n"

@@ -9,13 +9,15 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from mfrkit import __version__
-from mfrkit.console import Console
+from mfrkit.console import Console, open_streams, printable
 from mfrkit.errors import MfrError, Terminated
 
 HELP = """Masked face recognition from the shell.
@@ -38,10 +40,16 @@ INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells repo
 class Boundary(TyperGroup):
     """The one place where an error becomes a message and an exit code."""
 
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Read the command line."""
+        with _typers_words():
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command and translate what it raises."""
         try:
-            return super().invoke(ctx)
+            with _typers_words():
+                return super().invoke(ctx)
         except TYPERS_OWN:
             raise
         except MfrError as error:
@@ -50,15 +58,28 @@ class Boundary(TyperGroup):
             raise _stop(ctx, "interrupted", INTERRUPTED) from error
         except Terminated as error:
             raise _stop(ctx, "terminated", error.exit_code) from error
-        except BrokenPipeError as error:
-            # The reader has gone; point stdout elsewhere so that Python's exit flush is silent.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(BROKEN_PIPE) from error
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise _stop(ctx, _describe(error), MfrError.exit_code) from error
         except Exception as error:  # a defect: one line too, --debug shows all of it
             text = f"{type(error).__name__}: {error}".splitlines()[0]
             raise _stop(ctx, f"{text} (--debug shows where)", MfrError.exit_code) from error
+
+
+@contextmanager
+def _typers_words() -> Iterator[None]:
+    """Attend to what Typer itself says: help that nobody reads, errors that quote the line."""
+    try:
+        yield
+    except _USAGE_ERROR as error:  # type: ignore[misc]
+        if type(error).__name__ != "NoArgsIsHelpError":  # that one quotes nothing: it is the help
+            error.message = printable(error.message)
+        raise
+    except BrokenPipeError as error:
+        # The reader has gone; point stdout elsewhere so that Python's exit flush is silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from error
 
 
 def _stop(ctx: Any, text: str, code: int) -> typer.Exit:
@@ -177,6 +198,8 @@ def _terminate(*_: object) -> None:
 
 def main() -> None:
     """Run the console script."""
+    open_streams()
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # any file name
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app(hoist_global_flags(sys.argv[1:]), prog_name="mfrkit")

@@ -8,7 +8,9 @@ import typer
 from mfrkit.errors import InputError
 
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace an earlier result.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of everything random.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 ImageFormat = Annotated[
     str, typer.Option("--format", help="png (lossless) or jpg (quality 95, a third of the size).")

@@ -10,12 +10,17 @@ The header is read with the standard library alone: listing models must not load
 import hashlib
 import json
 import os
+import pickle
+import struct
+import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfrkit.errors import InputError, WeightsError
+from mfrkit.io.documents import parse_json
 from mfrkit.io.files import replacing
 
 if TYPE_CHECKING:
@@ -25,6 +30,14 @@ if TYPE_CHECKING:
 
 _CARD = "card"
 _LARGEST_HEADER = 100_000_000  # bytes, the limit of the format's own library
+_NO_HEADER = (
+    InputError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError
+)  # fmt: skip
+# What torch, zipfile and the unpickler raise on a file that is cut short or is none.
+_NO_PICKLE = (
+    RuntimeError, OSError, EOFError, ValueError, TypeError, AttributeError, LookupError,
+    AssertionError, ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
 _REMEDY = "get the file again, or reinstall mfrkit if it is a bundled one"
 
 
@@ -72,18 +85,29 @@ def read_header(path: Path) -> Header:
             raise WeightsError(f"{path}: truncated in its header; {_REMEDY}")
         text = file.read(length)
     try:
-        table = json.loads(text)
+        table = parse_json(text, str(path))
         metadata = table.pop("__metadata__", {})
-        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in table.items()}
+        shapes = {name: _shape(entry["shape"], size) for name, entry in table.items()}
         end = max((int(entry["data_offsets"][1]) for entry in table.values()), default=0)
-        card = json.loads(metadata.get(_CARD, "null"))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        card = parse_json(metadata.get(_CARD, "null"), str(path))
+    except _NO_HEADER as error:
         raise WeightsError(f"{path}: not a readable safetensors header; {_REMEDY}") from error
     if size != 8 + length + end:
         raise WeightsError(f"{path}: {size} bytes, its header says {8 + length + end}; {_REMEDY}")
     if not isinstance(card, dict):
         raise WeightsError(f"{path}: holds no model card, so it was not written by mfrkit")
     return Header(card, shapes, 8 + length)
+
+
+def _shape(sides: Sequence[int], size: int) -> tuple[int, ...]:
+    """Return a tensor's shape if a file of `size` bytes can hold one of it."""
+    shape = tuple(map(int, sides))
+    count = 1
+    for side in shape:
+        count *= side
+        if not 0 <= count <= 8 * size:
+            raise ValueError(f"a tensor of {count} values in {size} bytes")
+    return shape
 
 
 def file_sha256(path: Path, start: int = 0) -> str:
@@ -164,6 +188,30 @@ def load_arrays(path: Path, names: Sequence[str]) -> list["NDArray[np.float32]"]
             return [file.get_tensor(name).astype(np.float32) for name in names]
     except SafetensorError as error:
         raise WeightsError(f"{path}: {error}; {_REMEDY}") from error
+
+
+def load_pickled(path: Path) -> Any:
+    """Unpickle a PyTorch file: tensors and plain containers, never code.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        pickle.UnpicklingError: it holds more than those.
+        WeightsError: damaged, or compressed: PyTorch's are not, and would unfold without bound.
+    """
+    import torch
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unfolded = sum(entry.file_size for entry in archive.infolist())
+            if unfolded > path.stat().st_size:
+                raise WeightsError(f"{path}: unfolds to {unfolded} bytes; {_REMEDY}")
+        with warnings.catch_warnings(action="ignore"):  # of other protocols, which it reads
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, pickle.UnpicklingError):
+        raise
+    except _NO_PICKLE as error:
+        raise WeightsError(f"{path}: damaged, or no PyTorch file") from error
 
 
 def mismatches(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import FIELD_TYPES, Rows, dataset_name
-from mfrkit.io.names import composed
+from mfrkit.io.hdf5 import find_dataset, open_hdf5, read_attributes, read_texts, reading
+from mfrkit.io.names import composed, key_of
 
 _NAMES = ("keys", "identities", "skipped_keys")
 
@@ -41,7 +42,8 @@ class Vectors(Protocol):
 class EmbeddingReader:
     """Read an embedding file; use as a context manager.
 
-    Any HDF5 file with datasets `embeddings` and `keys` will do; the others are optional.
+    Any HDF5 file with datasets `embeddings` and `keys` will do; the others are optional. Keys of
+    other programs may be names of files: they lose their suffix, as those of pair lists do.
 
     Attributes:
         path: the file.
@@ -57,22 +59,16 @@ class EmbeddingReader:
         self.path = path
         if not path.is_file():
             raise InputError(f"{path}: no such file; mfrkit embed writes one")
+        self._file = open_hdf5(path)
         try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise InputError(f"{path}: not a readable HDF5 file") from error
-        try:
+            self._data = self._find()
+            self.attributes: dict[str, Any] = read_attributes(self._file, path)
             self._check()
         except InputError:
             self._file.close()
             raise
-        vectors = self._file["embeddings"]
-        self.count: int = vectors.shape[0]
-        self.dim: int = vectors.shape[1]
-        self.attributes: dict[str, Any] = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self._file.attrs.items()
-        }
+        self.count: int = self._data["embeddings"].shape[0]
+        self.dim: int = self._data["embeddings"].shape[1]
         self._index: dict[str, int] | None = None
 
     def __enter__(self) -> "EmbeddingReader":
@@ -139,7 +135,7 @@ class EmbeddingReader:
     @property
     def skipped_count(self) -> int:
         """Return how many inputs gave no embedding."""
-        return len(self._file["skipped/keys"]) if "skipped/keys" in self._file else 0
+        return len(self._data["skipped_keys"]) if "skipped_keys" in self._data else 0
 
     def rows(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the embeddings of some rows, in the order asked.
@@ -151,18 +147,19 @@ class EmbeddingReader:
             (M, D) float32.
         """
         unique, inverse = np.unique(indices, return_inverse=True)
-        vectors = self._file["embeddings"]
+        vectors = self._data["embeddings"]
         if not len(unique):
             return np.empty((0, self.dim), np.float32)
-        if unique[-1] - unique[0] < 4 * len(unique):  # dense: one slice beats HDF5's point lists
-            block = vectors[unique[0] : unique[-1] + 1][unique - unique[0]]
-        else:
-            block = vectors[unique]
+        with reading(self.path):
+            if unique[-1] - unique[0] < 4 * len(unique):  # dense: a slice beats HDF5's point lists
+                block = vectors[unique[0] : unique[-1] + 1][unique - unique[0]]
+            else:
+                block = vectors[unique]
         return block[inverse].astype(np.float32, copy=False)
 
     def vectors(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return the (M, D) float32 embeddings of consecutive rows, as far as there are any."""
-        return self._file["embeddings"][start:stop].astype(np.float32, copy=False)
+        return self._numbers("embeddings", start, stop, default=np.nan)
 
     def block(self, start: int, stop: int) -> Rows:
         """Return consecutive rows with all their fields, without skipped inputs."""
@@ -193,17 +190,18 @@ class EmbeddingReader:
 
     def positions(self, field: str, start: int, stop: int) -> NDArray[np.int64]:
         """Return input positions of rows or, for `skipped_positions`, of skipped inputs."""
-        if dataset_name(field) in self._file:
-            return self._file[dataset_name(field)][start:stop]
+        if field in self._data:
+            return self._numbers(field, start, stop, default=-1)
         return np.arange(start, stop, dtype=np.int64)
 
     def texts(self, field: str, start: int, stop: int) -> list[str]:
         """Return part of a text field; empty strings if the file lacks it."""
-        name = dataset_name(field)
-        if name not in self._file:
+        if field not in self._data:
             return [""] * (stop - start)
-        values = [_decode(value) for value in self._file[name][start:stop]]
-        return list(map(composed, values)) if field in _NAMES else values
+        texts = read_texts(self._data[field], self.path, start, stop)
+        if field == "keys" and "mfrkit" not in self.attributes:
+            return list(map(key_of, texts))
+        return list(map(composed, texts)) if field in _NAMES else texts
 
     def each_key(self, block: int = 65536) -> Iterator[str]:
         """Yield all keys in row order."""
@@ -212,23 +210,47 @@ class EmbeddingReader:
 
     def _numbers(self, field: str, start: int, stop: int, default: float) -> NDArray[Any]:
         kind = FIELD_TYPES[field]
-        if field not in self._file:
+        if field not in self._data:
             return np.full(stop - start, default, kind)
-        return self._file[field][start:stop].astype(kind, copy=False)
+        with reading(self.path):
+            return self._data[field][start:stop].astype(kind, copy=False)
+
+    def _find(self) -> dict[str, h5py.Dataset]:
+        """Return the datasets there are, by field of `Rows`."""
+        found = {n: find_dataset(self._file, self.path, dataset_name(n)) for n in FIELD_TYPES}
+        for name in ("embeddings", "keys"):
+            if found[name] is None:
+                raise InputError(f"{self.path}: no dataset {name!r}; is it an embedding file?")
+        return {name: dataset for name, dataset in found.items() if dataset is not None}
 
     def _check(self) -> None:
-        for name in ("embeddings", "keys"):
-            if not isinstance(self._file.get(name), h5py.Dataset):
-                raise InputError(f"{self.path}: no dataset {name!r}; is it an embedding file?")
-        vectors, keys = self._file["embeddings"], self._file["keys"]
-        if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(keys) != len(vectors):
+        vectors, keys = self._data["embeddings"], self._data["keys"]
+        counts = {False: vectors.shape[:1], True: (self.skipped_count,)}
+        if vectors.ndim != 2 or vectors.dtype.kind != "f" or keys.shape != counts[False]:
             raise InputError(
                 f"{self.path}: expected float embeddings (N, D) and N keys, got "
                 f"{vectors.dtype} {vectors.shape} and {keys.shape}"
             )
-        if not self._file.attrs.get("complete", True):
+        for name, dataset in self._data.items():
+            wanted = counts[name.startswith("skipped_")]
+            if name != "embeddings" and dataset.shape != wanted:
+                raise InputError(
+                    f"{self.path}: {dataset_name(name)} is {dataset.shape}, expected {wanted}"
+                )
+            if not _holds(dataset, FIELD_TYPES[name]):
+                raise InputError(
+                    f"{self.path}: {dataset_name(name)} is of type {dataset.dtype}, which is none "
+                    "of an embedding file"
+                )
+        if ("skipped_keys" in self._data) != ("skipped_reasons" in self._data):
+            raise InputError(f"{self.path}: skipped keys and their reasons do not go together")
+        complete = self.attributes.get("complete", True)
+        if not isinstance(complete, bool | int) or not complete:
             raise InputError(f"{self.path}: marked as unfinished; embed again with --resume")
 
 
-def _decode(value: bytes | str) -> str:
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+def _holds(dataset: h5py.Dataset, wanted: Any) -> bool:
+    """Whether a dataset's values can be those of a field: text for text, numbers for numbers."""
+    if h5py.check_string_dtype(np.dtype(wanted)) is not None:
+        return dataset.dtype.kind == "S" or h5py.check_string_dtype(dataset.dtype) is not None
+    return dataset.dtype.kind in "fiub"

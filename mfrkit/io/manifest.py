@@ -3,7 +3,6 @@
 A record keeps every field it does not know, so that later stages and other tools can add theirs.
 """
 
-import json
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mfrkit.errors import InputError, ItemError
+from mfrkit.io.documents import parse_json
 from mfrkit.io.names import canonical, composed, key_of
 
 SCHEMA = 1
@@ -84,7 +84,7 @@ class Record:
 
         Raises:
             InputError: a newer schema, a wrong type, or a path that leaves its root.
-            ItemError: a name no file can have.
+        ItemError: a name no file can have.
         """
         if fields.get("schema", SCHEMA) != SCHEMA:
             raise InputError(f"{where}: schema {fields['schema']!r}, this version reads {SCHEMA}")
@@ -93,9 +93,9 @@ class Record:
         key = canonical(key) if key else key_of(path or "")
         if not key:
             raise InputError(f"{where}: a record needs a path or a key")
-        if path is not None:
-            check_inside(path, where)
-        check_inside(key, where)
+        for name in (path, key):
+            if name is not None:
+                check_inside(name, where)
         status = fields.get("status", "ok")
         if status not in ("ok", "skipped") or (status == "ok" and path is None):
             raise InputError(f"{where}: status {status!r} with path {path!r} makes no sense")
@@ -115,14 +115,9 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
 
     Raises:
         InputError: not UTF-8, not JSON, or not an object.
-            ItemError: nested deeper than can be read.
+        ItemError: nested deeper than can be read.
     """
-    try:
-        fields = json.loads(line)
-    except RecursionError as error:
-        raise ItemError(f"{where}: nested too deeply") from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{where}: not a JSON record ({error})") from error
+    fields = parse_json(line, where)
     if not isinstance(fields, dict):
         raise InputError(f"{where}: expected a JSON object, got {type(fields).__name__}")
     return fields
@@ -142,9 +137,11 @@ def identity_of(key: str) -> str | None:
 def check_inside(path: str, where: str) -> None:
     """Refuse a path that could reach files outside the folder it is relative to.
 
+    Every path that comes out of a file passes here before it is used.
+
     Raises:
         InputError: absolute, a drive letter, or a `..` part.
-            ItemError: a NUL, which no name of a file can hold.
+        ItemError: a NUL, which no name of a file can hold.
     """
     if "\0" in path:
         raise ItemError(f"{where}: path {path!r} is none: it holds a NUL")
@@ -154,6 +151,22 @@ def check_inside(path: str, where: str) -> None:
         leaves = leaves or "\\" in path or ":" in path
     if leaves:
         raise InputError(f"{where}: path {path!r} leaves its folder; refused")
+
+
+def below(folder: Path, path: str) -> Path:
+    """Return a file of a folder that is to be changed, wherever links on the way lead.
+
+    Args:
+        folder: the manifest's.
+        path: relative to it, out of the manifest.
+
+    Raises:
+        InputError: the path leaves the folder, by itself or through a link.
+    """
+    check_inside(path, str(folder))
+    if not (folder / path).parent.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"{folder}: a link takes {path!r} out of the folder; refused")
+    return folder / path
 
 
 def _text(fields: dict[str, Any], name: str, where: str) -> str | None:

@@ -4,13 +4,18 @@ import os
 import re
 import unicodedata
 from hashlib import blake2b
+from itertools import product
 from pathlib import PurePosixPath
+
+from mfrkit.errors import InputError
 
 _LONG = 100  # bytes; file systems allow 255, some 143
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pnm", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf"}
 )
+_BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
+_MOST_NAMES = 1_000_000
 
 
 def is_picture(name: str) -> bool:
@@ -55,21 +60,25 @@ def expand_braces(pattern: str) -> list[str]:
     Args:
         pattern: with `{first..last}`, numbers of one width, or `{one,other}`, any number of times.
 
+    Raises:
+        InputError: it stands for more names than any data set has files.
+
     Example:
         >>> expand_braces("train-{08..10}.tar"), expand_braces("{a,b}.tar")
         (['train-08.tar', 'train-09.tar', 'train-10.tar'], ['a.tar', 'b.tar'])
     """
-    match = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", pattern)
-    if match is None:
-        return [pattern]
-    first, last, words = match.groups()
-    if words is None:
-        numbers = range(int(first), int(last) + 1)
-        parts = [str(number).zfill(len(first)) for number in numbers]
-    else:
-        parts = words.split(",")
-    before, after = pattern[: match.start()], pattern[match.end() :]
-    return [before + part + rest for part in parts for rest in expand_braces(after)]
+    parts: list[list[str]] = []
+    count, end = 1, 0
+    for match in _BRACES.finditer(pattern):
+        first, last, words = match.groups()
+        count *= words.count(",") + 1 if words else max(0, int(last) - int(first) + 1)
+        if count > _MOST_NAMES:
+            raise InputError(f"{pattern}: stands for more than {_MOST_NAMES} names")
+        numbers = range(int(first), int(last) + 1) if first else range(0)
+        parts.append([pattern[end : match.start()]])
+        parts.append(words.split(",") if words else [str(n).zfill(len(first)) for n in numbers])
+        end = match.end()
+    return ["".join(name) for name in product(*parts, [pattern[end:]])]
 
 
 def hidden_name(name: str, ending: str) -> str:

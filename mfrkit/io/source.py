@@ -21,7 +21,7 @@ from mfrkit.io.record_source import ManifestSource, StreamSource
 from mfrkit.io.tar_source import TarSource
 
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")  # names like `Ann_St. Clair_0001` have none
-_SHARD_MANIFEST = re.compile(r"manifest-(\d+)-of-(\d+)\.jsonl")
+_SHARD_MANIFEST = re.compile(r"manifest-(\d{1,9})-of-(\d{1,9})\.jsonl")
 
 
 def open_source(text: str, *, exclude: Path | None = None) -> Source:
@@ -168,9 +168,9 @@ def _manifests(folder: Path) -> list[Path]:
     if len(counts) > 1:
         raise InputError(f"{folder}: holds shards of different counts: {sorted(counts)}")
     for count in counts:
-        missing = [index for index in range(1, count + 1) if (index, count) not in parts]
-        if missing:
-            raise InputError(f"{folder}: shard {missing[0]}/{count} is missing; run it first")
+        missing = next((i for i in range(1, count + 1) if (i, count) not in parts), None)
+        if missing is not None:
+            raise InputError(f"{folder}: shard {missing}/{count} is missing; run it first")
     return [parts[place] for place in sorted(parts)]
 
 

@@ -8,7 +8,8 @@ stand-ins that keep bytes.
 
 import io
 import pickle
-from collections.abc import Mapping, Sequence
+import pickletools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +26,12 @@ _DAMAGE = (
     pickle.UnpicklingError, AttributeError, EOFError, ImportError, IndexError, KeyError,
     MemoryError, OverflowError, TypeError, ValueError,
 )  # fmt: skip
+
+
+_CODES = {operation.code: operation for operation in pickletools.opcodes}
+_REMEMBER = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
+_RECALL = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_UNFOLDS, _SPARE = 64, 1 << 20  # a picture may stand in many pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +142,7 @@ def read_bin(path: Path) -> VerificationBin:
     except OSError as error:
         raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
     try:
+        _check_size(content)
         # Text of Python 2 is bytes; what Python 3 wrote as bytes or text stays what it is.
         loaded = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         pictures, same = _take_apart(loaded)
@@ -147,6 +155,45 @@ def read_bin(path: Path) -> VerificationBin:
             "expected two pictures for each label, and at least one"
         )
     return VerificationBin(pictures, np.array(same, dtype=bool))
+
+
+def _check_size(content: bytes) -> None:
+    """Refuse a pickle that would unfold to far more than its own size.
+
+    Its program may number what it remembers as it likes, for which a table is made, and may ask for
+    one text again and again, of which copies are made.
+
+    Raises:
+        pickle.UnpicklingError: it does, or it is damaged.
+    """
+    lengths: dict[int, int] = {}
+    pushed, unfolded = 0, 0
+    for name, argument in _operations(content):
+        if name in _REMEMBER:
+            place = len(lengths) if argument is None else int(argument)
+            if place > len(content):
+                raise pickle.UnpicklingError(f"it remembers {place} things in {len(content)} bytes")
+            lengths[place] = pushed
+        elif name in _RECALL:
+            pushed = lengths.get(int(argument or 0), 0)
+        else:
+            pushed = len(argument) if isinstance(argument, str | bytes | bytearray) else 0
+        unfolded += pushed
+        if name == "DUP" or unfolded > _UNFOLDS * len(content) + _SPARE:
+            raise pickle.UnpicklingError(f"it unfolds to far more than its {len(content)} bytes")
+
+
+def _operations(content: bytes) -> Iterator[tuple[str, Any]]:
+    """Yield the operations of a pickle and their arguments; nothing is carried out."""
+    stream = io.BytesIO(content)
+    while code := stream.read(1).decode("latin-1"):
+        operation = _CODES[code]
+        if operation.name == "STRING":  # its own reader takes ASCII only
+            yield operation.name, stream.readline()
+        else:
+            yield operation.name, operation.arg and operation.arg.reader(stream)
+        if operation.name == "STOP":
+            return
 
 
 def write_bin(path: Path, pictures: Sequence[bytes], same: Sequence[bool]) -> None:
@@ -177,17 +224,18 @@ def _take_apart(loaded: Any) -> tuple[list[bytes], list[bool]]:
 
 def _labels_of(labels: Any) -> list[bool]:
     if isinstance(labels, tuple | list):
-        return [bool(_truths_of(label)[0]) for label in labels]
+        return [_truths_of(label, 1)[0] for label in labels]
     return _truths_of(labels)
 
 
-def _truths_of(label: Any) -> list[bool]:
-    """Read one label, or an array of them: zero or not."""
+def _truths_of(label: Any, most: int | None = None) -> list[bool]:
+    """Read one label, or an array of them, or the first of it: zero or not."""
     if isinstance(label, bool | int):
         return [bool(label)]
     if not isinstance(label, _Held):
         raise pickle.UnpicklingError(f"a label is {type(label).__name__}")
-    whole = len(label.raw) // label.width * label.width
+    count = len(label.raw) // label.width
+    whole = label.width * (count if most is None else min(count, most))
     rows = np.frombuffer(label.raw[:whole], np.uint8).reshape(-1, label.width)
     return np.any(rows, axis=1).tolist()
 

@@ -5,7 +5,6 @@ to the face's sheet (see `surface`), so a turned face gets a turned template, sh
 far side, cut off by the silhouette, lit and shadowed like every other mask.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError
 from mfrkit.io.checkpoints import file_sha256
+from mfrkit.io.documents import read_json_object
 from mfrkit.io.images import read_layer
 from mfrkit.masks.fields import Fields
 
@@ -71,11 +71,7 @@ class TemplateFile:
                 f'{sidecar}: missing; it holds {{"points": {{"top": [x, y], ...}}}} with '
                 f"{', '.join(ANCHORS)}, in pixels of {path.name}"
             )
-        try:
-            record = json.loads(sidecar.read_bytes())
-        except ValueError as error:
-            raise InputError(f"{sidecar}: not JSON ({error})") from error
-        points = record.get("points") if isinstance(record, dict) else None
+        points = read_json_object(sidecar).get("points")
         places = [_point(points, name, sidecar) for name in ANCHORS]
         return cls(path, read_layer(path), np.array(places, dtype=np.float64))
 

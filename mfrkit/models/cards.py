@@ -7,6 +7,7 @@ the command that trained it. No torch in this module: `mfrkit models list` must 
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import isfinite
 from typing import Any, Literal, get_args
 
 from mfrkit.errors import WeightsError
@@ -17,6 +18,7 @@ ColourOrder = Literal["RGB", "BGR"]
 Triple = tuple[float, float, float]
 
 SCHEMA = 1
+_OBJECTS = ("arguments", "base", "shared", "config", "metrics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,7 @@ class ModelCard:
             known["thresholds"] = read_thresholds(known.get("thresholds", {}))
             built = cls(**known)
             _check(built)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise WeightsError(f"damaged model card: {error}") from error
         return built
 
@@ -138,16 +140,30 @@ def _numbers(values: Any, kind: type, count: int) -> Any:
 
 
 def _check(card: ModelCard) -> None:
+    """Refuse values of the wrong type or out of range, as ValueError or TypeError."""
     for task in card.tasks:
         if task not in get_args(Task):
             raise ValueError(f"unknown task {task!r}")
     if card.colour not in get_args(ColourOrder):
         raise ValueError(f"unknown colour order {card.colour!r}")
-    if not all(value > 0 for value in card.std):
-        raise ValueError(f"std {list(card.std)} is not positive")
-    for name in ("arguments", "base", "shared", "config", "metrics"):
-        if not isinstance(getattr(card, name), Mapping):
-            raise TypeError(f"{name} is not an object")
+    if not all(isfinite(value) for value in (*card.mean, *card.std)) or min(card.std) <= 0:
+        raise ValueError(f"mean {list(card.mean)}, std {list(card.std)}")
+    if card.input_size is not None and not 0 < min(card.input_size) <= max(card.input_size) <= 4096:
+        raise ValueError(f"input size {list(card.input_size)}")
+    _check_types(card)
+
+
+def _check_types(card: ModelCard) -> None:
+    for each in fields(card):
+        value = getattr(card, each.name)
+        if each.type is str and not isinstance(value, str):
+            raise TypeError(f"{each.name} is no text")
+        if each.name in _OBJECTS and not isinstance(value, Mapping):
+            raise TypeError(f"{each.name} is not an object")
+    if not isinstance(card.embedding_dim, int | None):
+        raise TypeError("embedding_dim is no whole number")
+    if not all(isinstance(model, str) for model in card.shared.values()):
+        raise TypeError("shared does not name models")
 
 
 ARCFACE = ModelCard(

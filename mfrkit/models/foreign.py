@@ -6,12 +6,13 @@ Such a file is a pickle; only tensors and plain containers are unpickled, never 
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfrkit.errors import InputError, WeightsError
-from mfrkit.io.checkpoints import file_sha256, mismatches
+from mfrkit.io.checkpoints import file_sha256, load_pickled, mismatches
 from mfrkit.models import adaface, edgeface_files
 from mfrkit.models.cards import ColourOrder, ModelCard
 
@@ -33,6 +34,10 @@ _CONTAINERS = ("state_dict", "model", "backbone", "network", "net")
 _LANDMARK = "layer1.0.conv1.weight"
 _LANDMARKS = (_LANDMARK, adaface.LANDMARK, edgeface_files.LANDMARK)
 # What PyTorch Lightning keeps beside the weights.
+_NO_NAMES = (
+    pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError,
+    AttributeError, AssertionError, struct.error,
+)  # fmt: skip
 _BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "argparse.Namespace")
 
 
@@ -170,13 +175,11 @@ def read_tensors(path: Path) -> object:
         raise InputError(f"{path}: no such model file")
     try:
         with torch.serialization.safe_globals(_stand_ins(path)):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_pickled(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: holds more than tensors and was not loaded; save its state_dict() alone"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path}: damaged, or no PyTorch file") from error
 
 
 def _stand_ins(path: Path) -> list[Any]:
@@ -188,6 +191,6 @@ def _stand_ins(path: Path) -> list[Any]:
 
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (ValueError, pickle.UnpicklingError):  # older than the zip form: no Lightning
+    except _NO_NAMES:  # older than the zip form, or damaged: no Lightning
         return []
     return [(_Inert, name) for name in names if name.startswith(_BOOKKEEPING)]

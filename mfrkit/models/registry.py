@@ -1,7 +1,8 @@
 """Build networks, fresh or with the weights of a model. Importing this needs no torch."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+# What arguments that make no sense, or too much of it, make a constructor raise.
+_UNBUILDABLE = (
+    TypeError, ValueError, RuntimeError, LookupError, AttributeError, ArithmeticError, MemoryError
+)  # fmt: skip
+_OWN_VALUES = 50_000_000  # that a network may have beyond its file: its shapes are compared then
+_TENSOR_VALUES = 1_000  # that any tensor counts for at least: a layer costs memory without them
+_LARGEST_ARGUMENT = 100_000
+
+
 def build_network(architecture: str, arguments: Mapping[str, object]) -> "nn.Module":
     """Build a network with fresh weights.
 
@@ -39,9 +49,11 @@ def build_network(architecture: str, arguments: Mapping[str, object]) -> "nn.Mod
         )
     module, factory = ARCHITECTURES[architecture]
     try:
+        if not all(map(_is_sane, arguments.values())):
+            raise ValueError(f"a number beyond {_LARGEST_ARGUMENT}")
         network: nn.Module = getattr(importlib.import_module(module), factory)(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        text = str(error).splitlines()[0]
+    except _UNBUILDABLE as error:
+        text = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"architecture {architecture} with {dict(arguments)}: {text}") from error
     return network
 
@@ -63,7 +75,8 @@ def load_network(model: str, device: "torch.device | str" = "cpu") -> tuple["nn.
     card, tensors = read_tensors(model)
     path = find_model(model)
     try:
-        network = build_network(card.architecture, card.arguments)
+        with _no_larger_than(sum(map(_cost, tensors.values()))):
+            network = build_network(card.architecture, card.arguments)
     except InputError as error:
         raise WeightsError(f"{path}: {error}") from error
     difference = mismatches(_shapes(network.state_dict()), _shapes(tensors))
@@ -108,6 +121,51 @@ def save_network(path: Path, network: "nn.Module", card: ModelCard) -> None:
         WeightsError: weights that the card says are another model's are not.
     """
     write_model(path, network.state_dict(), card)
+
+
+@contextmanager
+def _no_larger_than(values: int) -> Iterator[None]:
+    """Stop the building of a network that grows beyond the file its card came in.
+
+    A card of some bytes can ask for any number of layers of any width, all of them before their
+    shapes could be compared with those of the file.
+
+    Args:
+        values: in all tensors of the file, as `_cost` counts them.
+
+    Raises:
+        ValueError: in the middle of building, which `build_network` tells of.
+    """
+    from torch.nn.modules import module as modules
+
+    left = values + _OWN_VALUES
+
+    def count(_: object, name: str, tensor: "torch.Tensor | None") -> None:
+        nonlocal left
+        left -= 0 if tensor is None else _cost(tensor)
+        if left < 0:
+            raise ValueError(f"asks for more than its file holds, at {name}")
+
+    hooks = (
+        modules.register_module_parameter_registration_hook(count),
+        modules.register_module_buffer_registration_hook(count),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _cost(tensor: "torch.Tensor") -> int:
+    return max(_TENSOR_VALUES, tensor.numel())
+
+
+def _is_sane(argument: object) -> bool:
+    """Whether an argument, or each of a row of them, is no absurd number."""
+    if isinstance(argument, list | tuple):
+        return all(map(_is_sane, argument))
+    return not isinstance(argument, int | float) or abs(argument) <= _LARGEST_ARGUMENT
 
 
 def _shapes(tensors: "Mapping[str, torch.Tensor]") -> dict[str, tuple[int, ...]]:

@@ -6,12 +6,14 @@ memory (16 bytes a row); vectors pass through in blocks.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfrkit.config import Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import Rows, write_embeddings
@@ -196,15 +198,31 @@ def check_alike(parts: Sequence[Path], attributes: Sequence[dict[str, Any]]) -> 
 def _check_shards(parts: list[Path], shards: list[str]) -> None:
     if not any(shards):
         return
-    count = shards[0].partition("/")[2] or "0"
-    wanted = {f"{index}/{count}" for index in range(1, int(count) + 1)}
-    for part, shard in zip(parts, shards, strict=True):
-        if shard not in wanted:
-            kind = f"shard {shard}" if shard else "no shard"
-            raise InputError(f"{part}: is {kind} of this run of {count}, or given twice")
-        wanted.remove(shard)
-    if wanted:
-        raise InputError(f"shard {', '.join(sorted(wanted))} is missing among the parts")
+    known = [_shard_of(part, text) for part, text in zip(parts, shards, strict=True)]
+    for place, (part, shard) in enumerate(zip(parts, known, strict=True)):
+        if shard.count != known[0].count or shard in known[:place]:
+            raise InputError(
+                f"{part}: is shard {shard}, which is not of this run of {known[0].count}, "
+                "or given twice"
+            )
+    count = known[0].count
+    missing = (s for i in range(1, count + 1) if (s := Shard(i, count)) not in known)
+    shown = ", ".join(map(str, islice(missing, 3)))
+    if shown:
+        raise InputError(f"shard {shown} is missing among the parts")
+
+
+def _shard_of(part: Path, text: str) -> Shard:
+    """Return which shard a part says it is.
+
+    Raises:
+        InputError: none of its own, while others are.
+    """
+    try:
+        return Shard.parse(text)
+    except InputError as error:
+        kind = f"shard {text!r}" if text else "no shard"
+        raise InputError(f"{part}: is {kind}, beside shards of a run") from error
 
 
 def _check_keys(parts: list[Path]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mfrkit import __version__
 from mfrkit.errors import InputError
+from mfrkit.io.documents import read_json_object
 from mfrkit.io.files import write_held
 
 
@@ -47,6 +48,8 @@ def check_options(folder: Path, options: dict[str, Any]) -> None:
     """
     for path in folder.glob("run*.json"):
         found = _read(path).get("options", options)
+        if not isinstance(found, dict):
+            raise InputError(f"{path}: damaged; --force starts again")
         for name in sorted(found.keys() | options.keys()):
             if found.get(name) != options.get(name):
                 raise InputError(
@@ -57,7 +60,6 @@ def check_options(folder: Path, options: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return read_json_object(path)
+    except InputError:
         return {}  # not ours, or cut short: the manifest decides
-    return found if isinstance(found, dict) else {}

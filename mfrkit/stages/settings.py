@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mfrkit.errors import InputError
+from mfrkit.io.documents import parse_toml
 
 Made = TypeVar("Made")
 Tables = dict[str, dict[str, Any]]
@@ -22,11 +22,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         InputError: unreadable, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except OSError as error:
         raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: not TOML: {error}") from error
+    return parse_toml(text, str(path))
 
 
 def parse_set(text: str) -> tuple[str, str, Any]:
@@ -47,8 +48,8 @@ def parse_set(text: str) -> tuple[str, str, Any]:
     if not (equals and dot and table and name):
         raise InputError(f"--set {text!r}: expected TABLE.NAME=VALUE, for example fit.lr=1e-3")
     try:
-        return table, name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return table, name, parse_toml(f"value = {value}", "--set")["value"]
+    except InputError:
         return table, name, value.strip()
 
 
@@ -105,9 +106,16 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             raise InputError(f"{where} is {value!r}, expected {len(choices)} values")
         return tuple(_convert(each, choices[0], where) for each in value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _float(value, where)
     wanted = str if origin is typing.Literal else hint
     if not isinstance(wanted, type) or type(value) is not wanted:
         name = getattr(hint, "__name__", str(hint))
         raise InputError(f"{where} is {value!r}, expected {'text' if wanted is str else name}")
     return value
+
+
+def _float(value: float, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(f"{where} is a number of {len(str(value))} digits: too large") from error

@@ -25,7 +25,7 @@ from mfrkit.io.files import naming, temporary_name
 from mfrkit.io.images import read_content
 from mfrkit.io.item import Item
 from mfrkit.io.lock import held
-from mfrkit.io.manifest import END, Record, manifest_path, parse_line
+from mfrkit.io.manifest import END, Record, below, manifest_path, parse_line
 from mfrkit.stages.recipe import (
     check_options,
     read_inputs,
@@ -247,7 +247,10 @@ class RecordSink:
         shard = self._options.shard
         pattern = "*" if shard.is_whole else shard.suffix
         finished = self.folder.glob(f"manifest{pattern}.jsonl")
-        for path in [*finished, *self.folder.glob(f".manifest{pattern}.jsonl.part")]:
+        earlier = [*finished, *self.folder.glob(f".manifest{pattern}.jsonl.part")]
+        for path in earlier:  # refuses what leaves the folder before anything is touched
+            deque(self._results(path), maxlen=0)
+        for path in earlier:
             os.replace(path, path.with_name(f".{path.name.lstrip('.')}{WITHDRAWN}"))
         self._finish_removal()
         for path in self.folder.glob(f"run{pattern}.json"):
@@ -258,10 +261,19 @@ class RecordSink:
         shard = self._options.shard
         pattern = "*" if shard.is_whole else f"{shard.suffix}.jsonl*"
         for path in self.folder.glob(f".manifest{pattern}{WITHDRAWN}"):
-            for record in _readable_records(path):
-                for name in record.files():
-                    (self.folder / name).unlink(missing_ok=True)
+            for result in self._results(path):
+                result.unlink(missing_ok=True)
             path.unlink()
+
+    def _results(self, manifest: Path) -> Iterator[Path]:
+        """Yield the files a manifest's records name.
+
+        Raises:
+            InputError: one lies outside the folder.
+        """
+        for record in _readable_records(manifest):
+            for name in record.files():
+                yield below(self.folder, name)
 
     def _read_earlier(self) -> list[Record]:
         """Read what an unfinished (or finished) run of the same recipe has done."""

@@ -13,6 +13,7 @@ from typing import Any
 from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.io.documents import read_json_object
 from mfrkit.io.files import write_whole
 from mfrkit.metrics.calibration import Calibration, Decisions
 from mfrkit.stages.fixed_points import Setting, setting_record
@@ -68,17 +69,12 @@ class ThresholdFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            document = json.loads(path.read_bytes())
-        except OSError as error:
-            raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
-        except ValueError as error:
-            raise InputError(f"{path}: not JSON ({error}); --threshold-out writes one") from error
+        document = read_json_object(path, "; --threshold-out writes one")
         try:
             if document["schema"] != SCHEMA:
                 raise InputError(f"{path}: schema {document['schema']!r}; this version reads 1")
             self._records = [(record, _setting(record, path)) for record in document["thresholds"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"{path}: not a file of thresholds; --threshold-out writes one"
             ) from error

@@ -1,9 +1,9 @@
 """What a training run tells: `history.jsonl`, TensorBoard events, a progress bar or lines."""
 
-import json
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.console import Console, Progress, to_line
+from mfrkit.errors import InputError
 from mfrkit.io.events import EventWriter
 from mfrkit.io.files import write_whole
 from mfrkit.io.images import encode_image
+from mfrkit.io.manifest import parse_line
 
 HISTORY = "history.jsonl"
 
@@ -124,10 +126,8 @@ def _forget_after(path: Path, step: int) -> None:
         return
     kept = []
     for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            fields = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(fields, dict) and fields.get("step", 0) <= step:
-            kept.append(line)
+        with suppress(InputError):
+            done = parse_line(line, str(path)).get("step", 0)
+            if isinstance(done, int) and done <= step:
+                kept.append(line)
     write_whole(path, b"".join(kept))

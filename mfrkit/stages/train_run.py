@@ -18,6 +18,7 @@ from torch import Tensor
 from mfrkit.console import Console
 from mfrkit.errors import InputError, MfrError
 from mfrkit.io.checkpoints import save_model
+from mfrkit.io.documents import read_json_object
 from mfrkit.io.files import refuse_existing, remove_whole, write_whole
 from mfrkit.io.lock import held
 from mfrkit.io.names import hidden_name
@@ -148,10 +149,7 @@ def _give_back(folder: Path) -> None:
 
 
 def _check_same(path: Path, wanted: Mapping[str, Any]) -> None:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: unreadable; --force starts again") from error
+    found = read_json_object(path, "; --force starts again")
     for name in found.keys() | wanted.keys():
         if found.get(name) != wanted.get(name):
             raise InputError(

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError, WeightsError
+from mfrkit.io.checkpoints import load_pickled
+from mfrkit.io.fallible import FallibleFile
 from mfrkit.io.files import replacing
 from mfrkit.methods.base import Task
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.world import World
 
-# What torch raises on a file that is cut short or is no checkpoint.
-_DAMAGE = (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
 _FORGET = 9  # steps after which the running average is half itself
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
@@ -208,11 +208,15 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
 
     Returns:
         The file.
+
+    Raises:
+        OSError: the file system refused, for example because it is full.
     """
     path = folder / f"checkpoint-{step:08d}.pt"
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    # torch does not pass on why a write failed; the file does.
+    with replacing(path) as temporary, FallibleFile(temporary) as file:
         torch.save(state, file)
-        file.flush()
+        file.check()
         os.fsync(file.fileno())
     for old in checkpoints(folder)[:-keep]:
         with suppress(OSError):
@@ -233,10 +237,10 @@ def load_checkpoint(path: Path, state: TrainState, world: World) -> None:
         WeightsError: damaged, or another run's.
     """
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = load_pickled(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint") from error
-    except _DAMAGE as error:
+    except (WeightsError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{path}: damaged; remove it to continue from an older one") from error
     try:
         state.load_state_dict(saved, world)

@@ -92,3 +92,27 @@ def test_demo_runs_the_commands_it_prints(mfr):
     assert (demo / "scores.tsv").read_bytes() == scores
     assert "--force" in mfr("demo", check=2).stderr.decode()
     mfr("demo", "--force", "-q", check=0)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_standard_streams_may_be_closed(mfr, closed):
+    run = mfr.line(f"mfrkit merge {{a,b}}.h5 -o all.h5 {closed}; echo $? > code; ls > names")
+    assert run.stderr.decode().count("AttributeError") == 0
+    assert (mfr.folder / "code").read_text() == "2\n"
+    run = mfr.line(f"mfrkit embed - -o out.h5 {closed}; echo $? > code")
+    assert b"Error" not in run.stderr
+    assert (mfr.folder / "code").read_text() == "2\n"
+    assert (mfr.folder / "names").read_text().split() == ["code", "names"]
+
+
+@pytest.mark.parametrize("words", ["--help", "align --help", "--version", "models list"])
+def test_a_reader_that_leaves_is_no_error(mfr, words):
+    run = mfr.line(f"mfrkit {words} | true; echo ${{PIPESTATUS[0]}}")
+    assert (run.stdout, run.stderr) == (b"141\n", b"")
+
+
+def test_what_is_quoted_of_the_command_line_is_escaped(mfr):
+    for words in (["\x1b[31m"], ["align", "--\x1b[31m"], ["align", "\x1b[31m\nb", "-o", "c"]):
+        run = mfr(*words, check=2)
+        assert b"\x1b" not in run.stderr
+        assert b"\\x1b[31m" in run.stderr

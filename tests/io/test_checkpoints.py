@@ -3,13 +3,21 @@
 import errno
 import json
 import os
+import zipfile
 
 import pytest
 import torch
 from safetensors import safe_open
 
 from mfrkit.errors import InputError, WeightsError
-from mfrkit.io.checkpoints import load_tensors, mismatches, read_header, rewrite_card, save_model
+from mfrkit.io.checkpoints import (
+    load_pickled,
+    load_tensors,
+    mismatches,
+    read_header,
+    rewrite_card,
+    save_model,
+)
 
 CARD = {"name": "tiny", "note": "Zoë", "metrics": {"eer": 0.5}}
 TENSORS = {"a.weight": torch.tensor([[1.0, 2.0]]), "b": torch.tensor([3, 4, 5])}
@@ -153,3 +161,22 @@ def test_mismatches_stop_after_a_few():
     assert mismatches({}, {}) == ""
     text = mismatches({f"n{i}": () for i in range(9)}, {})
     assert text == "9 missing (n0, n1, n2, ...)"
+
+
+def zipped(path, content, *, name="archive/data.pkl"):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+
+
+def test_pickled_files_that_are_cut_short_changed_or_compressed(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.arange(1000.0)}, path)
+    content = path.read_bytes()
+    assert torch.equal(load_pickled(path)["a"], torch.arange(1000.0))
+    for end in range(0, len(content), 97):
+        path.write_bytes(content[:end])
+        with pytest.raises(WeightsError, match="a.pth: damaged, or no PyTorch file"):
+            load_pickled(path)
+    zipped(path, bytes(50_000_000))
+    with pytest.raises(WeightsError, match="a.pth: unfolds to 50000000 bytes"):
+        load_pickled(path)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mfrkit.console import to_line
 from mfrkit.errors import InputError, ItemError
-from mfrkit.io.manifest import Record, check_inside, parse_line
+from mfrkit.io.manifest import Record, below, check_inside, parse_line
 
 FIELDS = {"schema": 1, "path": "Ada/Ada_0001.png", "source": "Ada/Ada_0001.jpg", "status": "ok"}
 
@@ -92,3 +92,14 @@ def test_half_a_character_becomes_a_mark_and_bytes_of_names_stay():
 def test_numbers_json_does_not_know_become_null():
     written = json.loads(to_line({"a": [1.5, float("nan")], "b": {"c": float("inf")}}))
     assert written == {"a": [1.5, None], "b": {"c": None}}
+
+
+def test_a_link_does_not_take_a_file_out_of_its_folder(tmp_path):
+    folder, outside = tmp_path / "crops", tmp_path / "outside"
+    (folder / "a").mkdir(parents=True)
+    outside.mkdir()
+    (folder / "link").symlink_to(outside)
+    assert below(folder, "a/1.png") == folder / "a/1.png"
+    for path in ("link/1.png", "../outside/1.png", str(outside / "1.png")):
+        with pytest.raises(InputError, match="refused"):
+            below(folder, path)

@@ -108,7 +108,7 @@ def test_a_missing_shard_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{broken", "line 2: not a JSON record"),
+        ("{broken", "line 2: not JSON"),
         ("[1]", "line 2: expected a JSON object, got list"),
         (json.dumps(ok("../x.png")), "line 2: path '../x.png' leaves its folder"),
         (json.dumps(ok("a.png")), "line 2: key 'a' appears twice"),

@@ -15,6 +15,7 @@ from mfrkit.io.verification_bin import read_bin, write_bin
 
 PICTURES = [b"\xff\xd8\xff one", b"\x89PNG \x80two", b"", b"four"]
 SAME = [True, False]
+LONG_TEXT = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
 
 
 @pytest.fixture
@@ -150,3 +151,31 @@ def test_no_bytes_make_the_reader_crash(tmp_path_factory, noise, place, value):
         except InputError:
             continue
         assert len(found.pictures) == 2 * found.same.size
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x80\x02Nr" + struct.pack("<I", 0x10000000) + b".", "remembers 268435456 things"),
+        (b"\x80\x02Np999999999\n.", "remembers 999999999 things"),
+        (
+            b"\x80\x02]X"
+            + struct.pack("<I", 10**6)
+            + b"a" * 10**6
+            + b"q\0"
+            + b"ah\0" * 10**5
+            + b"a.",
+            "unfolds",
+        ),
+        (b"\x80\x02]" + b"2" * 1000 + b".", "unfolds"),
+    ],
+)
+def test_pickles_that_unfold_are_refused_before_they_do(read, content, message):
+    with pytest.raises(InputError, match=message):
+        read(content)
+
+
+def test_pictures_that_stand_in_many_pairs_are_no_bomb(read):
+    pictures = [bytes([n]) * 5000 for n in range(10)]
+    found = read((pictures * 20, [True] * 100))
+    assert found.pictures == pictures * 20

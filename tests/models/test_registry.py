@@ -256,3 +256,21 @@ def test_describing_needs_no_torch():
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments"),
+    [
+        ("mobilefacenet", {"embedding_dim": 10**9}),
+        ("eum", {"dim": 100_000, "width": 100_000}),
+        ("eum", {"dim": 1, "width": 1, "layers": 100_000}),
+        ("completion-guided", {"blocks": 10**12}),
+        ("region", {"widths": [90_000, 90_000, 90_000]}),
+        ("region", {"widths": []}),
+        ("meer", {"backbone": []}),
+    ],
+)
+def test_a_small_file_cannot_ask_for_a_large_network(student, architecture, arguments):
+    amend(student, architecture=architecture, arguments=arguments)
+    with pytest.raises(WeightsError, match=f"architecture {architecture} with"):
+        load_recogniser(str(student))

@@ -4,6 +4,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -343,3 +345,23 @@ def test_impossible_options_are_refused(wrong):
 def test_face_batch_length(noise_crops):
     faces = torch.rand(3, 3, 8, 8)
     assert len(FaceBatch.of(faces, faces)) == 3
+
+
+@pytest.mark.parametrize("kilobytes", [0, 1, 64])
+def test_a_full_disk_at_a_checkpoint_is_called_so(tmp_path, kilobytes):
+    """In a process of its own, whose files are limited."""
+    code = f"""
+import resource, signal, sys, torch
+from pathlib import Path
+from mfrkit.stages.train_state import save_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes} * 1024,) * 2)
+try:
+    save_checkpoint(Path({str(tmp_path)!r}), 3, {{"a": torch.zeros(100_000)}}, 2)
+except OSError as error:
+    sys.exit(str(error))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stderr.startswith("[Errno 27] File too large")
+    assert "checkpoint-00000003.pt" in run.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -115,3 +115,18 @@ def test_an_existing_result_is_kept_unless_forced(tmp_path):
         joined(parts, tmp_path / "all.h5")
     assert (tmp_path / "all.h5").read_text() == "precious"
     joined(parts, tmp_path / "all.h5", force=True)
+
+
+@pytest.mark.parametrize(
+    ("shard", "message"),
+    [
+        ("1/1000000000", "shard 2/1000000000, 3/1000000000, 4/1000000000 is missing"),
+        ("1/x", "a.h5: is shard '1/x', beside"),
+        ("0/3", "a.h5: is shard '0/3', beside"),
+        ("1/" + "9" * 5000, "a.h5: is shard '1/999"),
+    ],
+)
+def test_shard_numbers_that_make_no_sense(tmp_path, shard, message):
+    made = part(tmp_path / "a.h5", [0, 1], attributes={**MODEL, "shard": shard})
+    with pytest.raises(InputError, match=message):
+        joined([made], tmp_path / "out.h5")

@@ -332,3 +332,25 @@ def test_shards_run_side_by_side_and_keep_a_whole_run_out(photos, tmp_path):
         for shard in (Shard(1, 2), Shard()):
             with pytest.raises(InputError, match="is being written by"):
                 run(photos, out, run_options=RunOptions(shard=shard, force=True))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"path": "../kept.txt"},
+        {"path": "a.png", "mask": {"region": "../kept.txt"}},
+        {"path": "a.png", "mask": {"region_exact": "{outside}/kept.txt"}},
+        {"path": "a.png", "inpaint": {"region": "link/kept.txt"}},
+    ],
+)
+def test_force_deletes_nothing_outside_its_folder(photos, tmp_path, record):
+    out, kept = tmp_path / "out", tmp_path / "kept.txt"
+    run(photos, out)
+    kept.write_text("precious")
+    (out / "link").symlink_to(tmp_path)
+    line = json.dumps({"key": "a", **record}).replace("{outside}", str(tmp_path))
+    (out / "manifest.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match="refused"):
+        run(photos, out, run_options=RunOptions(force=True))
+    assert kept.read_text() == "precious"
+    assert (out / "manifest.jsonl").exists()

@@ -1,0 +1,158 @@
+"""Open HDF5 files of anybody: nothing is read from other files, nothing is believed of its size.
+
+An HDF5 file can point at other files (external links, raw data kept outside, virtual datasets),
+and can claim data of any size in a few bytes. Here a dataset is taken only if it lies in the file
+itself and unfolds to no more than such a file can hold.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mfrkit.errors import InputError
+
+# Times its file's size a dataset may take in memory: vectors hardly compress, names do.
+_UNFOLDS = 64
+_SPARE = 1 << 20  # bytes any file may ask for
+_ATTRIBUTE_VALUES = 1024
+_TEXT_ROWS = 256  # texts of any length that are read at once
+# What HDF5's Python package raises on a damaged file.
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what HDF5 raises inside the block into one error that names the file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()).strip("'\"") or type(error).__name__
+        raise InputError(f"{path}: damaged HDF5 file ({reason})") from error
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a file for reading.
+
+    Raises:
+        InputError: not readable, no HDF5 file, or in use by a program that writes to it.
+    """
+    try:
+        return h5py.File(path, "r")
+    except DAMAGE as error:
+        if "unable to lock" in str(error):
+            raise InputError(
+                f"{path}: in use by a program that writes to it; wait for that, or copy the file"
+            ) from error
+        if isinstance(error, OSError) and isinstance(error.errno, int) and error.errno > 0:
+            raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
+        raise InputError(f"{path}: not a readable HDF5 file") from error
+
+
+def find_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset | None:
+    """Return a dataset that lies in the file itself, or None if there is none of this name.
+
+    Args:
+        file: an open file.
+        path: its name, for messages.
+        name: of the dataset, below groups or not.
+
+    Raises:
+        InputError: something else has the name, its data lie elsewhere, or it claims more than
+            the file can hold.
+    """
+    holder: Any = file
+    for part in name.split("/"):
+        with reading(path):
+            link = holder.get(part, getlink=True)
+            inside = None if not isinstance(link, h5py.HardLink) else holder.get(part)
+        if link is None:
+            return None
+        if inside is None:
+            raise InputError(f"{path}: {part!r} is a link to data elsewhere; refused")
+        holder = inside
+        if part != name.rpartition("/")[2] and not isinstance(holder, h5py.Group):
+            raise InputError(f"{path}: {part!r} is no group; is it an embedding file?")
+    if not isinstance(holder, h5py.Dataset):
+        raise InputError(f"{path}: {name!r} is no dataset; is it an embedding file?")
+    with reading(path):
+        if holder.is_virtual or holder.external:
+            raise InputError(f"{path}: the data of {name!r} lie in other files; refused")
+        check_size(path, name, holder.size or 0, holder.dtype.itemsize)
+        if holder.size and holder.chunks:  # a chunk is unfolded whole, whatever is read of it
+            check_size(path, name, math.prod(holder.chunks), holder.dtype.itemsize)
+    return holder
+
+
+def check_size(path: Path, name: str, values: int, width: int) -> None:
+    """Refuse data that cannot come from a file of this size.
+
+    Args:
+        path: the file.
+        name: of the dataset.
+        values: how many it claims.
+        width: bytes of each.
+
+    Raises:
+        InputError: more than compression explains.
+    """
+    size = path.stat().st_size
+    if values > size + _SPARE or values * width > _UNFOLDS * size + _SPARE:
+        raise InputError(
+            f"{path}: {name!r} claims {values} values of {width} bytes in a file of {size}; refused"
+        )
+
+
+def read_texts(dataset: h5py.Dataset, path: Path, start: int, stop: int) -> list[str]:
+    """Return part of a dataset of texts.
+
+    Args:
+        dataset: (N,) of texts, each of a fixed or of its own length.
+        path: the file.
+        start: first row.
+        stop: end.
+
+    Raises:
+        InputError: damaged, or together longer than the file can hold: rows may share one text.
+    """
+    fixed = dataset.dtype.kind == "S"
+    step = max(1, stop - start) if fixed else _TEXT_ROWS
+    found: list[str] = []
+    length = 0
+    for first in range(start, stop, step):
+        with reading(path):
+            values = dataset[first : min(first + step, stop)]
+            length += 0 if fixed else sum(map(len, values))
+            check_size(path, dataset.name.lstrip("/"), length, 1)
+            found.extend(_decode(value) for value in values)
+    return found
+
+
+def read_attributes(holder: h5py.File, path: Path) -> dict[str, Any]:
+    """Return the root attributes: numbers, texts and short rows of them.
+
+    Raises:
+        InputError: one is damaged.
+    """
+    found = {}
+    with reading(path):
+        for name in holder.attrs:
+            if holder.attrs.get_id(name).shape is None:
+                continue
+            if math.prod(holder.attrs.get_id(name).shape) > _ATTRIBUTE_VALUES:
+                raise InputError(f"{path}: attribute {name!r} is larger than any mfrkit reads")
+            value = holder.attrs[name]
+            found[name] = value.item() if isinstance(value, np.generic) else value
+    return found
+
+
+def _decode(value: bytes | str) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
