@@ -120,7 +120,7 @@ def test_an_existing_result_is_kept_unless_forced(tmp_path):
 @pytest.mark.parametrize(
     ("shard", "message"),
     [
-        ("1/1000000000", "shard 2/1000000000, 3/1000000000, 4/1000000000 is missing"),
+        ("1/100000000", "shard 2/100000000, 3/100000000, 4/100000000 is missing"),
         ("1/x", "a.h5: is shard '1/x', beside"),
         ("0/3", "a.h5: is shard '0/3', beside"),
         ("1/" + "9" * 5000, "a.h5: is shard '1/999"),
