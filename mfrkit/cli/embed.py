@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import default_input
+from mfrkit.cli.options import Colour, Mean, Std, default_input
 from mfrkit.cli.run_options import takes_run_options
 from mfrkit.config import RunOptions
 
@@ -26,6 +26,9 @@ def embed(
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Average each face with its mirror image.")
     ] = True,
+    colour: Colour = None,
+    mean: Mean = None,
+    std: Std = None,
     detect_mask: Annotated[
         bool, typer.Option("--detect-mask", help="Look at each face and note if it is masked.")
     ] = False,
@@ -51,6 +54,7 @@ def embed(
         output=output,
         model=model,
         flip=flip,
+        fed=(colour, mean, std),
         mask_model=region_model if detect_mask else None,
         run=run,
     )

@@ -12,6 +12,18 @@ Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of everything random.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+Colour = Annotated[
+    str | None,
+    typer.Option("--colour", help="RGB or BGR, as a model of another program is fed."),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option("--mean", help="Subtracted from values in 0..1: 0.5, 127.5/255 or R,G,B."),
+]
+Std = Annotated[
+    str | None,
+    typer.Option("--std", help="What they are then divided by: 0.5, 1/255 or R,G,B."),
+]
 ImageFormat = Annotated[
     str, typer.Option("--format", help="png (lossless) or jpg (quality 95, a third of the size).")
 ]

@@ -7,14 +7,16 @@ Such a file is a pickle; only tensors and plain containers are unpickled, never 
 import pickle
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256, load_pickled, mismatches
 from mfrkit.models import adaface, edgeface_files
-from mfrkit.models.cards import ColourOrder, ModelCard
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.feeding import Feeding, describe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +31,13 @@ _DEPTHS: Mapping[tuple[int, ...], str] = {
     (3, 13, 30, 3): "iresnet100",
     (6, 26, 60, 6): "iresnet200",
 }
-_CONTAINERS = ("state_dict", "model", "backbone", "network", "net")
+# Which of several networks in one file is meant, the likeliest first.
+_CONTAINERS = (
+    "state_dict", "model", "backbone", "network", "net", "state_dict_backbone", "model_state_dict",
+    "student", "ema",
+)  # fmt: skip
+_MAGFACE = "features"  # MagFace's training code holds its network under this name
+_DEPTH = 5  # of containers in containers
 # Every such network has one of these; what stands before it is a wrapper.
 _LANDMARK = "layer1.0.conv1.weight"
 _LANDMARKS = (_LANDMARK, adaface.LANDMARK, edgeface_files.LANDMARK)
@@ -45,8 +53,8 @@ def load_foreign(path: Path) -> "Recogniser":
     """Load a network of InsightFace's, AdaFace's or EdgeFace's names, normalised as theirs are.
 
     Convention:
-        (value - 0.5) / 0.5 in all; RGB, as arcface_torch, ElasticFace, MaskInv and EdgeFace feed
-        theirs, but BGR for AdaFace.
+        RGB, (value - 0.5) / 0.5, as arcface_torch, ElasticFace, MaskInv and EdgeFace feed theirs;
+        the same in BGR for AdaFace; plain BGR from 0 to 1 for MagFace.
 
     Args:
         path: a state dict, bare or inside a training checkpoint.
@@ -61,10 +69,15 @@ def load_foreign(path: Path) -> "Recogniser":
     from mfrkit.models.recogniser import Recogniser
     from mfrkit.models.registry import build_network
 
-    tensors = strip_wrappers(read_tensors(path), str(path))
-    colour: ColourOrder = "RGB"
+    tensors, wrapper = strip_wrappers(read_tensors(path), str(path))
+    family, feeding = "arcface_torch", Feeding("RGB", (0.5,) * 3, (0.5,) * 3)
     if adaface.LANDMARK in tensors:
-        tensors, colour = adaface.rename(tensors), "BGR"
+        family, feeding = "AdaFace", Feeding("BGR", (0.5,) * 3, (0.5,) * 3)
+        tensors = adaface.rename(tensors)
+    elif edgeface_files.LANDMARK in tensors:
+        family = "EdgeFace"
+    elif _MAGFACE in wrapper.split("."):
+        family, feeding = "MagFace", Feeding("BGR", (0.0,) * 3, (1.0,) * 3)
     architecture, arguments = recognise(tensors, str(path))
     network = build_network(architecture, arguments)
     own = network.state_dict()
@@ -82,42 +95,68 @@ def load_foreign(path: Path) -> "Recogniser":
         task="recognition",
         architecture=architecture,
         arguments=arguments,
-        colour=colour,
         embedding_dim=arguments["embedding_dim"],
         source=path.name,
-        note=f"Normalisation assumed from the family: {colour}, (value - 0.5) / 0.5.",
         sha256=file_sha256(path),
+        **vars(feeding),
     )
-    return Recogniser(network, card).eval()
+    note = f"{describe(card)}, as {family} does, whose names the parameters have."
+    return Recogniser(network, replace(card, note=note)).eval()
 
 
-def strip_wrappers(content: object, where: str) -> "dict[str, Tensor]":
+def strip_wrappers(content: object, where: str) -> "tuple[dict[str, Tensor], str]":
     """Find the network's tensors in what a training program saved.
 
     Args:
-        content: a state dict, or a dict that holds one.
+        content: a state dict, or containers of any depth that hold one.
         where: the file, for messages.
 
     Returns:
-        Tensors by bare parameter names; other networks' tensors are left out.
+        Tensors by bare parameter names, and what stood before the names; other networks' tensors
+        are left out.
 
     Raises:
-        WeightsError: no network of this family inside.
+        WeightsError: no network of this family inside, or several of which none is likelier.
     """
-    if isinstance(content, Mapping):
-        tensors = edgeface_files.unpack(content)
-        for name in tensors:
-            mark = next((m for m in _LANDMARKS if name == m or name.endswith("." + m)), None)
-            if mark is not None:
-                prefix = name[: -len(mark)]
-                return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-        for key in _CONTAINERS:
-            if isinstance(content.get(key), Mapping):
-                return strip_wrappers(content[key], where)
-    raise WeightsError(
-        f"{where}: holds no iResNet in InsightFace's or AdaFace's parameter names and no EdgeFace; "
-        "convert it to one, or name a bundled model or a .safetensors file"
-    )
+    found = dict(_networks(content, ()))
+    if not found:
+        held = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else ""
+        raise WeightsError(
+            f"{where}: holds no iResNet in InsightFace's or AdaFace's parameter names and no "
+            f"EdgeFace{f', but {held}' if held else ''}; convert it to one, or name a bundled model "
+            "or a .safetensors file"
+        )
+    ranks = [min(map(_rank, place), default=0) for place in found]
+    if ranks.count(min(ranks)) > 1:
+        places = ", ".join(".".join(place) for place in found)
+        raise WeightsError(
+            f"{where}: holds several networks: {places}; save the one you want alone"
+        )
+    return found[list(found)[ranks.index(min(ranks))]]
+
+
+def _networks(
+    content: object, place: tuple[str, ...]
+) -> "Iterator[tuple[tuple[str, ...], tuple[dict[str, Tensor], str]]]":
+    """Yield the networks in a container, under the names of the containers they are in."""
+    if not isinstance(content, Mapping) or len(place) > _DEPTH:
+        return
+    named = {name: value for name, value in content.items() if isinstance(name, str)}
+    tensors = edgeface_files.unpack(named)
+    marks = [(name, mark) for name in tensors for mark in _LANDMARKS if _ends_in(name, mark)]
+    for prefix in dict.fromkeys(name[: -len(mark)] for name, mark in marks):
+        bare = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        yield (*place, *prefix.split(".")[:-1]), (bare, prefix)
+    for key, value in content.items():
+        yield from _networks(value, (*place, str(key)))
+
+
+def _ends_in(name: str, mark: str) -> bool:
+    return name == mark or name.endswith("." + mark)
+
+
+def _rank(name: str) -> int:
+    return _CONTAINERS.index(name) if name in _CONTAINERS else len(_CONTAINERS)
 
 
 def recognise(tensors: "Mapping[str, Tensor]", where: str) -> tuple[str, dict[str, Any]]:

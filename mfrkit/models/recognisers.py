@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mfrkit.errors import InputError
 from mfrkit.models.architectures import FOREIGN
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.feeding import Feeding
 from mfrkit.models.model_files import read_card
 from mfrkit.models.registry import load_for_task
 
@@ -37,19 +39,23 @@ def is_completed(model: str) -> bool:
     return "+" in model and not Path(model).is_file()
 
 
-def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogniser":
+def load_recogniser(
+    model: str, device: "torch.device | str" = "cpu", feeding: Feeding | None = None
+) -> "Recogniser":
     """Load a model that turns faces into embeddings.
 
     Args:
         model: bundled name, model file, a file of another program (`FOREIGN`), or
             `GENERATOR+RECOGNISER`, which sees completed faces.
         device: where it goes.
+        feeding: what is known of how a file of another program is fed; None assumes it.
 
     Returns:
         The recogniser in eval mode.
 
     Raises:
-        InputError: no such model, or it is for another task.
+        InputError: no such model, it is for another task, or feeding is given for a model whose
+            card says it.
         WeightsError: as `load_network`.
 
     Example:
@@ -58,12 +64,16 @@ def load_recogniser(model: str, device: "torch.device | str" = "cpu") -> "Recogn
     """
     from mfrkit.models.recogniser import Recogniser
 
-    if is_completed(model):
-        return load_completing(*model.split("+", 1)).to(device)
-    if is_foreign(model):
+    if is_foreign(model) and not is_completed(model):
         module, reader = FOREIGN[Path(model).suffix]
         foreign: Recogniser = getattr(importlib.import_module(module), reader)(Path(model))
+        if feeding is not None:
+            foreign = Recogniser(foreign.network, feeding.apply(foreign.card)).eval()
         return foreign.to(device)
+    if feeding is not None and feeding != Feeding():
+        raise InputError(f"{model}: says itself how it is fed; leave out --colour, --mean, --std")
+    if is_completed(model):
+        return load_completing(*model.split("+", 1)).to(device)
     network, card = load_for_task(model, "recognition", device)
     return Recogniser(network, card).to(device).eval()
 

@@ -29,7 +29,7 @@ _UNBUILDABLE = (
 )  # fmt: skip
 _OWN_VALUES = 50_000_000  # that a network may have beyond its file: its shapes are compared then
 _TENSOR_VALUES = 1_000  # that any tensor counts for at least: a layer costs memory without them
-_LARGEST_ARGUMENT = 100_000
+_LARGEST_ARGUMENT = 1_000_000
 
 
 def build_network(architecture: str, arguments: Mapping[str, object]) -> "nn.Module":

@@ -7,6 +7,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
 from mfrkit.models.architectures import FOREIGN
+from mfrkit.models.feeding import Feeding, Words
 
 _GRAPH_ONLY = ".onnx"
 
@@ -22,7 +23,13 @@ class Origin:
 
 
 def add_model(
-    file: Path, output: Path, origin: Origin, console: Console, *, force: bool = False
+    file: Path,
+    output: Path,
+    origin: Origin,
+    console: Console,
+    *,
+    fed: Words = (None, None, None),
+    force: bool = False,
 ) -> None:
     """Write somebody else's recogniser as a model file.
 
@@ -30,7 +37,8 @@ def add_model(
         file: the other program's file.
         output: model file to write, its suffix `.safetensors`.
         origin: what its card shall say; the file's name is its source unless told.
-        console: where to say what was written.
+        console: where to say what was written, and how the network is fed.
+        fed: how, in the words of `--colour`, `--mean`, `--std`; None is assumed from the family.
         force: replace a file there is.
 
     Raises:
@@ -49,10 +57,12 @@ def add_model(
         raise InputError(f"{output}: name it .safetensors")
     refuse_existing(output, force=force)
 
-    from mfrkit.models.foreign import load_foreign  # torch loads here
+    from mfrkit.models.recognisers import load_recogniser  # torch loads here
     from mfrkit.models.registry import save_network
+    from mfrkit.stages.self_test import try_out
 
-    recogniser = load_foreign(file)
+    recogniser = load_recogniser(str(file), feeding=Feeding.parse(*fed))
+    try_out(recogniser, file.name, console)
     card = replace(
         recogniser.card,
         name=output.stem,

@@ -22,8 +22,9 @@ from mfrkit.io.names import hidden_name
 from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.feeding import Feeding, Words
 from mfrkit.models.model_files import read_card
-from mfrkit.models.recognisers import is_foreign
+from mfrkit.models.recognisers import is_completed, is_foreign
 from mfrkit.stages.flow import batched, isolated
 from mfrkit.stages.merge import join
 from mfrkit.stages.pieces import PIECE_INPUTS, PieceStore
@@ -45,6 +46,8 @@ class EmbedOptions:
         model: bundled name, model file, or file of another program.
         flip: average each face with its mirror image.
         run: how the run is sized and continued.
+        fed: how a file of another program is fed, in the words of `--colour`, `--mean`, `--std`;
+            None is assumed.
         mask_model: region predictor that decides which faces are masked, bundled name or model
             file; None leaves it to the manifest.
     """
@@ -55,6 +58,7 @@ class EmbedOptions:
     flip: bool = True
     run: RunOptions = field(default_factory=RunOptions)
     mask_model: str | None = None
+    fed: Words = (None, None, None)
 
 
 def embed(options: EmbedOptions, console: Console) -> Tally:
@@ -71,7 +75,7 @@ def embed(options: EmbedOptions, console: Console) -> Tally:
         announce("embed", inputs, output, {"model": options.model}, run, console)
         return Tally()
     first_or_fail(inputs, options.source)
-    card, load = _find_model(options)
+    card, load = _find_model(options, console)
     with held(output, output.with_name(hidden_name(output.name, ".pieces.lock"))):
         attributes = _attributes(options, card)
         store = PieceStore(output, attributes, resume=run.resume, force=run.force)
@@ -129,17 +133,24 @@ def _embed_all(
     return tally
 
 
-def _find_model(options: EmbedOptions) -> "tuple[ModelCard, Callable[[], Recogniser]]":
+def _find_model(
+    options: EmbedOptions, console: Console
+) -> "tuple[ModelCard, Callable[[], Recogniser]]":
     """Return a model's card, at once where it is in the file, and what gives its network."""
 
     def load() -> "Recogniser":
         from mfrkit.stages.embed_faces import load_model  # torch loads here
 
-        return load_model(options.model, options.run.device)
+        return load_model(options.model, options.run.device, feeding)
 
-    if not is_foreign(options.model):
+    feeding = Feeding.parse(*options.fed)
+    if not is_foreign(options.model) and feeding == Feeding():
         return read_card(options.model)[0], load
     recogniser = load()
+    if not is_completed(options.model):
+        from mfrkit.stages.self_test import try_out
+
+        try_out(recogniser, options.model, console)
     return recogniser.card, lambda: recogniser
 
 

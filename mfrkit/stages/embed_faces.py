@@ -17,6 +17,7 @@ from mfrkit.io.item import Item
 from mfrkit.io.worn_mask import worn_mask
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
+from mfrkit.models.feeding import Feeding
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.region import is_masked, load_region
@@ -49,14 +50,14 @@ class Embedded(NamedTuple):
     masked: bool | None
 
 
-def load_model(model: str, device: str) -> Recogniser:
+def load_model(model: str, device: str, feeding: Feeding | None = None) -> Recogniser:
     """Load a recogniser to a device named as on the command line.
 
     Raises:
         InputError: no such model or device, or a model for another task.
         WeightsError: a model file is damaged.
     """
-    return load_recogniser(model, resolve_device(device))
+    return load_recogniser(model, resolve_device(device), feeding)
 
 
 class EmbedWorker:

@@ -199,12 +199,12 @@ def odd_foreign(change: Change, chance: random.Random) -> bytes:
 
 
 def read_foreign(path: Path) -> None:
-    recognise(strip_wrappers(read_tensors(path), str(path)), str(path))
+    recognise(strip_wrappers(read_tensors(path), str(path))[0], str(path))
 
 
 def onnx_file() -> bytes:
     make, kind = onnx.helper, onnx.TensorProto.FLOAT
-    weight = onnx.numpy_helper.from_array(np.ones((3, 4), np.float32), "weight")
+    weight = onnx.numpy_helper.from_array(np.eye(3, 16, dtype=np.float32), "weight")
     nodes = [
         make.make_node("GlobalAveragePool", ["x"], ["means"]),
         make.make_node("Flatten", ["means"], ["flat"]),
@@ -212,7 +212,7 @@ def onnx_file() -> bytes:
     ]
     graph = make.make_graph(
         nodes, "g", [make.make_tensor_value_info("x", kind, ["N", 3, 16, 16])],
-        [make.make_tensor_value_info("y", kind, ["N", 4])], [weight],
+        [make.make_tensor_value_info("y", kind, ["N", 16])], [weight],
     )  # fmt: skip
     opsets = [make.make_opsetid("", 13)]
     return make.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()

@@ -280,3 +280,40 @@ def test_cosines_of_two_teachers_are_averaged(network, tmp_path):
     assert Teachers(pair).dim == both.shape[1] == 192 + 16
     wanted = sum(float(e[0] @ e[1]) for e in each) / 2
     assert float(both[0] @ both[1]) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"epoch": 3, "state_dict_backbone": state, "state_dict_softmax_fc": {}},
+        lambda state: {"model_state_dict": state},
+        lambda state: {"student": {"net": state}, "teacher": {"net": state}},
+        lambda state: {"run": {"weights": {"a": state}}},
+        lambda state: {f"{n}.{k}": v for n in ("student", "teacher") for k, v in state.items()},
+    ],
+)
+def test_networks_are_found_wherever_they_are(network, wrap, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save(wrap(network.state_dict()), path)
+    card = load_foreign(path).card
+    assert (card.architecture, card.colour, card.mean) == ("iresnet18", "RGB", (0.5, 0.5, 0.5))
+
+
+def test_of_two_networks_none_is_guessed(network, tmp_path):
+    path = tmp_path / "two.pt"
+    torch.save({"first": network.state_dict(), "second": {"a": network.state_dict()}}, path)
+    with pytest.raises(WeightsError, match=r"holds several networks: first, second\.a"):
+        load_foreign(path)
+
+
+@pytest.mark.parametrize("wrapper", ["features.module.", "module.features."])
+def test_magface_is_fed_bgr_from_0_to_1(network, wrapper, tmp_path):
+    path = tmp_path / "magface.pth"
+    state = {f"{wrapper}{k}": v for k, v in network.state_dict().items()}
+    content = {**state, "module.fc.weight": torch.ones(16, 4)}
+    torch.save({"arch": "iresnet18", "state_dict": content}, path)
+    recogniser = load_foreign(path)
+    assert recogniser.card.note.startswith("Fed BGR, values from 0 to 1, as MagFace does")
+    faces = torch.rand(2, 3, 112, 112)
+    with torch.no_grad():
+        torch.testing.assert_close(recogniser.features(faces), network(faces.flip(1)))
