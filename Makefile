@@ -8,11 +8,12 @@ BIN    := $(VENV)/bin
 TORCH  ?= torch==2.13.0
 TORCH_INDEX ?=
 
-.PHONY: demo test lint setup clean help
+.PHONY: demo test fuzz lint setup clean help
 
 help:
 	@echo "make demo   set up .venv and run the whole chain on the bundled portraits, into ./demo"
 	@echo "make test   set up .venv and run the whole test suite"
+	@echo "make fuzz   set up .venv and feed damaged files to every reader, SECONDS=600 SEED=0"
 	@echo "make lint   ruff and mypy"
 	@echo "make clean  remove .venv, ./demo and caches"
 
@@ -22,6 +23,12 @@ demo: setup
 # One process a core, each with one thread; a file's tests stay together and share what they set up.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# The test suite does this for 30 seconds.
+SECONDS ?= 600
+SEED    ?= 0
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py --seconds $(SECONDS) --seed $(SEED)
 
 lint: setup
 	$(BIN)/ruff check .

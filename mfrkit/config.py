@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from mfrkit.errors import InputError
 
+MOST_WORKERS = 1024
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -90,8 +92,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Refuse values no run can use."""
-        if self.workers < 1:
-            raise InputError(f"--workers {self.workers}: expected at least 1")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise InputError(f"--workers {self.workers}: expected 1 to {MOST_WORKERS}")
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: expected at least 1")
         if self.resume and self.force:

@@ -10,6 +10,7 @@ import numpy as np
 from mfrkit.errors import InputError, ItemError, ShapeError
 
 ARCFACE_SIZE = 112
+_LARGEST = 4480  # pixels a side of a crop: 60 MB each
 _WARPED = 32_000  # pixels a side, more than which OpenCV 4 does not warp
 _ARCFACE_POINTS = (
     (38.2946, 51.6963),
@@ -37,7 +38,7 @@ def template(size: int = ARCFACE_SIZE, margin: float = 0.0) -> np.ndarray:
         mouth corner.
 
     Raises:
-        InputError: size is not a positive multiple of 112, or margin is negative.
+        InputError: size is not a positive multiple of 112 or too large, or margin is negative.
 
     Example:
         >>> template(224)[2].tolist()
@@ -64,6 +65,8 @@ def place_in_crop(points: np.ndarray, size: int, margin: float) -> np.ndarray:
     """
     if size < ARCFACE_SIZE or size % ARCFACE_SIZE:
         raise InputError(f"crop size {size} is not a multiple of 112; use 112, 224, 336 or 448")
+    if size > _LARGEST:
+        raise InputError(f"crop size {size} is more than {_LARGEST} pixels a side")
     if not 0 <= margin < np.inf:
         raise InputError(f"margin {margin} is not a share of the crop's side; use 0 or more")
     points = np.asarray(points, np.float64) * (size / ARCFACE_SIZE)

@@ -123,8 +123,8 @@ def strip_wrappers(content: object, where: str) -> "tuple[dict[str, Tensor], str
         held = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else ""
         raise WeightsError(
             f"{where}: holds no iResNet in InsightFace's or AdaFace's parameter names and no "
-            f"EdgeFace{f', but {held}' if held else ''}; convert it to one, or name a bundled model "
-            "or a .safetensors file"
+            f"EdgeFace{f', but {held}' if held else ''}; convert it to one, or name a bundled "
+            "model or a .safetensors file"
         )
     ranks = [min(map(_rank, place), default=0) for place in found]
     if ranks.count(min(ranks)) > 1:
