@@ -57,13 +57,14 @@ def build(
         teachers=Teachers([_fast(each, device) for each in recognisers]),
         people=data.identities,
         templates_known=request.teacher_cache is not None,
-        world=world,
         recognisers=recognisers,
         views=settings.views,
         steps=settings.fit.total_steps(batches.steps_per_epoch),
         real=None
         if real is None
         else PortraitLoss(real.templates(recognisers, request.run.workers), settings.real),
+        rank=world.rank,
+        processes=world.size,
     )
     task = method.build(parts, settings.method)  # before the cache: what it refuses costs nothing
     if isinstance(task.student, Recogniser):

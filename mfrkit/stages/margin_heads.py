@@ -21,12 +21,14 @@ def build_head(
     Raises:
         InputError: the data have no labels, or no margin of this name.
     """
-    dim, people, world = parts.student.card.embedding_dim or 0, parts.identities, parts.world
+    dim, people = parts.student.card.embedding_dim or 0, parts.identities
     if people < 2:
         raise InputError(
             "method.identity needs labels: a folder for each person, or records with identity"
         )
     made = create_margin(margin)
-    if world.size == 1 and sample == 1:
+    if parts.processes == 1 and sample == 1:
         return MarginHead(dim, people, made, scale)
-    return PartialHead(dim, people, made, scale, sample=sample, rank=world.rank, world=world.size)
+    return PartialHead(
+        dim, people, made, scale, sample=sample, rank=parts.rank, world=parts.processes
+    )

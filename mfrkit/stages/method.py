@@ -11,7 +11,6 @@ from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.teachers import Teachers
 from mfrkit.stages.presets import Preset
 from mfrkit.stages.students import ModelOptions, build_student
-from mfrkit.stages.world import World
 
 
 @dataclass(frozen=True)
@@ -23,22 +22,24 @@ class MethodParts:
         teachers: templates of clean faces.
         people: names of the people in the data, by label.
         templates_known: whether templates come from a cache, and no teacher is called.
-        world: the processes of the run.
         recognisers: the teachers as they were loaded, where gradients have to go through one.
         views: how faces vary.
         steps: of the run.
         real: the loss of really masked faces, if there are any.
+        rank: of this process among those of the run, from 0.
+        processes: how many there are.
     """
 
     student: Recogniser
     teachers: Teachers
     people: Sequence[str]
     templates_known: bool
-    world: World
     recognisers: Sequence[Recogniser]
     views: ViewOptions
     steps: int
     real: PortraitLoss | None = None
+    rank: int = 0
+    processes: int = 1
 
     @property
     def identities(self) -> int:

@@ -74,7 +74,6 @@ def parts(student, teacher, **views):
         teachers=Teachers([teacher]),
         people=(),
         templates_known=False,
-        world=World(),
         recognisers=[teacher],
         views=replace(ViewOptions(), **views),
         steps=10,
