@@ -24,7 +24,7 @@ demo: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# The test suite does this for 30 seconds.
+# The test suite does this for 15 seconds.
 SECONDS ?= 600
 SEED    ?= 0
 fuzz: setup

@@ -1,4 +1,4 @@
-"""Read JSON and TOML that others may have written: whatever is wrong is one error that says where.
+"""JSON and TOML that others may have written: whatever is wrong is one error that says where.
 
 The parsers of the standard library fail on such text in more ways than their own error: by
 recursion where it nests deeply, and on whole numbers of thousands of digits.
@@ -6,6 +6,7 @@ recursion where it nests deeply, and on whole numbers of thousands of digits.
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,12 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         raise InputError(f"{where}: not TOML: nested too deeply") from error
     except ValueError as error:
         raise InputError(f"{where}: not TOML: {error}") from error
+
+
+def json_file(content: Mapping[str, Any]) -> bytes:
+    """Return a JSON file's content: readable UTF-8, or escapes where a name is no valid text."""
+    try:
+        text = json.dumps(content, indent=2, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        text = json.dumps(content, indent=2).encode()
+    return text + b"\n"

@@ -203,6 +203,18 @@ class EmbeddingReader:
             return list(map(key_of, texts))
         return list(map(composed, texts)) if field in _NAMES else texts
 
+    def integers(self, name: str) -> NDArray[np.int64]:
+        """Return a further dataset of whole numbers, (M,), which some files have beside the fields.
+
+        Raises:
+            InputError: there is none of this name and kind.
+        """
+        found = find_dataset(self._file, self.path, name)
+        if found is None or found.ndim != 1 or found.dtype.kind not in "iu":
+            raise InputError(f"{self.path}: no row of whole numbers {name!r}")
+        with reading(self.path):
+            return found[:].astype(np.int64, copy=False)
+
     def each_key(self, block: int = 65536) -> Iterator[str]:
         """Yield all keys in row order."""
         for start in range(0, self.count, block):

@@ -12,6 +12,7 @@ import io
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -65,6 +66,22 @@ def read_image(path: Path | Packed) -> NDArray[np.uint8]:
     return decode_image(read_content(path))
 
 
+def count_pixels(path: Path | Packed) -> int:
+    """Return how many pixels a picture has by its header; 0 where decoding it will fail."""
+    try:
+        with _content(path) as file, Image.open(file, formats=_formats()) as picture:
+            width, height = picture.size
+    except Exception as error:  # as in decoding, which will say it
+        if concerns_the_run(error):
+            raise
+        return 0
+    return width * height if width * height <= MAX_PIXELS else 0
+
+
+def _content(path: Path | Packed) -> BinaryIO:
+    return io.BytesIO(path.read_bytes()) if isinstance(path, Packed) else _open_plain(path)
+
+
 def read_content(path: Path | Packed) -> bytes:
     """Read a picture's file content; nothing but a plain file of at most `MAX_BYTES` is opened.
 
@@ -84,13 +101,18 @@ def read_content(path: Path | Packed) -> bytes:
 
 
 def _read_plain(path: Path) -> bytes:
-    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError("not a plain file")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(_too_large(status.st_size))
+    with _open_plain(path) as file:
         return file.read()
+
+
+def _open_plain(path: Path) -> BinaryIO:
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (the caller's to close)
+    status = os.fstat(file.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:
+        return file
+    file.close()
+    is_plain = stat.S_ISREG(status.st_mode)
+    raise ImageError(_too_large(status.st_size) if is_plain else "not a plain file")
 
 
 def is_photo(path: Path) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from mfrkit.io.images import count_pixels
 from mfrkit.io.manifest import Record
 from mfrkit.io.packed import Packed
 
@@ -22,6 +23,11 @@ class Item:
     position: int
     record: Record
     path: Path | Packed | None
+
+
+def pixel_count(item: Item) -> int:
+    """Return how many pixels an input's picture has; 0 where reading it will fail."""
+    return 0 if item.path is None else count_pixels(item.path)
 
 
 def root_of(item: Item) -> Path:

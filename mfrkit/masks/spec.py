@@ -99,6 +99,8 @@ class MaskSpec:
         Raises:
             InputError: a field is missing, of the wrong type, or names something unknown.
         """
+        if not isinstance(record, dict):
+            raise InputError(f"the mask record is {type(record).__name__}, expected an object.")
         values = {}
         for item in dataclasses.fields(cls):
             if item.name in record:
@@ -122,7 +124,7 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
         if isinstance(value, list | tuple) and len(value) == 3:
             return tuple(_typed(name, float, channel) for channel in value)
     elif kind is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
             return float(value)
     elif type(value) is kind:
         return value

@@ -84,7 +84,7 @@ def _point(points: Any, name: str, sidecar: Path) -> list[float]:
     value = points.get(name) if isinstance(points, dict) else None
     if not (isinstance(value, list) and len(value) == 2):
         raise InputError(f"{sidecar}: needs points.{name} = [x, y] ({MEANING[name]})")
-    if not all(isinstance(v, int | float) and np.isfinite(v) for v in value):
+    if not all(isinstance(v, int | float) and abs(v) < 1e9 for v in value):
         raise InputError(f"{sidecar}: points.{name} is {value}, expected two numbers")
     return [float(v) for v in value]
 

@@ -25,7 +25,8 @@ def unpack(content: Mapping[Any, Any]) -> "dict[str, Tensor]":
     """Return the tensors of a state dict, those of quantised linear layers as float32.
 
     Args:
-        content: whatever a program saved by name; what is no tensor and holds none is left out.
+        content: whatever a program saved by name; what is no tensor and holds none is left out,
+            as is a tensor that claims more values than were saved.
     """
     import torch
 
@@ -38,15 +39,25 @@ def unpack(content: Mapping[Any, Any]) -> "dict[str, Tensor]":
         name: tensor
         for name, tensor in content.items()
         if isinstance(tensor, torch.Tensor)
+        and _is_whole(tensor)
         and not ((match := _BOOKKEEPING.fullmatch(name)) and match[1] in packed)
     }
     for layer, pair in packed.items():
         held = pair if isinstance(pair, tuple) else ()
         for end, tensor in zip(("weight", "bias"), held, strict=False):
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and _is_whole(tensor):
                 whole = tensor.dequantize() if tensor.is_quantized else tensor.detach()
                 tensors[f"{layer}.{end}"] = whole
     return tensors
+
+
+def _is_whole(tensor: "Tensor") -> bool:
+    """Whether each value lies in the file: a stride of 0 makes billions of one."""
+    import torch
+
+    if tensor.layout is not torch.strided:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def arguments_of(tensors: "Mapping[str, Tensor]", where: str) -> dict[str, Any]:

@@ -70,15 +70,8 @@ def load_foreign(path: Path) -> "Recogniser":
     from mfrkit.models.registry import build_network
 
     tensors, wrapper = strip_wrappers(read_tensors(path), str(path))
-    family, feeding = "arcface_torch", Feeding("RGB", (0.5,) * 3, (0.5,) * 3)
-    if adaface.LANDMARK in tensors:
-        family, feeding = "AdaFace", Feeding("BGR", (0.5,) * 3, (0.5,) * 3)
-        tensors = adaface.rename(tensors)
-    elif edgeface_files.LANDMARK in tensors:
-        family = "EdgeFace"
-    elif _MAGFACE in wrapper.split("."):
-        family, feeding = "MagFace", Feeding("BGR", (0.0,) * 3, (1.0,) * 3)
-    architecture, arguments = recognise(tensors, str(path))
+    family, feeding = _family(tensors, wrapper)
+    tensors, architecture, arguments = identify(tensors, str(path))
     network = build_network(architecture, arguments)
     own = network.state_dict()
     # Older files lack the counters of batch norm, which nothing uses.
@@ -102,6 +95,16 @@ def load_foreign(path: Path) -> "Recogniser":
     )
     note = f"{describe(card)}, as {family} does, whose names the parameters have."
     return Recogniser(network, replace(card, note=note)).eval()
+
+
+def _family(tensors: "Mapping[str, Tensor]", wrapper: str) -> tuple[str, Feeding]:
+    """Tell whose network it is, and how it is fed, from names and what stood before them."""
+    if adaface.LANDMARK in tensors:
+        return "AdaFace", Feeding("BGR", (0.5,) * 3, (0.5,) * 3)
+    if edgeface_files.LANDMARK not in tensors and _MAGFACE in wrapper.split("."):
+        return "MagFace", Feeding("BGR", (0.0,) * 3, (1.0,) * 3)
+    family = "EdgeFace" if edgeface_files.LANDMARK in tensors else "arcface_torch"
+    return family, Feeding("RGB", (0.5,) * 3, (0.5,) * 3)
 
 
 def strip_wrappers(content: object, where: str) -> "tuple[dict[str, Tensor], str]":
@@ -159,7 +162,9 @@ def _rank(name: str) -> int:
     return _CONTAINERS.index(name) if name in _CONTAINERS else len(_CONTAINERS)
 
 
-def recognise(tensors: "Mapping[str, Tensor]", where: str) -> tuple[str, dict[str, Any]]:
+def identify(
+    tensors: "dict[str, Tensor]", where: str
+) -> "tuple[dict[str, Tensor], str, dict[str, Any]]":
     """Tell an architecture from its parameters.
 
     Args:
@@ -167,13 +172,22 @@ def recognise(tensors: "Mapping[str, Tensor]", where: str) -> tuple[str, dict[st
         where: the file, for messages.
 
     Returns:
-        The architecture and its arguments.
+        The tensors under the names they have here, the architecture and its arguments.
 
     Raises:
-        WeightsError: a depth or head that is not known.
+        WeightsError: a depth, head or shape that is not known.
     """
-    if edgeface_files.LANDMARK in tensors:
-        return "edgeface", edgeface_files.arguments_of(tensors, where)
+    try:
+        if edgeface_files.LANDMARK in tensors:
+            return tensors, "edgeface", edgeface_files.arguments_of(tensors, where)
+        if adaface.LANDMARK in tensors:
+            tensors = adaface.rename(tensors)
+        return tensors, *_iresnet(tensors, where)
+    except (TypeError, IndexError) as error:  # of tensors with fewer dimensions than theirs
+        raise WeightsError(f"{where}: tensors of other shapes than their names say") from error
+
+
+def _iresnet(tensors: "Mapping[str, Tensor]", where: str) -> tuple[str, dict[str, Any]]:
     blocks = [
         {int(m[1]) for name in tensors if (m := re.match(rf"layer{stage}\.(\d+)\.", name))}
         for stage in range(1, 5)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256
 from mfrkit.io.documents import parse_json
+from mfrkit.io.manifest import check_inside
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.feeding import describe
 from mfrkit.models.onnx_input import expected_input
@@ -84,7 +85,7 @@ def load_onnx(path: Path) -> Recogniser:
         RGB, normalised as the start of the graph suggests; see `expected_input`.
 
     Args:
-        path: the file; weights kept outside it lie where it says.
+        path: the file; weights kept outside it lie where it says, in its folder or below.
 
     Returns:
         The recogniser in eval mode, on the CPU; ONNX Runtime uses a GPU where it can.
@@ -95,17 +96,16 @@ def load_onnx(path: Path) -> Recogniser:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
+    graph = _read_graph(path)
     session = _open_session(path)
     size = _input_size(session, path)
-    graph = needed("onnx").load(path, load_external_data=False).graph
     is_own = CARD_KEY in session.get_modelmeta().custom_metadata_map
     mean, std = (0.5, 0.5) if is_own else expected_input(graph)  # mfrkit's take -1 to 1
     sha256 = file_sha256(path)
     network = OnnxNetwork(session, sha256).eval()
-    faults: tuple[type[Exception], ...] = (*_faults(), ValueError)
     try:
         features = network.try_out(size)
-    except faults as error:
+    except _faults() as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path}: ONNX Runtime cannot run it on one face: {reason}") from error
     _check_embedding(features, path)
@@ -153,6 +153,25 @@ def _with_origin(card: ModelCard, session: Any, path: Path) -> ModelCard:
     return replace(card, **{name: getattr(own, name) for name in kept})
 
 
+def _read_graph(path: Path) -> Any:
+    """Read the graph without the weights that other files hold.
+
+    Raises:
+        WeightsError: not a graph.
+        InputError: weights lie outside the file's folder.
+    """
+    damage: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
+    try:
+        graph = needed("onnx").load(path, load_external_data=False).graph
+    except (damage, ValueError) as error:
+        raise WeightsError(f"{path}: no ONNX graph: {error}") from error
+    for tensor in graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                check_inside(entry.value, str(path))
+    return graph
+
+
 def _open_session(path: Path) -> Any:
     runtime = needed("onnxruntime")
     options = runtime.SessionOptions()
@@ -176,7 +195,7 @@ def _faults() -> tuple[type[Exception], ...]:
         "Fail InvalidArgument InvalidGraph InvalidProtobuf NoSuchFile NotImplemented "
         "RuntimeException EPFail NoModel"
     )
-    return tuple(getattr(faults, name) for name in names.split())
+    return (*(getattr(faults, name) for name in names.split()), ValueError)
 
 
 def _input_size(session: Any, path: Path) -> tuple[int, int]:

@@ -110,7 +110,7 @@ def update_index(source: str, embedder: Embedder, path: Path, console: Console) 
     if not os.access(path.absolute().parent, os.W_OK):
         raise InputError(f"{path}: cannot be written there; name another place with --index")
     with ExitStack() as stack:
-        old = _Old.open(path, dict(embedder.origin), stack)
+        old = _Old.open(path, embedder, stack)
         if old is not None and old.state == state:
             console.info(f"{path}: {old.reader.count} embeddings, all up to date")
             return
@@ -127,6 +127,18 @@ def update_index(source: str, embedder: Embedder, path: Path, console: Console) 
                 file.attrs[_STATE] = state
     kept = f"; {old.reused} photos had not changed" if old is not None else ""
     console.info(f"{path}: {count} embeddings{kept}")
+
+
+def read_stamps(reader: EmbeddingReader) -> list[list[int]]:
+    """Return the stamps of the photos in an index: of those with a vector, and of the others.
+
+    Raises:
+        InputError: damaged.
+    """
+    stamps = [reader.integers(name).tolist() for name in (_STAMPS, _SKIPPED_STAMPS)]
+    if [*map(len, stamps)] != [reader.count, len(reader.skipped)]:
+        raise InputError(f"{reader.path}: damaged, its stamps are not one a photo; remove it")
+    return stamps
 
 
 class _Old:
@@ -151,11 +163,11 @@ class _Old:
             self.known[key] = (stamp, -1, reason)
 
     @classmethod
-    def open(cls, path: Path, origin: dict[str, Any], stack: ExitStack) -> "_Old | None":
+    def open(cls, path: Path, embedder: Embedder, stack: ExitStack) -> "_Old | None":
         """Open an index; None if there is none, or it was made in another way.
 
         Raises:
-            InputError: a file that is no index.
+            InputError: a file that is no index, or a damaged one.
         """
         if not path.exists():
             return None
@@ -164,11 +176,11 @@ class _Old:
             raise InputError(
                 f"{path}: embeddings, but no index of a gallery; name another file with --index"
             )
-        wanted = {name: np.asarray(value).tolist() for name, value in origin.items()}
+        wanted = {name: np.asarray(value).tolist() for name, value in embedder.origin.items()}
         made = {name: np.asarray(reader.attributes.get(name)).tolist() for name in wanted}
-        with h5py.File(path, "r") as file:
-            stamps = [file[name][:].tolist() for name in (_STAMPS, _SKIPPED_STAMPS)]
-        return cls(reader, str(reader.attributes[_STATE]), stamps) if made == wanted else None
+        if made != wanted or reader.dim != (embedder.card.embedding_dim or reader.dim):
+            return None
+        return cls(reader, str(reader.attributes[_STATE]), read_stamps(reader))
 
     def results(self, items: list[tuple[Item, int]]) -> dict[int, _Result]:
         """Return what is known of photos that have not changed, by position."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mfrkit.config import default_workers
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.images import read_image
-from mfrkit.io.item import Item
+from mfrkit.io.item import Item, pixel_count
 from mfrkit.models.cards import ModelCard
 from mfrkit.recognition.photo_face import Photo, PhotoFace, name_of, pixels_of
 from mfrkit.stages.flow import batched, ordered_map
@@ -92,7 +92,7 @@ def look(pictures: Iterable[Picture], embedder: Embedder) -> Iterator[Seen]:
 def read_items(items: Iterable[Item], embedder: Embedder) -> Iterator[Picture]:
     """Decode the inputs of a command, some ahead, in threads."""
     load = partial(_load, side=embedder.card.input_size)
-    return ordered_map(load, items, workers=default_workers())
+    return ordered_map(load, items, workers=default_workers(), weight=pixel_count)
 
 
 def read_photos(photos: Iterable[Photo], person: str | None = None) -> Iterator[Picture]:

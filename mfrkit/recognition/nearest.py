@@ -103,9 +103,9 @@ def _read(faiss: Any, path: Path, vectors: NDArray[np.float32]) -> Any:
         return None
     try:
         index = faiss.read_index(str(path))
-    except RuntimeError:  # not an index, or half of one
+    except (RuntimeError, MemoryError):  # not an index, or half of one
         return None
-    if (index.ntotal, index.d) != vectors.shape:
+    if not isinstance(index, faiss.IndexIVF) or (index.ntotal, index.d) != vectors.shape:
         return None
     places = np.linspace(0, len(vectors) - 1, _PROOF).astype(np.int64)
     scores, _ = index.search(vectors[places], 1)  # a vector lies in the cell it is nearest to

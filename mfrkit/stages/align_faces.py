@@ -12,7 +12,7 @@ from mfrkit.faces.detect import Face
 from mfrkit.faces.geometry import ARCFACE_SIZE, template, warp
 from mfrkit.faces.select import Policy, select
 from mfrkit.io.images import read_image, write_image
-from mfrkit.io.item import Item
+from mfrkit.io.item import Item, pixel_count
 from mfrkit.io.manifest import Record
 from mfrkit.models.device import resolve_device
 from mfrkit.stages.align_options import AlignOptions
@@ -60,10 +60,13 @@ class AlignWorker:
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the records of each input, in input order."""
         run = self._options.run
-        photos = ordered_map(_load, items, workers=run.workers)
+        photos = ordered_map(_load, items, workers=run.workers, weight=pixel_count)
         batches = batched(photos, run.batch_size, weight=_pixels, limit=BATCH_PIXELS)
         found = (pair for batch in batches for pair in self._find(batch))
-        for photo, faces, crops in ordered_map(self._save, found, workers=run.workers):
+        saved = ordered_map(
+            self._save, found, workers=run.workers, weight=lambda pair: _pixels(pair[0])
+        )
+        for photo, faces, crops in saved:
             self._show(photo, faces, crops)
             yield [crop.record for crop in crops]
 

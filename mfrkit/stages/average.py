@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mfrkit.console import Console
-from mfrkit.errors import InputError
+from mfrkit.errors import InputError, WeightsError
+from mfrkit.io.checkpoints import mismatches
 from mfrkit.io.files import refuse_existing
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.model_files import read_card, read_tensors, write_model
@@ -57,6 +58,10 @@ def average_models(options: AverageOptions, console: Console) -> None:
                 f"{values[1]}; only models of one kind have a mean"
             )
     (_, first), (_, second) = map(read_tensors, (options.first, options.second))
+    shapes = [{name: tuple(t.shape) for name, t in each.items()} for each in (first, second)]
+    difference = mismatches(shapes[0], shapes[1])
+    if difference:
+        raise WeightsError(f"{options.second}: not as {options.first} is: {difference}")
     # Whole numbers, such as batch norm's counters, are the first's.
     between = {
         name: tensor.float().lerp(second[name].float(), options.share)

@@ -12,6 +12,7 @@ from typing import Any
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.io.documents import json_file
 from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import MANIFEST
 from mfrkit.stages.assess import Assessment, assess
@@ -96,8 +97,7 @@ def benchmark(options: BenchmarkOptions, console: Console) -> None:
     shown = _with_outputs(asked, sets, found.results)
     write_files(found, shown)
     document = to_document(found, shown)
-    content = json.dumps(document, indent=2, ensure_ascii=False).encode()
-    write_whole(sets.folder / "results.json", content + b"\n")
+    write_whole(sets.folder / "results.json", json_file(document))
     if options.json:
         console.data(json.dumps(document, ensure_ascii=False))
     else:

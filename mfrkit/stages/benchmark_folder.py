@@ -1,6 +1,5 @@
 """What a benchmark's folder was begun with (`benchmark.json`), and the models compared in it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -8,7 +7,9 @@ from typing import Any
 
 from mfrkit import __version__
 from mfrkit.errors import InputError
+from mfrkit.io.documents import json_file, read_json_object
 from mfrkit.io.files import write_whole
+from mfrkit.io.manifest import check_inside
 
 Begun = Mapping[str, Any]
 _FLAGS = MappingProxyType(
@@ -65,7 +66,7 @@ class BenchmarkFolder:
 
     def _write(self) -> None:
         content = {"mfrkit": __version__, "options": self._options, "models": self.models}
-        write_whole(self._file, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+        write_whole(self._file, json_file(content))
 
 
 def _in_words(name: str, found: Any, wanted: Any) -> str:
@@ -83,10 +84,13 @@ def _read(path: Path) -> dict[str, Any]:
     """Read the file; empty if there is none."""
     if not path.exists():
         return {}
-    try:
-        found = json.loads(path.read_bytes())
-        if isinstance(found["options"], dict) and isinstance(found["models"], list):
-            return found
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
-    raise InputError(f"{path}: not readable; begin again with --force, or name another --output")
+    remedy = "; begin again with --force, or name another --output"
+    found = read_json_object(path, remedy)
+    models = found.get("models")
+    if not isinstance(found.get("options"), dict) or not isinstance(models, list):
+        raise InputError(f"{path}: not what a benchmark was begun with{remedy}")
+    for model in models:
+        if not isinstance(model, str):
+            raise InputError(f"{path}: {model!r} is no name of a model{remedy}")
+        check_inside(model, str(path))
+    return found

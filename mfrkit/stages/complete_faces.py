@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.images import read_image, write_image
-from mfrkit.io.item import Item
+from mfrkit.io.item import Item, pixel_count
 from mfrkit.io.manifest import Record
 from mfrkit.masks.renderer import to_uint8
 from mfrkit.models.device import resolve_device
@@ -87,7 +87,7 @@ class CompletionWorker:
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the record of each input."""
         run = self._options.run
-        jobs = ordered_map(self._load, items, workers=run.workers)
+        jobs = ordered_map(self._load, items, workers=run.workers, weight=pixel_count)
         completed = (
             job for batch in batched(jobs, run.batch_size) for job in self._complete(batch)
         )

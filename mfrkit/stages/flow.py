@@ -11,8 +11,15 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+PIXELS_AHEAD = 1 << 27  # of photos that are decoded or about to be: 400 MB, whatever the workers
+
+
 def ordered_map(
-    function: Callable[[In], Out], inputs: Iterable[In], *, workers: int, ahead: int | None = None
+    function: Callable[[In], Out],
+    inputs: Iterable[In],
+    *,
+    workers: int,
+    weight: Callable[[In], int] | None = None,
 ) -> Iterator[Out]:
     """Apply a function in worker threads and yield the results in input order.
 
@@ -22,8 +29,8 @@ def ordered_map(
     Args:
         function: called once per input; an exception it raises is raised here, in its turn.
         inputs: consumed lazily, in the caller's thread.
-        workers: number of threads.
-        ahead: calls to keep under way; twice the workers if None.
+        workers: number of threads; twice as many inputs are under way at most.
+        weight: see `in_order`.
 
     Example:
         >>> list(ordered_map(abs, [-1, 2, -3], workers=2))
@@ -32,14 +39,18 @@ def ordered_map(
     pool = ThreadPoolExecutor(workers)
     try:
         yield from in_order(
-            lambda each: pool.submit(function, each), inputs, ahead=ahead or 2 * workers
+            lambda each: pool.submit(function, each), inputs, ahead=2 * workers, weight=weight
         )
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def in_order(
-    submit: Callable[[In], Future[Out]], inputs: Iterable[In], *, ahead: int
+    submit: Callable[[In], Future[Out]],
+    inputs: Iterable[In],
+    *,
+    ahead: int,
+    weight: Callable[[In], int] | None = None,
 ) -> Iterator[Out]:
     """Yield results in input order, however they are computed.
 
@@ -48,11 +59,20 @@ def in_order(
         inputs: consumed lazily, in the caller's thread.
         ahead: inputs under way or waiting to be taken at most, which bounds memory however many
             come.
+        weight: how many pixels an input has. Results are taken until those under way are no more
+            than `PIXELS_AHEAD`, or one input alone.
     """
     waiting: deque[Future[Out]] = deque()
+    weights: deque[int] = deque()
     for each in inputs:
+        cost = weight(each) if weight else 0
+        while waiting and sum(weights) + cost > PIXELS_AHEAD:
+            weights.popleft()
+            yield waiting.popleft().result()
         waiting.append(submit(each))
+        weights.append(cost)
         if len(waiting) >= ahead:
+            weights.popleft()
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

@@ -78,7 +78,9 @@ class MaskBook:
 def _blocks(block: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a mask block's faces: its list, or itself."""
     faces = block.get("faces")
-    return faces if isinstance(faces, list) else [block]
+    if not isinstance(faces, list):
+        return [block]
+    return [each for each in faces if isinstance(each, dict)]
 
 
 def variant_key(item: Item, variant: int) -> str:

@@ -1,12 +1,11 @@
 """The recipe beside a result: the command and every option that shaped it (`run.json`)."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mfrkit import __version__
 from mfrkit.errors import InputError
-from mfrkit.io.documents import read_json_object
+from mfrkit.io.documents import json_file, read_json_object
 from mfrkit.io.files import write_held
 
 
@@ -20,7 +19,7 @@ def write_recipe(path: Path, command: str, options: dict[str, Any], inputs: str 
         inputs: what tells the inputs from others of the same names; empty if not known yet.
     """
     content = {"mfrkit": __version__, "command": command, "options": options, "inputs": inputs}
-    write_held(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
+    write_held(path, json_file(content))
 
 
 def refuse_other_commands(folder: Path, command: str) -> None:

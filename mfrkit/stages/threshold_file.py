@@ -13,7 +13,7 @@ from typing import Any
 from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.documents import read_json_object
+from mfrkit.io.documents import json_file, read_json_object
 from mfrkit.io.files import write_whole
 from mfrkit.metrics.calibration import Calibration, Decisions
 from mfrkit.stages.fixed_points import Setting, setting_record
@@ -57,7 +57,7 @@ def write_thresholds(
             "for it; write them in a run with one of the two"
         )
     document = {"schema": SCHEMA, "mfrkit": __version__, "thresholds": list(different)}
-    write_whole(path, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(path, json_file(document))
 
 
 class ThresholdFile:

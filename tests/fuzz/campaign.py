@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where inputs lie")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_slow)
+    warnings.simplefilter("ignore")
     faulthandler.enable()
     with tempfile.TemporaryDirectory() as temporary:
         campaign = Campaign(options.seed, options.folder or Path(temporary))

@@ -7,6 +7,7 @@ import json
 import pickle
 import random
 import tarfile
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import h5py
 import numpy as np
 import onnx
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from safetensors.torch import save
 
 from mfrkit.config import Shard
@@ -25,6 +26,7 @@ from mfrkit.errors import MfrError
 from mfrkit.io.covariates import read_covariates
 from mfrkit.io.documents import parse_json
 from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.images import read_image
 from mfrkit.io.names import expand_braces
 from mfrkit.io.pairs import read_pairs
 from mfrkit.io.recordio import pack_entry, pack_record
@@ -32,14 +34,22 @@ from mfrkit.io.score_files import read_scores
 from mfrkit.io.source import open_source
 from mfrkit.io.template_lists import read_templates
 from mfrkit.io.verification_bin import read_bin
+from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.template import ANCHORS, TemplateFile
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.foreign import read_tensors, recognise, strip_wrappers
+from mfrkit.models.edgeface import SIZES
+from mfrkit.models.foreign import identify, read_tensors, strip_wrappers
 from mfrkit.models.model_files import count_parameters, read_card
 from mfrkit.models.onnx_recogniser import load_onnx
 from mfrkit.models.registry import build_network, load_network
+from mfrkit.models.thresholds import UNMASKED, Operating
+from mfrkit.recognition.gallery import gallery_in
+from mfrkit.recognition.gallery_index import read_stamps
+from mfrkit.recognition.nearest import Approximate
+from mfrkit.stages.benchmark_folder import BenchmarkFolder
 from mfrkit.stages.fit_options import FitOptions
-from mfrkit.stages.pieces import PieceStore
+from mfrkit.stages.mask_book import MaskBook
 from mfrkit.stages.recipe import check_options, refuse_other_commands
 from mfrkit.stages.settings import make, parse_set
 from mfrkit.stages.threshold_file import ThresholdFile
@@ -85,11 +95,16 @@ def lines(name: str, file: str, text: str, read: Callable[[Path], object]) -> Fo
     return Format(name, file, text.encode, read)
 
 
+_TAGGED = ("jpeg", "webp", "tiff")
+
+
 @functools.cache
 def picture(suffix: str = "png") -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, suffix)
+    Image.fromarray(pixels).save(out, suffix, **({"exif": tags} if suffix in _TAGGED else {}))
     return out.getvalue()
 
 
@@ -106,6 +121,8 @@ FIELDS = {
     "skipped/keys": ["c/1"],
     "skipped/reasons": ["no face found"],
     "skipped/positions": [4],
+    "skipped/stamps": [7],
+    "stamps": np.arange(4),
 }
 ATTRIBUTES = {"model": "arcface", "flip": True, "complete": True, "shard": "1/1", "mfrkit": "1"}
 ODD_DATA = (
@@ -147,6 +164,8 @@ def read_embeddings(path: Path) -> None:
         _ = reader.index, reader.skipped, reader.identities, reader.masked, reader.norms
         reader.rows(np.arange(0, reader.count, 2))
         Shard.parse(str(reader.attributes.get("shard", "1/1")))
+        read_stamps(reader)
+    gallery_in(path)
 
 
 # Model files
@@ -154,6 +173,9 @@ def read_embeddings(path: Path) -> None:
 CARD = ModelCard(
     name="a", task="unmasking", architecture="eum", arguments={"dim": 4, "width": 4, "layers": 2},
     embedding_dim=4, base={"model": "arcface"},
+    thresholds={
+        UNMASKED: (Operating(fmr=0.1, threshold=0.3, fnmr=0.1, genuine=9, impostors=9),)
+    },
 ).to_json()  # fmt: skip
 
 
@@ -182,10 +204,27 @@ def read_model(path: Path) -> None:
 
 
 @functools.cache
-def foreign_content() -> dict[str, object]:
+def foreign_contents() -> tuple[dict[str, object], ...]:
+    """Return what is read of an iResNet, an AdaFace network and an EdgeFace as saved."""
     names = [f"layer{stage}.{unit}.conv1.weight" for stage in range(1, 5) for unit in range(2)]
-    weights = {name: torch.zeros(2, 2, 3, 3) for name in names} | {"fc.weight": torch.zeros(4, 8)}
-    return {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in weights.items()}, "extra": [1]}
+    iresnet = {name: torch.zeros(2, 2, 3, 3) for name in names} | {"fc.weight": torch.zeros(4, 8)}
+    adaface = {f"body.{n}.res_layer.1.weight": torch.zeros(1 + n // 2, 1, 3, 3) for n in range(8)}
+    adaface |= {"output_layer.3.weight": torch.zeros(4, 8)}
+    edgeface = {
+        f"stages.{stage}.blocks.0.conv_dw.weight": torch.zeros(width, 1, 3, 3)
+        for stage, width in enumerate(SIZES["xx-small"].widths)
+    }
+    narrow = "stages.0.blocks.0.mlp.fc1"
+    edgeface |= {
+        f"{narrow}.linear1.weight": torch.zeros(4, 24),
+        f"{narrow}.linear2.weight": torch.zeros(96, 4),
+        "head.fc._packed_params._packed_params": (torch.zeros(4, 168), torch.zeros(4)),
+    }
+    return (
+        {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in iresnet.items()}, "extra": [1]},
+        {"state_dict": {f"model.{k}": v for k, v in adaface.items()}, "hyper_parameters": {}},
+        edgeface,
+    )
 
 
 def pickled(content: object, **options) -> bytes:
@@ -195,11 +234,12 @@ def pickled(content: object, **options) -> bytes:
 
 
 def odd_foreign(change: Change, chance: random.Random) -> bytes:
-    return pickled(change(foreign_content()), _use_new_zipfile_serialization=chance.random() < 0.5)
+    content = change(chance.choice(foreign_contents()))
+    return pickled(content, _use_new_zipfile_serialization=chance.random() < 0.5)
 
 
 def read_foreign(path: Path) -> None:
-    recognise(strip_wrappers(read_tensors(path), str(path))[0], str(path))
+    identify(strip_wrappers(read_tensors(path), str(path))[0], str(path))
 
 
 def onnx_file() -> bytes:
@@ -216,6 +256,31 @@ def onnx_file() -> bytes:
     )  # fmt: skip
     opsets = [make.make_opsetid("", 13)]
     return make.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+# The index of a gallery
+
+TEMPLATES = np.tile(np.eye(16, dtype=np.float32), (4, 1))  # fewer make faiss warn
+
+
+def faiss_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "g.faiss")
+        Approximate(TEMPLATES, path)
+        return path.read_bytes()
+
+
+def read_faiss(path: Path) -> None:
+    Approximate(TEMPLATES, path)(TEMPLATES, 2)
+
+
+# Pictures
+
+KINDS = ("jpeg", "png", "webp", "tiff", "gif", "bmp", "ppm", "jpeg2000", "avif")
+
+
+def of_kind(kind: str) -> Callable[[], bytes]:
+    return lambda: picture(kind)
 
 
 # Archives
@@ -240,12 +305,24 @@ def rec_file(labels: object = 1.0) -> bytes:
     return b"".join(map(pack_record, entries))
 
 
-def write_index(path: Path) -> None:
+def index() -> bytes:
     step = len(pack_record(pack_entry(1.0, 1, picture())))
     first = len(pack_record(pack_entry([3, 4], 0)))
     places = [0, first, first + step]
     text = "".join(f"{n}\t{place}\n" for n, place in enumerate(places))
-    path.with_suffix(".idx").write_text(text)
+    return text.encode()
+
+
+def write_index(path: Path) -> None:
+    path.with_suffix(".idx").write_bytes(index())
+
+
+def write_rec(path: Path) -> None:
+    path.with_suffix(".rec").write_bytes(rec_file())
+
+
+def read_rec(path: Path) -> None:
+    read_items(path.with_suffix(".rec"))
 
 
 def read_items(path: Path) -> None:
@@ -281,7 +358,17 @@ THRESHOLDS = {
     ],
 }  # fmt: skip
 SETTINGS = '[fit]\nlr = 1e-3\nsteps = 10\nbetas = [0.9, 0.99]\n[masks]\ntypes = "cloth"\n'
+MASK = {"spec": sample_spec(7, "a/1", MaskOptions()).to_json()}
 SAY = SimpleNamespace(warn=str, info=str)
+
+
+def read_masks(path: Path) -> None:
+    book = MaskBook(path)
+    try:
+        book.is_early("a/1")
+        book.specs("a/1", 1)
+    finally:
+        book.close()
 
 
 def read_manifest(path: Path) -> None:
@@ -297,10 +384,6 @@ def read_thresholds(path: Path) -> None:
 def read_recipe(path: Path) -> None:
     refuse_other_commands(path.parent, "align")
     check_options(path.parent, {"size": 112})
-
-
-def read_pieces(path: Path) -> None:
-    PieceStore(path.parent.parent / "e.h5", {"model": "a"}, resume=True, force=False)
 
 
 def read_settings(path: Path) -> None:
@@ -335,16 +418,23 @@ FORMATS = (
     ),
     Format("model card", "m.safetensors", model_file, read_model, of(model_file, "card")),
     Format("model table", "m.safetensors", model_file, read_model, of(model_file, "table")),
-    Format("pytorch", "m.pth", lambda: pickled(foreign_content()), read_foreign, odd_foreign),
+    *(Format(f"picture {kind}", f"p.{kind}", of_kind(kind), read_image) for kind in KINDS),
+    Format("faiss", "g.faiss", faiss_file, read_faiss),
+    Format("pytorch", "m.pth", lambda: pickled(foreign_contents()[0]), read_foreign, odd_foreign),
     Format("onnx", "m.onnx", onnx_file, load_onnx),
     Format("tar", "t.tar", tar_file, read_items, lambda c, _: tar_file([c(RECORD), c(FACTS)])),
     Format("rec", "r.rec", rec_file, read_items, beside=write_index),
+    Format("rec index", "r.idx", index, read_rec, beside=write_rec),
     Format("verification", "v.bin", lambda: pickle.dumps(bin_content()), read_bin, odd_bin),
     document("manifest", "manifest.jsonl", RECORD, read_manifest),
     document("traits", "traits.jsonl", RECORD, read_covariates),
     document("thresholds", "t.json", THRESHOLDS, read_thresholds),
     document("recipe", "run.json", {"command": "align", "options": {"size": 112}}, read_recipe),
-    document("pieces", ".e.h5.pieces/run.json", {"model": "a"}, read_pieces),
+    document(
+        "benchmark", "benchmark.json", {"options": {"seed": 7}, "models": ["arcface"]},
+        lambda path: BenchmarkFolder(path.parent, anew=False).begin({"seed": 7}),
+    ),
+    document("masks", "m.jsonl", {**RECORD, "mask": MASK}, lambda path: read_masks(path)),
     document(
         "template", "m.json", {"points": {name: [1, 2.5] for name in ANCHORS}},
         lambda path: TemplateFile.read(path.with_suffix(".png")),

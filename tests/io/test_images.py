@@ -9,7 +9,8 @@ from PIL import Image
 
 from mfrkit.errors import ImageError
 from mfrkit.io import images
-from mfrkit.io.images import decode_image, encode_image, read_image, write_image
+from mfrkit.io.images import count_pixels, decode_image, encode_image, read_image, write_image
+from mfrkit.io.packed import Packed
 
 RNG = np.random.default_rng(7)
 # Smooth, so that JPEG keeps it within a few grey levels.
@@ -155,6 +156,19 @@ def test_a_decompression_bomb_is_refused_by_its_header():
     png += struct.pack(">I", len(idat) - 4) + idat + struct.pack(">I", zlib.crc32(idat))
     with pytest.raises(ImageError, match="too large: 30000x30000"):
         decode_image(png)
+
+
+def test_headers_tell_the_pixels_of_what_can_be_decoded(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    archive = tmp_path / "all.tar"
+    archive.write_bytes(b"head" + (tmp_path / "a.jpg").read_bytes())
+    size = archive.stat().st_size - 4
+    assert count_pixels(tmp_path / "a.jpg") == 1200
+    assert count_pixels(Packed(archive, "a.jpg", 4, size)) == 1200
+    for name in ("pipe.png", "b.png", "absent.png", "."):
+        assert count_pixels(tmp_path / name) == 0
 
 
 def test_a_missing_file_and_a_folder_are_unreadable(tmp_path):

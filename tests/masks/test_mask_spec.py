@@ -63,6 +63,7 @@ def test_json_round_trip_is_exact_and_ignores_other_fields():
         ({"tilt": None}, "'tilt' cannot be null"),
         ({"color": [1, 2]}, "'color' cannot be"),
         ({"cords": 1}, "'cords' cannot be 1"),
+        ({"lift": 10**400}, "'lift' cannot be 1000"),
         ({"kind": "gas"}, "kind 'gas' is unknown. Known: "),
         ({"texture": "tweed"}, "texture 'tweed' is unknown"),
         ({"coverage": "eyes"}, "coverage 'eyes' is unknown"),
@@ -72,6 +73,11 @@ def test_a_damaged_record_is_refused(change, message):
     record = {**sample_spec(0, "a", MaskOptions()).to_json(), **change}
     with pytest.raises(InputError, match=message):
         MaskSpec.from_json(record)
+
+
+def test_what_is_no_record_is_refused():
+    with pytest.raises(InputError, match="is int, expected an object"):
+        MaskSpec.from_json(3)
 
 
 def test_a_record_without_a_field_is_refused():

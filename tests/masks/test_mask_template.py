@@ -56,6 +56,7 @@ def test_a_template_is_read_with_its_points(tmp_path):
         ({k: v for k, v in POINTS.items() if k != "bottom"}, r"points.bottom = \[x, y\] \(under"),
         ({**POINTS, "top": ["a", 2]}, "expected two numbers"),
         ({**POINTS, "top": [1e999, 2]}, "expected two numbers"),
+        ({**POINTS, "top": [10**400, 2]}, "expected two numbers"),
     ],
 )
 def test_a_template_without_its_points_is_refused(tmp_path, points, message):

@@ -119,6 +119,17 @@ def test_packed_layers_that_are_none(tmp_path):
         load_foreign(path)
 
 
+def test_tensors_that_claim_more_values_than_were_saved(tmp_path):
+    path = tmp_path / "a.pt"
+    vast = torch.zeros(1).expand(10**9)[:, None, None, None]
+    torch.save({"body.0.res_layer.1.weight": vast}, path)
+    with pytest.raises(WeightsError, match="holds no iResNet"):
+        load_foreign(path)
+    torch.save({"body.0.res_layer.1.weight": torch.zeros(())}, path)
+    with pytest.raises(WeightsError, match="other shapes than their names say"):
+        load_foreign(path)
+
+
 class Mischief:
     def __reduce__(self):
         return (print, ("this must not run",))

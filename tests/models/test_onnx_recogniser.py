@@ -106,8 +106,21 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(InputError, match="no such model file"):
         load_recogniser(str(tmp_path / "a.onnx"))
     (tmp_path / "a.onnx").write_bytes(b"junk")
-    with pytest.raises(WeightsError, match="ONNX Runtime cannot load it"):
+    with pytest.raises(WeightsError, match="no ONNX graph"):
         load_recogniser(str(tmp_path / "a.onnx"))
+
+
+def test_weights_are_not_read_from_files_outside_its_folder(tmp_path):
+    path = tmp_path / "models" / "a.onnx"
+    path.parent.mkdir()
+    write(path)
+    graph = onnx.load(path)
+    for tensor in graph.graph.initializer:
+        onnx.external_data_helper.set_external_data(tensor, "../outside.bin")
+        tensor.ClearField("raw_data")
+    path.write_bytes(graph.SerializeToString())
+    with pytest.raises(InputError, match=r"a\.onnx: path '\.\./outside\.bin' leaves its folder"):
+        load_recogniser(str(path))
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):

@@ -45,6 +45,15 @@ def test_an_index_is_kept_and_made_anew_for_other_vectors(tmp_path):
     assert Approximate(known, path)(known[:3], 1).places[:, 0].tolist() == [0, 1, 2]
 
 
+def test_an_index_of_another_kind_is_made_anew(tmp_path):
+    faiss = pytest.importorskip("faiss")
+    known, path = unit(100, 0), tmp_path / "g.faiss"
+    flat = faiss.IndexFlatIP(known.shape[1])
+    flat.add(known)
+    faiss.write_index(flat, str(path))
+    assert Approximate(known, path)(known[:3], 1).places[:, 0].tolist() == [0, 1, 2]
+
+
 def test_without_faiss_the_message_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(InputError, match=r"pip install 'mfrkit\[index\]'"):

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import h5py
 import pytest
 
 from mfrkit.console import Console
@@ -49,6 +50,22 @@ def test_every_face_of_every_shot(capsys, place):
     again, said = run(capsys, place / "staff", place / "shots")
     assert "all up to date" in said
     assert again == found
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_damaged_index_is_named(capsys, place):
+    run(capsys, place / "staff", place / "shots")
+    (place / "staff" / "Obama.jpg").touch()
+    with h5py.File(place / "staff.index.h5", "r+") as file:
+        del file["stamps"]
+        file["stamps"] = [1, 2, 3]
+    with pytest.raises(InputError, match=r"staff\.index\.h5: damaged"):
+        run(capsys, place / "staff", place / "shots")
+    with h5py.File(place / "staff.index.h5", "r+") as file:
+        del file["stamps"]
+        file["stamps"] = h5py.ExternalLink("/etc/passwd", "/")
+    with pytest.raises(InputError, match="link to data elsewhere; refused"):
+        run(capsys, place / "staff", place / "shots")
 
 
 @pytest.mark.usefixtures("loaded")

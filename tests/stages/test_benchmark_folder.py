@@ -71,8 +71,21 @@ def test_beginning_anew_forgets_options_models_and_embeddings(folder):
     assert not list((folder / "embeddings").iterdir())
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"options": 3}', '{"models": "arcface"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{", "[]", "[" * 100_000, '{"options": 3}', '{"models": "arcface"}',
+        '{"options": {}, "models": [1]}', '{"options": {}, "models": ["../other"]}',
+    ],
+)  # fmt: skip
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "benchmark.json").write_text(content)
     with pytest.raises(InputError, match=r"benchmark\.json: "):
         BenchmarkFolder(tmp_path, anew=False)
+
+
+def test_models_whose_names_are_no_text_are_kept(tmp_path):
+    begun = BenchmarkFolder(tmp_path, anew=False)
+    begun.begin({"images": "/lfw-\udcff"})
+    begun.add(["mine-\udcff"])
+    assert BenchmarkFolder(tmp_path, anew=False).models == ["mine-\udcff"]

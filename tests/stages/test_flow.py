@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfrkit.errors import ImageError, InputError, ShapeError
-from mfrkit.stages.flow import batched, isolated, ordered_map
+from mfrkit.stages.flow import PIXELS_AHEAD, batched, isolated, ordered_map
 
 
 def test_results_come_in_input_order_although_they_finish_in_another():
@@ -26,10 +26,20 @@ def test_inputs_are_taken_lazily():
             taken.append(x)
             yield x
 
-    results = ordered_map(lambda x: x, inputs(), workers=2, ahead=4)
+    results = ordered_map(lambda x: x, inputs(), workers=2)
     next(results)
     assert len(taken) <= 5
     results.close()
+
+
+@pytest.mark.parametrize(("cost", "most"), [(PIXELS_AHEAD + 1, 1), (PIXELS_AHEAD // 3, 3), (1, 64)])
+def test_memory_does_not_grow_with_workers(cost, most):
+    begun, ended = [], 0
+    results = ordered_map(begun.append, range(200), workers=32, weight=lambda _: cost)
+    for _ in results:
+        ended += 1
+        assert len(begun) - ended < most
+    assert ended == 200
 
 
 def test_an_error_comes_in_its_turn_and_stops_the_rest():
