@@ -129,7 +129,8 @@ def strip_wrappers(content: object, where: str) -> "tuple[dict[str, Tensor], str
             f"EdgeFace{f', but {held}' if held else ''}; convert it to one, or name a bundled "
             "model or a .safetensors file"
         )
-    ranks = [min(map(_rank, place), default=0) for place in found]
+    depth = max(map(len, found))
+    ranks = [_ranks(place, depth) for place in found]
     if ranks.count(min(ranks)) > 1:
         places = ", ".join(".".join(place) for place in found)
         raise WeightsError(
@@ -158,8 +159,11 @@ def _ends_in(name: str, mark: str) -> bool:
     return name == mark or name.endswith("." + mark)
 
 
-def _rank(name: str) -> int:
-    return _CONTAINERS.index(name) if name in _CONTAINERS else len(_CONTAINERS)
+def _ranks(place: tuple[str, ...], depth: int) -> list[int]:
+    """Return how unlikely each container around a network is, the outermost first."""
+    last = len(_CONTAINERS)
+    ranks = [_CONTAINERS.index(name) if name in _CONTAINERS else last for name in place]
+    return [*ranks, *[last if place else 0] * (depth - len(place))]
 
 
 def identify(

@@ -149,7 +149,7 @@ def graph_file(path, nodes, constants, *, given=("N", 3, SIDE, SIDE), kind=np.fl
 
 
 def node(kind, *given, to, **attributes):
-    return onnx.helper.make_node(kind, list(given), [to], name="n", **attributes)
+    return onnx.helper.make_node(kind, list(given), [to], name=to, **attributes)
 
 
 MEANS = (node("GlobalAveragePool", "small", to="pooled"), node("Flatten", "pooled", to="means"))

@@ -51,7 +51,7 @@ def test_an_error_comes_in_its_turn_and_stops_the_rest():
             raise ValueError("three")
         return x
 
-    results = ordered_map(fail_at_three, range(1000), workers=1, ahead=2)
+    results = ordered_map(fail_at_three, range(1000), workers=1)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
