@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.metrics.folds import FoldGrid
 from mfrkit.metrics.rates import area, meeting, most_lenient
-from mfrkit.metrics.roc import Floats, check_scores, descending
+from mfrkit.metrics.roc import Floats, check_scores, descending, share
 from mfrkit.metrics.verification import Verification
 
 RESAMPLES = 1000
@@ -187,8 +187,7 @@ def _curve(weights: Floats, last: NDArray[np.intp]) -> Floats:
     """Return the (R, L + 1) shares accepted at each level, NaN where nothing has weight."""
     accepted = weights.cumsum(axis=1)
     shares = np.zeros((len(weights), last.size + 1))
-    with np.errstate(invalid="ignore"):
-        shares[:, 1:] = accepted[:, last] / accepted[:, -1:]
+    shares[:, 1:] = share(accepted[:, last], accepted[:, -1:])
     shares[accepted[:, -1] == 0] = np.nan
     return shares
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mfrkit.metrics.bootstrap import Interval, PairSubjects, draw_weights, interval
 from mfrkit.metrics.calibration import Decisions
-from mfrkit.metrics.roc import Floats
+from mfrkit.metrics.roc import Floats, share
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +109,8 @@ def rate_intervals(
 def _of_table(
     counts: Floats, table: Outcomes, subjects: PairSubjects, level: float
 ) -> list[RateIntervals]:
-    with np.errstate(invalid="ignore"):
-        fmr = counts[:, :, 0, 1] / counts[:, :, 0].sum(axis=-1)  # (R, G)
-        fnmr = counts[:, :, 1, 0] / counts[:, :, 1].sum(axis=-1)
+    fmr = share(counts[:, :, 0, 1], counts[:, :, 0].sum(axis=-1))  # (R, G)
+    fnmr = share(counts[:, :, 1, 0], counts[:, :, 1].sum(axis=-1))
     found = []
     for place, seen in enumerate(table.decisions()):
         inside = table.group == place

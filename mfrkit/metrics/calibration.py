@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.metrics.rates import place_of, supports
-from mfrkit.metrics.roc import check_scores, roc
+from mfrkit.metrics.roc import check_scores, roc, share
 
 ENOUGH_ERRORS = 30
 
@@ -31,18 +31,18 @@ class Decisions:
     @property
     def fmr(self) -> float:
         """Share of impostor comparisons accepted; NaN without any."""
-        return self.false_matches / self.impostor if self.impostor else float("nan")
+        return float(share(self.false_matches, self.impostor))
 
     @property
     def fnmr(self) -> float:
         """Share of genuine comparisons rejected; NaN without any."""
-        return self.false_non_matches / self.genuine if self.genuine else float("nan")
+        return float(share(self.false_non_matches, self.genuine))
 
     @property
     def accuracy(self) -> float:
         """Share of comparisons decided rightly; NaN without any."""
-        total = self.genuine + self.impostor
-        return 1 - (self.false_matches + self.false_non_matches) / total if total else float("nan")
+        errors, total = self.false_matches + self.false_non_matches, self.genuine + self.impostor
+        return 1 - float(share(errors, total))
 
 
 def decide(scores: NDArray[np.floating], same: NDArray[np.bool_], threshold: float) -> Decisions:

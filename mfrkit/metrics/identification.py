@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mfrkit.errors import ShapeError
 from mfrkit.metrics.blocks import Indices
 from mfrkit.metrics.rates import operating_point
-from mfrkit.metrics.roc import Floats, roc
+from mfrkit.metrics.roc import Floats, roc, share
 
 NEVER = np.iinfo(np.int64).max  # the rank of a person who was not found
 
@@ -194,4 +194,4 @@ def errors_at(searches: Searches, threshold: float) -> OpenSetErrors:
 
 
 def _share(happened: NDArray[np.bool_]) -> float:
-    return float(happened.mean()) if happened.size else float("nan")
+    return float(share(np.count_nonzero(happened), happened.size))

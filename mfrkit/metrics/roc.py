@@ -16,7 +16,7 @@ scores too many to keep (`roc_from_counts`).
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mfrkit.errors import InputError, ShapeError
 
@@ -45,17 +45,17 @@ class Roc:
     @property
     def fmr(self) -> Floats:
         """(T,) share of impostor comparisons accepted, rising; NaN without any."""
-        return _share(self.accepted_impostor, self.impostor)
+        return share(self.accepted_impostor, self.impostor)
 
     @property
     def tar(self) -> Floats:
         """(T,) share of genuine comparisons accepted, rising; NaN without any."""
-        return _share(self.accepted_genuine, self.genuine)
+        return share(self.accepted_genuine, self.genuine)
 
     @property
     def fnmr(self) -> Floats:
         """(T,) share of genuine comparisons rejected, falling; NaN without any."""
-        return _share(self.genuine - self.accepted_genuine, self.genuine)
+        return share(self.genuine - self.accepted_genuine, self.genuine)
 
     @property
     def is_defined(self) -> bool:
@@ -63,8 +63,22 @@ class Roc:
         return self.genuine > 0 and self.impostor > 0
 
 
-def _share(counts: Counts, total: int) -> Floats:
-    return counts / total if total else np.full(counts.shape, np.nan)
+def share(part: ArrayLike, whole: ArrayLike) -> Floats:
+    """Return what share of comparisons a part of them is: every error rate here is one.
+
+    Args:
+        part: counts or weights, of any shape.
+        whole: of all comparisons of the kind; a shape that `part` broadcasts with.
+
+    Returns:
+        float64, in [0, 1]; NaN where there are none.
+
+    Example:
+        >>> share([1, 0], [4, 0]).tolist()
+        [0.25, nan]
+    """
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        return np.divide(part, whole, dtype=np.float64)
 
 
 def check_scores(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Floats:
