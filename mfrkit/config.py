@@ -64,6 +64,22 @@ def default_workers() -> int:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """Where the shards of a run are worked on.
+
+    Attributes:
+        address: `local` starts a Ray cluster on this machine, `auto` joins the one this machine
+            belongs to or `RAY_ADDRESS` names, anything else is the address of one.
+        workers: processors of a shard; None is one, or with GPUs a GPU's share of its node's.
+        json: print a summary as one JSON object.
+    """
+
+    address: str
+    workers: int | None = None
+    json: bool = False
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """The options that mean the same in every command.
 
@@ -79,6 +95,7 @@ class RunOptions:
         shard: the part of the inputs this process takes.
         max_skipped: largest acceptable share of skipped inputs in [0, 1]; None accepts any
             share but all of them.
+        cluster: where shards are worked on; None works here.
     """
 
     workers: int = field(default_factory=default_workers)
@@ -89,6 +106,7 @@ class RunOptions:
     dry_run: bool = False
     shard: Shard = Shard()
     max_skipped: float | None = None
+    cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
         """Refuse values no run can use."""

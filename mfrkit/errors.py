@@ -19,6 +19,10 @@ class InputError(MfrError):
     exit_code = 2
 
 
+class HeldError(InputError):
+    """An output that another run is writing."""
+
+
 class ItemError(InputError):
     """One input that cannot be used; its text is the manifest's `reason`."""
 

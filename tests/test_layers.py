@@ -13,7 +13,8 @@ import mfrkit
 
 PACKAGE = Path(mfrkit.__file__).parent
 MAY_IMPORT = {
-    "cli": {"recognition", "stages"},
+    "cli": {"cluster", "recognition", "stages"},
+    "cluster": {"stages", "io"},
     "recognition": {"stages", "models", "masks", "metrics", "faces", "io"},
     "stages": {"methods", "models", "losses", "metrics", "masks", "faces", "io"},
     "methods": {"models", "losses", "masks", "faces"},

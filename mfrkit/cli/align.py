@@ -69,6 +69,7 @@ def align(
 
     Example: mfrkit align photos -o crops
     """
+    from mfrkit.cluster.spread import spread
     from mfrkit.stages.align import align as run_stage
     from mfrkit.stages.align_options import AlignOptions
 
@@ -87,4 +88,4 @@ def align(
         only=only,
         run=run,
     )
-    run_stage(options, ctx.obj)
+    spread(run_stage, options, ctx.obj)

@@ -8,7 +8,7 @@ import typer
 from mfrkit.cli import eval_options as given
 from mfrkit.cli.align import Detector, Landmarks
 from mfrkit.cli.options import Force, Json, Seed
-from mfrkit.cli.run_options import BatchSize, Device, DryRun, Workers, run_options
+from mfrkit.cli.run_options import BatchSize, ClusterOption, Device, DryRun, Workers, run_options
 from mfrkit.cli.worn_masks import WornMasks, takes_worn_masks
 
 Layout = Annotated[
@@ -62,6 +62,7 @@ def benchmark(
     device: Device = "auto",
     force: Force = False,
     dry_run: DryRun = False,
+    cluster: ClusterOption = None,
     *,
     worn: WornMasks,
 ) -> None:
@@ -73,6 +74,7 @@ def benchmark(
 
     Example: mfrkit benchmark pairs.txt lfw --model arcface --model mfr
     """
+    from mfrkit.cluster.spread import spread
     from mfrkit.stages.benchmark import BenchmarkOptions
     from mfrkit.stages.benchmark import benchmark as run
     from mfrkit.stages.benchmark_sets import BenchmarkSets
@@ -87,8 +89,8 @@ def benchmark(
         landmarks=landmarks,
         mask_on=mask_on,
         seed=seed,
-        run=run_options(workers, batch_size, device, False, force, dry_run),
+        run=run_options(workers, batch_size, device, False, force, dry_run, cluster=cluster),
     )
     rates = parse_rates(fmr, "--fmr")
     models = tuple(model or ["arcface", "mfr"])
-    run(BenchmarkOptions(sets, models, rates, ci, missing, json), ctx.obj)
+    run(BenchmarkOptions(sets, models, rates, ci, missing, json), ctx.obj, spread)

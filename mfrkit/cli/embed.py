@@ -46,6 +46,7 @@ def embed(
     Example: mfrkit embed crops -o embeddings.h5
     """
     source = default_input(source, "crops", "mfrkit align PHOTOS")
+    from mfrkit.cluster.spread import spread
     from mfrkit.stages.embed import EmbedOptions
     from mfrkit.stages.embed import embed as run_stage
 
@@ -58,4 +59,4 @@ def embed(
         mask_model=region_model if detect_mask else None,
         run=run,
     )
-    run_stage(options, ctx.obj)
+    spread(run_stage, options, ctx.obj)

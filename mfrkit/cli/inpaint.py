@@ -48,6 +48,7 @@ def inpaint(
     Example: mfrkit inpaint masked -o completed --preview sheet.png
     """
     source = default_input(source, "masked", "mfrkit synth-mask")
+    from mfrkit.cluster.spread import spread
     from mfrkit.stages.inpaint import inpaint as run_stage
     from mfrkit.stages.inpaint_options import InpaintOptions
 
@@ -62,4 +63,4 @@ def inpaint(
         image_format=image_format,
         run=run,
     )
-    run_stage(options, ctx.obj)
+    spread(run_stage, options, ctx.obj)

@@ -6,7 +6,8 @@ import typer
 
 from mfrkit.cli.option_groups import option_group
 from mfrkit.cli.options import Force
-from mfrkit.config import RunOptions, Shard, default_workers
+from mfrkit.config import Cluster, RunOptions, Shard, default_workers
+from mfrkit.errors import InputError
 
 Workers = Annotated[
     int | None,
@@ -20,6 +21,18 @@ Resume = Annotated[bool, typer.Option("--resume", help="Continue an unfinished r
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done.")]
 ShardOption = Annotated[
     str, typer.Option("--shard", metavar="I/N", help="Take part I of N of the inputs.")
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="local|auto|ADDRESS",
+        help="Spread the work over a Ray cluster (extra `cluster`): local starts one here.",
+        show_default=False,
+    ),
+]
+Summary = Annotated[
+    bool, typer.Option("--json", help="With --cluster: print one JSON object, with each node.")
 ]
 MaxSkipped = Annotated[
     float | None,
@@ -40,12 +53,16 @@ def run_options(
     dry_run: DryRun = False,
     shard: ShardOption = "1/1",
     max_skipped: MaxSkipped = None,
+    cluster: ClusterOption = None,
+    json: Summary = False,
 ) -> RunOptions:
     """Collect the shared options.
 
     Raises:
         InputError: a value no run can use.
     """
+    if json and cluster is None:
+        raise InputError("--json: sums up a run on a --cluster; other runs print their records")
     return RunOptions(
         workers=default_workers() if workers is None else workers,
         batch_size=batch_size,
@@ -55,6 +72,7 @@ def run_options(
         dry_run=dry_run,
         shard=Shard.parse(shard),
         max_skipped=max_skipped,
+        cluster=None if cluster is None else Cluster(cluster, workers, json),
     )
 
 

@@ -50,6 +50,7 @@ def synth_mask(
         _show_sheet(None if list_kinds else template, preview, list_kinds, seed, run, ctx.obj)
         return
     source = default_input(source, "crops", "mfrkit align PHOTOS")
+    from mfrkit.cluster.spread import spread
     from mfrkit.stages.synth_mask import synth_mask as run_stage
     from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
@@ -72,7 +73,7 @@ def synth_mask(
         image_format=image_format,
         run=run,
     )
-    run_stage(options, ctx.obj)
+    spread(run_stage, options, ctx.obj)
 
 
 def _show_sheet(

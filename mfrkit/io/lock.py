@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mfrkit.errors import InputError
+from mfrkit.errors import HeldError
 from mfrkit.io.names import hidden_name
 
 if sys.platform == "win32":
@@ -39,7 +39,7 @@ def held(output: Path, lock: Path | None = None, *, shared: bool = False) -> Ite
         shared: let others in that share it too, but none that wants it alone.
 
     Raises:
-        InputError: another run holds it; the message names that run.
+        HeldError: another run holds it; the message names that run.
         OSError: the lock file cannot be made.
     """
     if shared and os.name == "nt":  # which has no shared locks
@@ -65,7 +65,7 @@ def _acquire(output: Path, lock: Path, *, shared: bool) -> int:
         except (BlockingIOError, PermissionError) as error:
             holder = os.pread(handle, 400, 0).decode("utf-8", "replace") if os.name != "nt" else ""
             os.close(handle)
-            raise InputError(
+            raise HeldError(
                 f"{output}: is being written by {holder or 'another run'}; "
                 "wait until it ends, or name another output"
             ) from error

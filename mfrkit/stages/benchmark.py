@@ -20,8 +20,10 @@ from mfrkit.stages.benchmark_folder import BenchmarkFolder
 from mfrkit.stages.benchmark_sets import (
     BenchmarkSets,
     ModelFiles,
+    Perform,
     embedded_models,
     label_of,
+    perform_here,
     prepare,
     unpacked,
 )
@@ -66,8 +68,13 @@ class BenchmarkOptions:
         EvalOptions(self.sets.pairs, fmr=self.fmr, ci=self.ci, missing=self.missing)
 
 
-def benchmark(options: BenchmarkOptions, console: Console) -> None:
+def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = perform_here) -> None:
     """Prepare what is missing, evaluate every model under every condition, write one report.
+
+    Args:
+        options: what to compare.
+        console: narration and results.
+        perform: runs the stages that prepare.
 
     Raises:
         InputError: a folder that was begun with other options, or whatever a step refuses.
@@ -83,7 +90,7 @@ def benchmark(options: BenchmarkOptions, console: Console) -> None:
     folder = BenchmarkFolder(sets.folder, anew=sets.run.force or not sets.crops.exists())
     folder.begin(sets.begun())
     sets = unpacked(sets, console)
-    prepare(sets, options.models, console)
+    prepare(sets, options.models, console, perform)
     files = embedded_models(sets, folder.add([label_of(each) for each in options.models]), console)
     asked = EvalOptions(
         pairs=sets.pairs,

@@ -8,7 +8,7 @@ not done again, so an interrupted run goes on where it was, and another model co
 only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from mfrkit.stages.align import align
 from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.benchmark_folder import Begun
 from mfrkit.stages.embed import EmbedOptions, embed
+from mfrkit.stages.sink import Tally
 from mfrkit.stages.synth_mask import synth_mask
 from mfrkit.stages.synth_mask_options import SynthMaskOptions
 from mfrkit.stages.verification_bin import PAIRS, unpack_bin
 
 MASK_ON = ("photos", "crops")
+Perform = Callable[[Callable[[Any, Console], Tally], Any, Console], Tally]
+"""Runs a stage with its options, on this machine or on others."""
 
 
 @dataclass(frozen=True)
@@ -183,13 +186,24 @@ class ModelFiles:
     masked: Path | None
 
 
-def prepare(sets: BenchmarkSets, models: Sequence[str], console: Console) -> None:
+def perform_here(stage: Callable[[Any, Console], Tally], options: Any, console: Console) -> Tally:
+    """Run a stage on this machine."""
+    return stage(options, console)
+
+
+def prepare(
+    sets: BenchmarkSets,
+    models: Sequence[str],
+    console: Console,
+    perform: Perform = perform_here,
+) -> None:
     """Make what is missing of crops, masked crops and embeddings.
 
     Args:
         sets: what to prepare.
         models: bundled names or model files, no two with the same name.
         console: narration; records of the steps are not passed on.
+        perform: runs the stages.
 
     Raises:
         InputError: whatever a step refuses.
@@ -198,17 +212,17 @@ def prepare(sets: BenchmarkSets, models: Sequence[str], console: Console) -> Non
     cards = [recogniser_card(model) for model in models]
     steps = replace(sets, run=replace(sets.run, resume=not sets.run.force))
     quiet = Console(console.verbosity, passes_records=False)
-    align(steps.align_options(), quiet)
+    perform(align, steps.align_options(), quiet)
     if steps.masks:
-        synth_mask(steps.mask_options(), quiet)
+        perform(synth_mask, steps.mask_options(), quiet)
     if steps.masks_photos:
-        align(steps.align_options(masked=True), quiet)
+        perform(align, steps.align_options(masked=True), quiet)
     for model, card in zip(models, cards, strict=True):
         for crops, path in zip(steps.compared, steps.embeddings(label_of(model)), strict=True):
             stale = path.exists() and not _made_by(path, card.sha256, steps.flip)
             run = replace(steps.run, resume=False, force=True) if stale else steps.run
             path.parent.mkdir(parents=True, exist_ok=True)
-            embed(EmbedOptions(str(crops), path, model, steps.flip, run), quiet)
+            perform(embed, EmbedOptions(str(crops), path, model, steps.flip, run), quiet)
 
 
 def embedded_models(

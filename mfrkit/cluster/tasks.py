@@ -1,0 +1,204 @@
+"""Shards as tasks of Ray, which places them, queues them and repeats those whose worker died.
+
+Plain tasks, neither actors nor Ray Data. A task asks for a share of a node (a GPU and its part of
+the processors, or one processor), so Ray itself fills the cluster, also with nodes that join later,
+which a pool of actors of fixed size would not see. `max_calls=0` lets a process take one task after
+the other, on a GPU too: Python, torch and the CUDA context are loaded once a process, as in an
+actor; weights of a few megabytes are read again for each shard, a fraction of a second against
+minutes. Ray Data would cut the inputs into blocks of its own, send pictures or their names through
+its object store, and knows neither our order nor `--resume`; what a stage already does with a shard
+(reading ahead, batches, one writer) it would do a second time.
+
+The only module that imports ray.
+"""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mfrkit.cluster.task import ShardJob, ShardReport, perform
+from mfrkit.config import Cluster
+from mfrkit.errors import InputError, MfrError
+
+RETRIES = 5  # of a shard whose worker died; what always kills its worker ends the run some time
+_STORE = 100 << 20  # bytes of a local cluster's object store, which holds no pictures
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a shard gets of a node.
+
+    Attributes:
+        processors: of the node.
+        gpus: 1 or 0.
+        slots: how many shards the cluster works on at a time.
+    """
+
+    processors: int
+    gpus: int
+    slots: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How far all shards are.
+
+    Attributes:
+        done: inputs, skipped ones too.
+        skipped: inputs that gave nothing.
+        again: how many shards were begun again because their worker died.
+    """
+
+    done: int
+    skipped: int
+    again: int
+
+
+class _Meter:
+    """Knows how far every shard is; an actor beside the command."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, tuple[int, int]] = {}
+        self._starts: Counter[int] = Counter()
+
+    def begin(self, shard: int) -> None:
+        self._starts[shard] += 1
+
+    def tell(self, shard: int, done: int, skipped: int) -> None:
+        self._counts[shard] = (done, skipped)
+
+    def totals(self) -> Totals:
+        done, skipped = (sum(column) for column in zip((0, 0), *self._counts.values(), strict=True))
+        return Totals(done, skipped, self._starts.total() - len(self._starts))
+
+
+@contextmanager
+def joined(cluster: Cluster) -> Iterator[None]:
+    """Belong to a cluster while the block runs; one on this machine ends with it.
+
+    Raises:
+        InputError: Ray is not installed, or no such cluster answers.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("--cluster needs Ray: pip install 'mfrkit[cluster]'") from error
+    settings: dict[str, Any] = {"address": cluster.address}
+    if cluster.address == "local":
+        # Ray's workers are nicer than others, to leave room for a node's own processes: here
+        # they are all there is.
+        settings |= {"object_store_memory": _STORE, "_system_config": {"worker_niceness": 0}}
+        settings["include_dashboard"] = False
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", **settings)
+    except Exception as error:  # Ray has a class of its own for few of its refusals
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"--cluster {cluster.address}: no cluster to work on ({reason})"
+        ) from error
+    try:
+        signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would end us without a word
+        yield
+    finally:
+        ray.shutdown()
+
+
+def share_of(nodes: Sequence[Mapping[str, Any]], workers: int | None, device: str) -> Share:
+    """Return what a shard gets of the cluster.
+
+    Args:
+        nodes: what `ray.nodes()` says.
+        workers: processors of a shard, if asked for.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        InputError: no node has so much.
+
+    Example:
+        >>> nodes = [{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 4.0}}]
+        >>> share_of(nodes, None, "auto"), share_of(nodes, 2, "cpu")
+        (Share(processors=8, gpus=1, slots=4), Share(processors=2, gpus=0, slots=16))
+    """
+    found = [node["Resources"] for node in nodes if node["Alive"]]
+    sizes = [(int(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in found]
+    if device != "cpu" and any(gpus for _, gpus in sizes):
+        least = min(cpus // gpus for cpus, gpus in sizes if gpus)
+        processors = workers or max(1, least)
+        slots = sum(min(gpus, cpus // processors) for cpus, gpus in sizes)
+        share = Share(processors, 1, slots)
+    elif device == "cuda":
+        raise InputError("--device cuda: no node of the cluster has a GPU")
+    else:
+        processors = workers or 1
+        share = Share(processors, 0, sum(cpus // processors for cpus, _ in sizes))
+    if not share.slots:
+        raise InputError(f"--workers {share.processors}: no node has so many processors for one")
+    return share
+
+
+def cluster_share(workers: int | None, device: str) -> Share:
+    """Return what a shard gets of the cluster this process belongs to, see `share_of`."""
+    import ray
+
+    return share_of(ray.nodes(), workers, device)
+
+
+def run_all(
+    jobs: Sequence[ShardJob], share: Share, watch: Callable[[Totals, int], None]
+) -> tuple[list[ShardReport], Totals]:
+    """Run shards on the cluster this process belongs to.
+
+    Args:
+        jobs: one each.
+        share: what each gets of a node.
+        watch: is told, twice a second, how far all are and how many shards are done.
+
+    Returns:
+        What became of the shards, in order, and the last totals.
+
+    Raises:
+        MfrError: a shard failed, or its worker died again and again.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    meter = ray.remote(_Meter).options(num_cpus=0, scheduling_strategy=here).remote()
+    task = ray.remote(
+        num_cpus=share.processors, num_gpus=share.gpus, max_retries=RETRIES, max_calls=0
+    )(_run_one)
+    shards = {task.remote(job, number, meter): number for number, job in enumerate(jobs)}
+    waiting, reports = list(shards), {}
+    while waiting:
+        done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)
+        for each in done:
+            reports[shards[each]] = _result(each, shards[each] + 1, len(jobs))
+        totals: Totals = ray.get(meter.totals.remote())
+        watch(totals, len(reports))
+    return [reports[number] for number in range(len(jobs))], totals
+
+
+def _result(task: Any, shard: int, count: int) -> ShardReport:
+    import ray
+
+    try:
+        report: ShardReport = ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MfrError(f"shard {shard}/{count}: {reason}; --resume continues") from error
+    return report
+
+
+def _run_one(job: ShardJob, number: int, meter: Any) -> ShardReport:
+    """Run a shard, in a worker process of Ray."""
+    meter.begin.remote(number)
+    return perform(job, partial(meter.tell.remote, number))
