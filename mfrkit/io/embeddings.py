@@ -135,7 +135,7 @@ class EmbeddingReader:
     @property
     def skipped_count(self) -> int:
         """Return how many inputs gave no embedding."""
-        return len(self._data["skipped_keys"]) if "skipped_keys" in self._data else 0
+        return self._data["skipped_keys"].size if "skipped_keys" in self._data else 0
 
     def rows(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the embeddings of some rows, in the order asked.

@@ -81,8 +81,8 @@ def find_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset | None:
         holder = inside
         if part != name.rpartition("/")[2] and not isinstance(holder, h5py.Group):
             raise InputError(f"{path}: {part!r} is no group; is it an embedding file?")
-    if not isinstance(holder, h5py.Dataset):
-        raise InputError(f"{path}: {name!r} is no dataset; is it an embedding file?")
+    if not isinstance(holder, h5py.Dataset) or holder.shape is None:
+        raise InputError(f"{path}: {name!r} is no dataset of values; is it an embedding file?")
     with reading(path):
         if holder.is_virtual or holder.external:
             raise InputError(f"{path}: the data of {name!r} lie in other files; refused")

@@ -73,9 +73,9 @@ def record_size(file: BinaryIO, offset: int) -> int:
     Raises:
         ImageError: no record begins there.
     """
-    at, expected = offset, (WHOLE, FIRST)
+    at, end, expected = offset, file.seek(0, 2), (WHOLE, FIRST)
     while True:
-        file.seek(at)
+        file.seek(min(at, end))  # systems refuse places no file can have
         flag, length = _head(file.read(HEAD_BYTES), expected)
         at, expected = at + HEAD_BYTES + length, (MIDDLE, LAST)
         if flag in (WHOLE, LAST):

@@ -7,7 +7,6 @@ import json
 import pickle
 import random
 import tarfile
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,7 +45,6 @@ from mfrkit.models.registry import build_network, load_network
 from mfrkit.models.thresholds import UNMASKED, Operating
 from mfrkit.recognition.gallery import gallery_in
 from mfrkit.recognition.gallery_index import read_stamps
-from mfrkit.recognition.nearest import Approximate
 from mfrkit.stages.benchmark_folder import BenchmarkFolder
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.mask_book import MaskBook
@@ -258,22 +256,6 @@ def onnx_file() -> bytes:
     return make.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
 
-# The index of a gallery
-
-TEMPLATES = np.tile(np.eye(16, dtype=np.float32), (4, 1))  # fewer make faiss warn
-
-
-def faiss_file() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "g.faiss")
-        Approximate(TEMPLATES, path)
-        return path.read_bytes()
-
-
-def read_faiss(path: Path) -> None:
-    Approximate(TEMPLATES, path)(TEMPLATES, 2)
-
-
 # Pictures
 
 KINDS = ("jpeg", "png", "webp", "tiff", "gif", "bmp", "ppm", "jpeg2000", "avif")
@@ -419,7 +401,6 @@ FORMATS = (
     Format("model card", "m.safetensors", model_file, read_model, of(model_file, "card")),
     Format("model table", "m.safetensors", model_file, read_model, of(model_file, "table")),
     *(Format(f"picture {kind}", f"p.{kind}", of_kind(kind), read_image) for kind in KINDS),
-    Format("faiss", "g.faiss", faiss_file, read_faiss),
     Format("pytorch", "m.pth", lambda: pickled(foreign_contents()[0]), read_foreign, odd_foreign),
     Format("onnx", "m.onnx", onnx_file, load_onnx),
     Format("tar", "t.tar", tar_file, read_items, lambda c, _: tar_file([c(RECORD), c(FACTS)])),

@@ -132,6 +132,8 @@ with EmbeddingReader(Path({str(path)!r})) as reader:
         (lambda f: f.create_group("identities"), "'identities' is no dataset"),
         (lambda f: f.__setitem__("identities", ["x"]), r"identities is \(1,\), expected \(3,\)"),
         (lambda f: f.__setitem__("norms", KEYS), "norms is of type object"),
+        (lambda f: f.__setitem__("identities", h5py.Empty("f4")), "'identities' is no dataset"),
+        (lambda f: f.__setitem__("skipped/keys", "x"), r"skipped/keys is \(\), expected \(1,\)"),
         (lambda f: f.__setitem__("mask_type", [1, 2, 3]), "mask_type is of type int64"),
         (lambda f: f.__setitem__("skipped", [1]), "'skipped' is no group"),
         (lambda f: f.__setitem__("skipped/keys", ["x"]), "their reasons do not go together"),

@@ -112,6 +112,7 @@ def test_what_breaks_later_is_told_when_read(insightface):
         ("1\t-8\n", "not an index"),
         ("1\t0\n1\t8\n", "key 1 appears twice"),
         ("0\t4\n", "record 0: .*is .*train.idx its index"),
+        (f"0\t{2**62}\n", "record 0: .*cut short; is .*train.idx its index"),
     ],
 )
 def test_unusable_indices(insightface, index, message):
