@@ -22,6 +22,8 @@ class FaceBatch:
             the face alone where the person is unknown; known where all templates are.
         real: faces of people who really wear masks, in `masked`; their labels are rows of the
             portraits they are held to.
+        unnamed: really masked faces of unknown people, in `clean` as they are, in `masked` with
+            another mask drawn over theirs.
     """
 
     masked: Tensor
@@ -32,6 +34,7 @@ class FaceBatch:
     template: Tensor | None = None
     centre: Tensor | None = None
     real: "FaceBatch | None" = None
+    unnamed: "FaceBatch | None" = None
 
     @property
     def worn(self) -> Tensor:
@@ -40,6 +43,12 @@ class FaceBatch:
 
     def __len__(self) -> int:
         return len(self.masked)
+
+    def parts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut what belongs to these faces, the real and the unnamed ones, in turn, into three."""
+        counts = [len(self), *(0 if b is None else len(b) for b in (self.real, self.unnamed))]
+        own, real, unnamed = rows.split(counts)
+        return own, real, unnamed
 
     def by_view(self, values: Tensor) -> dict[str, Tensor]:
         """Return the means of (B,) values over the masked and the unmasked faces there are."""
