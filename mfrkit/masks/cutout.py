@@ -42,6 +42,8 @@ _DOUBT = (0.2, 0.8)  # a region is unsure between these
 _MOST_DOUBT = 0.16  # share of a mask's pixels that may be
 _SKIN_LIKE = 0.05  # a cover whose colour is as near to the skin's is a hand, or cannot be told
 _STRAP = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))  # what is as thin is no mask
+_STRANGE = 0.6  # sum of the differences to the cloth's colour that is no longer its own
+_BRIGHTEST, _MOST_BRIGHT = 0.985, 0.2  # what shows no folds any more, and how much of it may be
 _CHIN = Shape(bottom=1.93)  # whose lower edge ends what a crop cuts off
 
 
@@ -101,10 +103,12 @@ def cut_out(picture: NDArray[np.uint8], region: Plane, pose: Pose, camera: Camer
     patches = np.where(skin[:, None], camera.patches[0], _mean(camera.patches[0], skin))
     color = _without_light(np.where(mirror[..., None], color[:, ::-1], color), patches)
     bare = _without_light(patches, patches)
-    inside = _rounded(inside & ~_neck(color, inside, np.median(bare, axis=0)))
+    inside = _rounded(inside & ~_no_cloth(color, inside, np.median(bare, axis=0)))
     trusted = inside & (seen | mirror) & (_distance(inside) > _RIM * _STEP)
     if not trusted.any() or _is_like_skin(color[trusted], bare):
         return "of the colour of skin"
+    if (color[trusted].min(axis=1) > _BRIGHTEST).mean() > _MOST_BRIGHT:
+        return "overexposed"
     edge = np.minimum(_distance(inside), _lower_edge())
     edge = cv2.GaussianBlur(edge, (0, 0), _SMOOTH)
     return CutOut(_spread(color, trusted), edge.clip(-REACH, REACH))
@@ -155,13 +159,15 @@ def _fault(sure: Plane, inside: Mask) -> str:
     return ""
 
 
-def _neck(color: Plane, inside: Mask, skin: NDArray[Any]) -> Mask:
-    """Return where skin below a mask was taken for a part of it."""
-    cloth = np.median(color[inside & (_y < _CORE[2])], axis=0)
-    apart = [np.abs(color - shade).sum(axis=2) for shade in (skin, cloth)]
-    bare = (_y > _CORE[2]) & (apart[0] < 0.5 * apart[1])
-    grown = cv2.dilate(bare.astype(np.uint8), np.ones((3, 3), np.uint8))
-    return np.asarray(np.maximum.accumulate(grown, axis=0), bool)  # and all below
+def _no_cloth(color: Plane, inside: Mask, skin: NDArray[Any]) -> Mask:
+    """Return where neck or clothes below a mask were taken for a part of it, and all below that."""
+    upper = inside & (_y < _CORE[2])
+    cloth = np.median(color[upper], axis=0)
+    from_skin, from_cloth = (np.abs(color - shade).sum(axis=2) for shade in (skin, cloth))
+    strange = from_cloth > np.maximum(_STRANGE, 3 * np.median(from_cloth[upper]))
+    other = (_y > _CORE[2]) & (strange | (from_skin < 0.5 * from_cloth))
+    grown = cv2.dilate(other.astype(np.uint8), np.ones((3, 3), np.uint8))
+    return np.asarray(np.maximum.accumulate(grown, axis=0), bool)
 
 
 def _rounded(inside: Mask) -> Mask:

@@ -45,9 +45,9 @@ class FaceBatch:
         return len(self.masked)
 
     def parts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Cut what belongs to these faces, the real and the unnamed ones, in turn, into three."""
-        counts = [len(self), *(0 if b is None else len(b) for b in (self.real, self.unnamed))]
-        own, real, unnamed = rows.split(counts)
+        """Cut rows, of these faces, the real ones and both views of the unnamed, into three."""
+        real, unnamed = (0 if each is None else len(each) for each in (self.real, self.unnamed))
+        own, real, unnamed = rows.split([len(self), real, 2 * unnamed])
         return own, real, unnamed
 
     def by_view(self, values: Tensor) -> dict[str, Tensor]:

@@ -134,17 +134,15 @@ class MaskInv(Task):
         """
         template = self._template(batch).float()
         check_finite(template)
-        # First, as a tap keeps the map of the last call.
-        other = None if batch.unnamed is None else self._other(batch.unnamed)
         shown = [batch.masked]
         if batch.real is not None:
             shown.append(batch.real.masked)
         if batch.unnamed is not None:
-            shown.append(batch.unnamed.clean)
+            shown += [batch.unnamed.clean, batch.unnamed.masked]
         features = self.embed(torch.cat(shown))
         # The losses ask for more digits than half precision has.
         with torch.autocast(features.device.type, enabled=False):
-            return self._losses(features.float(), template, batch, other)
+            return self._losses(features.float(), template, batch)
 
     def embed(self, faces: Tensor) -> Tensor:
         """Return the student's (B, D) features."""
@@ -166,9 +164,7 @@ class MaskInv(Task):
         template: Tensor = self.teacher(batch.clean)
         return template if mirrored is None else F.normalize(template + mirrored)
 
-    def _losses(
-        self, features: Tensor, template: Tensor, batch: FaceBatch, other: Tensor | None
-    ) -> Losses:
+    def _losses(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
         options, worn = self.options, batch.worn
         projected = features if self.projection is None else self.projection(features)
         features, (projected, real, unnamed) = features[: len(batch)], batch.parts(projected)
@@ -192,14 +188,7 @@ class MaskInv(Task):
         if self.real is not None and batch.real is not None:
             terms |= self.real(real, batch.real.label)
             total = total + terms["real"]
-        if self.unnamed is not None and batch.unnamed is not None and other is not None:
-            terms |= self.unnamed(unnamed, other, batch.unnamed.index)
+        if self.unnamed is not None and batch.unnamed is not None:
+            terms |= self.unnamed(*unnamed.chunk(2), batch.unnamed.index)
             total = total + terms["unnamed"]
         return {"loss": total, **terms, **batch.by_view(distance.detach())}
-
-    @torch.no_grad()
-    def _other(self, batch: FaceBatch) -> Tensor:
-        """Return the student's templates of faces with other masks drawn over theirs, (B, E)."""
-        features = self.embed(batch.masked)
-        other: Tensor = features if self.projection is None else self.projection(features)
-        return other.float()

@@ -5,12 +5,10 @@ near the teacher's of the other, not meet it. So the pull is weak, and beside it
 told from the others, whose portraits stand fixed in a softmax. Collections of such photos name some
 people wrongly: the faces of a batch with the greatest losses are left out.
 
-Of a person without a name there is the photo alone. What can be asked is that the mask does not
-matter: the face is to have the template it has with another mask drawn over its own. Drawn masks
-are what the student learns to see past from clean faces, so they are the side that is held still.
-Agreement alone would be perfect if all faces had one template (what keeps it from that is an anchor
-in Tarvainen, Valpola, NeurIPS 2017, asymmetry in Grill et al., NeurIPS 2020). Here the softmax over
-the other faces of the step is at its worst there, and the distilled faces of the step forbid it.
+Of a person without a name there is the photo alone. What can be asked is that it has the template
+of another view of it, misaligned and with another mask drawn over; each view is held to the other
+as it stands (Chen, He, CVPR 2021, arXiv:2011.10566). One template for all faces would do as well,
+but the softmax over the step's other faces is at its worst there, and the distilled ones forbid it.
 """
 
 from dataclasses import dataclass
@@ -72,7 +70,7 @@ class RealOptions(HeldOptions):
 
 @dataclass(frozen=True)
 class UnnamedOptions(HeldOptions):
-    """How really masked faces of unknown people take part: held to their own other view.
+    """How really masked faces of unknown people take part: two views held to each other.
 
     Attributes:
         anchor: weight of 1 - cos between a face and the teacher's template of the photo as it is,
@@ -128,7 +126,7 @@ class PortraitLoss(nn.Module):
 
 
 class OtherViewLoss(nn.Module):
-    """Hold templates of really masked faces to those of the same faces with other masks drawn over.
+    """Hold two views of each of some really masked faces to each other.
 
     Args:
         anchors: (N, D) of unit norm, the teacher's templates of all such faces.
@@ -137,9 +135,9 @@ class OtherViewLoss(nn.Module):
     Example:
         >>> import torch
         >>> loss = OtherViewLoss(torch.eye(2), UnnamedOptions(trim=0.0))
-        >>> both, same = torch.eye(2), torch.ones(2, 2)
-        >>> agree = loss(both, both, torch.arange(2))["unnamed"]
-        >>> bool(agree < loss(same, same, torch.arange(2))["unnamed"])  # all alike is no way out
+        >>> apart, alike = torch.eye(2), torch.ones(2, 2)
+        >>> right, lazy = (loss(each, each, torch.arange(2))["unnamed"] for each in (apart, alike))
+        >>> bool(right < lazy)  # the same template for all is no way out
         True
     """
 
@@ -150,22 +148,25 @@ class OtherViewLoss(nn.Module):
         self.options = options
         self.register_buffer("anchors", anchors, persistent=False)
 
-    def forward(self, features: Tensor, other: Tensor, index: Tensor) -> dict[str, Tensor]:
+    def forward(self, first: Tensor, second: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Return the loss, weighted already.
 
         Args:
-            features: (B, D) float, of the faces as they are.
-            other: (B, D) float, of the same with masks drawn over theirs; no gradient goes there.
+            first: (B, D) float, templates of one view, any length.
+            second: (B, D) float, of the other.
             index: (B,) int64, rows of the anchors.
 
         Returns:
-            `unnamed`, what is to be minimised, and `unnamed_template`, the 1 - cos between the two
+            `unnamed`, what is to be minimised, and `unnamed_template`, the 1 - cos between the
             views; both over the faces that are not left out.
         """
-        options, own = self.options, torch.arange(len(features), device=features.device)
-        each, distance = _held(features, F.normalize(other.detach()), own, options)
+        options, own = self.options, torch.arange(len(index), device=first.device)
         anchors = self.anchors[index.to(self.anchors.device)]
-        each = each + options.anchor * (1 - F.cosine_similarity(features, anchors))
+        each = torch.zeros_like(first[:, 0])
+        for seen, other in ((first, second), (second, first)):
+            held, distance = _held(seen, F.normalize(other.detach()), own, options)
+            away = 1 - F.cosine_similarity(seen, anchors)
+            each = each + (held + options.anchor * away) / 2
         least = _least(each, options.trim)
         return {"unnamed": each[least].mean(), "unnamed_template": distance[least].detach().mean()}
 

@@ -67,21 +67,17 @@ class RealFaces:
         world: World,
     ) -> Batches:
         """Deal the masked faces out to steps; they are aligned with their masks on already."""
+        still = replace(views, rotation=0.0, scale=0.0, shift=0.0, align="jitter")
         return Batches(
             self.masked,
             size=size,
-            views=held_still(views),
+            views=still,
             masks=MaskOptions(probability=0.0),
             seed=seed + _SEED,
             batch_size=options.count,
             rank=world.rank,
             world=world.size,
         )
-
-
-def held_still(views: ViewOptions) -> ViewOptions:
-    """Return views of faces that were aligned with their masks on: no misalignment is left out."""
-    return replace(views, rotation=0.0, scale=0.0, shift=0.0, align="jitter", blur=0.0)
 
 
 def open_real(sources: Sequence[str], options: RealOptions, size: tuple[int, int]) -> RealFaces:

@@ -11,7 +11,6 @@ from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.real_masks import UnnamedOptions
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.stages.real_faces import held_still
 from mfrkit.stages.teacher_cache import embed_all
 from mfrkit.stages.train_data import Batches, TrainSet, open_train_set
 from mfrkit.stages.world import World
@@ -56,7 +55,7 @@ class UnnamedFaces:
         return Batches(
             self.data,
             size=size,
-            views=held_still(views),
+            views=views,
             masks=replace(masks, probability=1.0),
             seed=seed + _SEED,
             batch_size=options.count,

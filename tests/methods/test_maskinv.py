@@ -205,7 +205,7 @@ def test_really_masked_faces_add_their_loss_and_leave_the_others_as_they_are(bat
 
 
 def test_unnamed_faces_add_theirs_beside_real_ones(batch):
-    """The masked view of an unnamed face is the target; its own mask is what the student sees."""
+    """Both views of an unnamed face are embedded; neither is among what is distilled."""
     task = method().eval()
     without = task(batch)
     task.real = PortraitLoss(F.normalize(torch.randn(3, 6)), RealOptions(trim=0))
