@@ -36,7 +36,7 @@ _SMOOTH = 1.5  # pixels that an outline is smoothed over
 _RIM = 2  # pixels along the outline whose colour may be skin's
 # What every mask worn properly covers: so far sideways, from this height, to that.
 _CORE = (0.5, 0.68, 1.40)
-_EDGES = (0.10, 0.60)  # the upper edge crosses the mid-line between these heights
+_EDGES = (0.08, 0.60)  # the upper edge crosses the mid-line between these heights
 _MOUTH, _LEAST_HALF = 1.0, 0.62  # its height, and a mask's half width there
 _DOUBT = (0.2, 0.8)  # a region is unsure between these
 _MOST_DOUBT = 0.16  # share of a mask's pixels that may be
@@ -90,11 +90,11 @@ def cut_out(picture: NDArray[np.uint8], region: Plane, pose: Pose, camera: Camer
     height, width = region.shape
     seen = np.gradient(u, axis=1) > _SEEN * _STEP * pose.scale[0]
     seen &= (u >= 0) & (u <= width - 1) & (v <= height - 1)
-    sure = cv2.remap(region, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found = cv2.remap(region, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     shown = picture.astype(np.float32) / 255
     color = cv2.remap(shown, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     mirror = ~seen & seen[:, ::-1]
-    sure = np.where(mirror, sure[:, ::-1], sure).astype(np.float32)
+    sure = np.where(mirror, found[:, ::-1], found).astype(np.float32)
     inside = _piece(sure)
     skin = _skin(camera, region, pose)
     fault = _fault(sure, inside)
