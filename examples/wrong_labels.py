@@ -73,7 +73,9 @@ def score(students, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], epilog="what follows -- goes to mfrkit distill"
+    )
     parser.add_argument("real", help="aligned crops, a folder for each person")
     parser.add_argument("table", type=Path, help="CSV with the columns key, masked, portrait")
     parser.add_argument("-o", "--output", type=Path, default=Path("wrong"))
@@ -83,8 +85,9 @@ def main():
     parser.add_argument("--trim", type=float, nargs="*", default=[0.1, 0.0])
     parser.add_argument("--every", type=int, default=5, help="person who is held out; 0 nobody")
     parser.add_argument("--seed", type=int, default=0, help="of the wrong names")
-    parser.add_argument("distill", nargs="*", metavar="-- WORDS", help="of mfrkit distill")
-    options = parser.parse_args()
+    words = [*sys.argv[1:], "--"]
+    own = words.index("--")
+    options, distill = parser.parse_args(words[:own]), words[own + 1 : -1]
 
     items = training_people(options.real, options.every or sys.maxsize)
     chance = random.Random(options.seed)
@@ -99,7 +102,7 @@ def main():
         settings = ("--set", f"real.table={options.table}", "--set", f"real.trim={trim}")
         run(
             "distill",
-            *options.distill,
+            *distill,
             "--real",
             planted,
             *settings,
