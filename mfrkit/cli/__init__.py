@@ -129,6 +129,7 @@ def root(
 def _register() -> None:
     from mfrkit.cli.align import align
     from mfrkit.cli.benchmark import benchmark
+    from mfrkit.cli.cut_masks import cut_masks
     from mfrkit.cli.demo import demo
     from mfrkit.cli.distill import distill
     from mfrkit.cli.doctor import doctor
@@ -153,6 +154,7 @@ def _register() -> None:
 
     app.command("align")(align)
     app.command("synth-mask")(synth_mask)
+    app.command("cut-masks")(cut_masks)
     app.command("pack")(pack)
     app.command("train-inpaint")(train_inpaint)
     app.command("train-landmarks")(train_landmarks)

@@ -45,3 +45,9 @@ Real = Annotated[
         "--real", metavar="DATA", help="Crops of people who really wear masks; repeatable."
     ),
 ]
+Unnamed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unnamed", metavar="DATA", help="Likewise, of people nobody has named; repeatable."
+    ),
+]

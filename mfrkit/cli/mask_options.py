@@ -31,6 +31,12 @@ Template = Annotated[
     Path | None,
     typer.Option("--template", help="Your own mask: a PNG, its six points in a .json beside it."),
 ]
+WornFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--worn-from", metavar="FILE", help="Masks off photos, as cut-masks makes them: type worn."
+    ),
+]
 CheckTemplate = Annotated[
     bool,
     typer.Option("--check-template", help="Draw the template with its points, say what is wrong."),

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mfrkit.masks.fields import Fields
+from mfrkit.masks.fields import Fields, Printed
 from mfrkit.masks.noise import NoiseTiles
-from mfrkit.masks.template import Template
 
 Box = tuple[slice, slice, slice]  # faces, rows, columns
 
@@ -27,7 +26,7 @@ class Canvas:
         look: Per-face columns, each (b, 1, 1).
         texture: Texture name of each face.
         tiles: Noise to draw prints from.
-        template: The user's own mask, if there is one.
+        template: The user's own masks, where the kind is made of them.
     """
 
     x: Tensor
@@ -42,7 +41,7 @@ class Canvas:
     look: Fields
     texture: tuple[str, ...]
     tiles: NoiseTiles
-    template: Template | None
+    template: Printed | None
 
     def crop(self, box: Box) -> "Canvas":
         """Return the pixels of a box of all faces, rows and columns."""

@@ -95,6 +95,7 @@ class Kind:
         cord_white: How far they are white rather than of the mask's colour, [0, 1].
         anchors: For the upper and the lower cord: where on the mask's side it starts (height) and
             where on the head's side it ends (height).
+        shaded: Whether its picture has folds and shade of its own.
         skin: Whether it has the colour of the face rather than one of its own.
         flat: A benchmark's drawing: one colour, no jitter, no light, no shadow, no coverage.
         everyday: Weight in the default mix, 0 for never.
@@ -113,14 +114,17 @@ class Kind:
     cord: float = 0.0
     cord_white: float = 0.7
     anchors: tuple[tuple[float, float], tuple[float, float]] = ((0.66, 0.18), (1.28, 0.62))
+    shaded: bool = False
     skin: bool = False
     flat: bool = False
     everyday: float = 0.0
 
 
-# The kind of a face that is left alone, and that of the user's own picture.
+# The kind of a face that is left alone, and those whose pictures the user has: one, and many.
 BARE = "none"
 TEMPLATE = "template"
+WORN = "worn"
+OWN = {TEMPLATE: "--template", WORN: "--worn-from"}  # by the option that names them
 
 # The kinds that paste a flat picture (see `maskinv`). In training its points are shifted by
 # whole pixels from minus these up to one less, across and down; its colour's channels stay below

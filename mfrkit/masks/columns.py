@@ -20,6 +20,7 @@ _UNLIT = {
     "cast_g": 1.0, "cast_b": 1.0, "exposure": 1.0, "round": 0.0, "shadow": 0.0, "soft": 0.0,
     "grain": 0.0, "under": 0.0, "relief": 0.0, "blur": 1.0,
 }  # fmt: skip
+_SHADED = {"round": 0.0, "under": 0.0, "relief": 0.0, "crease": 0.0}
 _GRAINS = (0.0015, 0.04)  # least and most grain, pixel values in [0, 1]
 _CORD_END = 1.14  # half width at which cords leave the face, just inside the silhouette
 
@@ -141,6 +142,8 @@ def _row(spec: MaskSpec, girth: float, chin: float) -> dict[str, float]:
         "cord_white": kind.cord_white,
         "broad": girth,
     }
+    if kind.shaded:
+        row |= _SHADED
     for name, (start, end) in zip(("upper", "lower"), kind.anchors, strict=True):
         row |= _cord(name, kind, start + lower_edge * 0.4, end, girth)
     for name, color in (("color", spec.color), ("accent", spec.accent)):

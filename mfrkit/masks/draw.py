@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mfrkit.masks.canvas import Box, Canvas, Paint
 from mfrkit.masks.catalog import TEMPLATE, Kind
-from mfrkit.masks.fields import Fields, color
+from mfrkit.masks.fields import Fields, Printed, color
 from mfrkit.masks.layer import Layer
 from mfrkit.masks.noise import NoiseTiles
 from mfrkit.masks.outline import cords, distance, rise, step, worn
@@ -16,7 +16,6 @@ from mfrkit.masks.paint import PAINTERS
 from mfrkit.masks.shapes import OUTLINES
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.surface import Sheet, pixel_axes, pixels_to_sheet
-from mfrkit.masks.template import Template
 
 TOP = 0.08  # nothing is drawn above this height, face units
 SHADOW_REACH = 0.10  # how far outside the edge the contact shadow ends, along the sheet
@@ -30,7 +29,7 @@ def draw_layer(
     kind: Kind,
     look: Fields,
     tiles: NoiseTiles,
-    template: Template | None,
+    template: Printed | None,
     box: tuple[slice, slice],
 ) -> Layer | None:
     """Draw the masks of b faces.
@@ -40,7 +39,7 @@ def draw_layer(
         kind: That kind.
         look: All per-face columns, each (b, 1, 1) float32.
         tiles: The renderer's noise.
-        template: The user's own mask, for the kind "template".
+        template: The user's own masks, for the kinds "template" and "worn".
         box: Pixel rows and columns that may be drawn on, at least one each.
 
     Returns:
@@ -96,7 +95,7 @@ def _canvas(
     specs: Sequence[MaskSpec],
     look: Fields,
     tiles: NoiseTiles,
-    template: Template | None,
+    template: Printed | None,
     sheet: Sheet,
 ) -> Canvas:
     """Return the sheet as painters see it."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -34,6 +35,13 @@ class Columns:
         """Return the columns of b of the batch's faces, each (b, 1, 1) float32."""
         planes = self.table[:, faces, None, None].unbind()
         return dict(zip(self.names, planes, strict=True))
+
+
+class Printed(Protocol):
+    """Pictures of masks that lie on faces."""
+
+    def read(self, look: Fields, x: Tensor, y: Tensor, planes: slice) -> Tensor:
+        """Read planes at places; see `mfrkit.masks.template.Template.read`."""
 
 
 def color(look: Fields, name: str) -> Tensor:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Self
 
 from mfrkit.errors import InputError
-from mfrkit.masks.catalog import COLORS, COVERAGES, TEMPLATE, Color, Weights
+from mfrkit.masks.catalog import COLORS, COVERAGES, OWN, Color, Weights
 from mfrkit.masks.kinds import KINDS
 
 _EVERYDAY: Weights = MappingProxyType({k.name: k.everyday for k in KINDS.values() if k.everyday})
@@ -166,7 +166,7 @@ class MaskOptions:
             >>> MaskOptions.parse(types="n95", colors="white").colors
             {'white': 1.0}
         """
-        every = ",".join(name for name in KINDS if name != TEMPLATE)
+        every = ",".join(name for name in KINDS if name not in OWN)
         return cls(
             types=parse_weights(every if types == "all" else types, KINDS, "mask type")
             if types is not None

@@ -154,6 +154,14 @@ def printed(canvas: Canvas, edge: Tensor) -> Paint:
     return Paint(tone=None, height=drape(canvas), opacity=solid, own=picture)
 
 
+def photographed(canvas: Canvas, edge: Tensor) -> Paint:
+    """A mask out of a photo, which has its relief already."""
+    if canvas.template is None:
+        return plain(canvas, edge)
+    picture = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(0, 3))
+    return Paint(tone=None, height=canvas.waves, own=picture)
+
+
 Painter = Callable[[Canvas, Tensor], Paint]
 PAINTERS: Mapping[str, Painter] = MappingProxyType(
     {
@@ -168,5 +176,6 @@ PAINTERS: Mapping[str, Painter] = MappingProxyType(
         "window": window,
         "hanging": hanging,
         "printed": printed,
+        "photographed": photographed,
     }
 )

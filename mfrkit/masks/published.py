@@ -1,6 +1,6 @@
 """Kinds that are not cloth: the drawings of published benchmarks, and the user's own picture."""
 
-from mfrkit.masks.catalog import TEMPLATE, Kind, Shape
+from mfrkit.masks.catalog import TEMPLATE, WORN, Kind, Shape
 
 
 def _nist(code: str, about: str, shape: Shape) -> Kind:
@@ -34,6 +34,15 @@ _PICTURES = (
         paint="printed",
         bulge=0.08,
         crease=(0.0, 0.008),
+    ),
+    Kind(
+        name=WORN,
+        about="masks that people wore on photos, of the file given with --worn-from",
+        shape=Shape(outline=TEMPLATE, top=0.30, bottom=1.86),
+        colors={"white": 1.0},
+        paint="photographed",
+        cord=0.018,
+        shaded=True,
     ),
     Kind(
         name="maskinv",

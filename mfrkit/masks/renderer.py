@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.masks.camera import Pictures, picture_size, read_camera
-from mfrkit.masks.catalog import BARE, PASTED, TEMPLATE, Kind
+from mfrkit.masks.catalog import BARE, OWN, PASTED, TEMPLATE, WORN, Kind
 from mfrkit.masks.columns import mask_columns
 from mfrkit.masks.draw import TOP, draw_layer
-from mfrkit.masks.fields import Columns
+from mfrkit.masks.fields import Columns, Printed
 from mfrkit.masks.head import place_heads
 from mfrkit.masks.jpeg import add_grain
 from mfrkit.masks.kinds import KINDS
@@ -33,6 +33,7 @@ from mfrkit.masks.noise import NoiseTiles
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.surface import bounding_boxes
 from mfrkit.masks.template import Template, TemplateFile
+from mfrkit.masks.worn import WornMasks
 
 _CHUNK = 16  # faces drawn at once: their planes stay in the cache
 
@@ -57,15 +58,17 @@ class MaskRenderer(nn.Module):
     the faces as constants.
     """
 
-    def __init__(self, template: TemplateFile | None = None) -> None:
+    def __init__(self, template: TemplateFile | None = None, worn: WornMasks | None = None) -> None:
         """Prepare to draw.
 
         Args:
             template: The user's own mask, for specs of the kind "template".
+            worn: Masks from photos, for specs of the kind "worn".
         """
         super().__init__()
         self.tiles = NoiseTiles()
         self.template = Template(template) if template is not None else None
+        self.worn = worn
         self._artwork: Tensor | None = None  # drawn when it is first asked for
 
     def forward(
@@ -99,7 +102,7 @@ class MaskRenderer(nn.Module):
         Raises:
             ShapeError: the arguments do not fit together.
             InputError: a point is not finite, the points of a face coincide, or a spec asks for a
-                template and there is none.
+                picture and there is none.
 
         Example:
             >>> from mfrkit.masks.options import MaskOptions
@@ -157,8 +160,9 @@ class MaskRenderer(nn.Module):
         Raises:
             InputError: see `forward`.
         """
-        if self.template is None and any(spec.kind == TEMPLATE for spec in specs):
-            raise InputError("a mask of the kind 'template' needs the picture: give --template.")
+        for name, have in ((TEMPLATE, self.template), (WORN, self.worn)):
+            if have is None and any(spec.kind == name for spec in specs):
+                raise InputError(f"a mask of the kind {name!r} needs the picture: give {OWN[name]}")
         worn = [i for i, spec in enumerate(specs) if spec.kind not in (BARE, *PASTED)]
         if not worn:
             return
@@ -178,12 +182,19 @@ class MaskRenderer(nn.Module):
                 continue  # these faces lie outside their pictures
             with torch.no_grad():
                 fields = look.part(part)
-                layer = draw_layer(chosen[part], kind, fields, self.tiles, self.template, box)
+                own = self._own(kind, chosen[part])
+                layer = draw_layer(chosen[part], kind, fields, self.tiles, own, box)
             if layer is None:
                 continue
             if quality[part].any():
                 layer = layer.compressed(quality[part], size)
             yield worn[part], layer
+
+    def _own(self, kind: Kind, specs: Sequence[MaskSpec]) -> Printed | None:
+        """Return the user's own masks that faces of one kind wear."""
+        if kind.name == WORN and self.worn is not None:
+            return self.worn.worn_by(specs)
+        return self.template
 
     def _paste(
         self,

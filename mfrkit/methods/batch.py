@@ -22,6 +22,8 @@ class FaceBatch:
             the face alone where the person is unknown; known where all templates are.
         real: faces of people who really wear masks, in `masked`; their labels are rows of the
             portraits they are held to.
+        unnamed: really masked faces of unknown people, in `clean` as they are, in `masked` with
+            another mask drawn over theirs.
     """
 
     masked: Tensor
@@ -32,6 +34,7 @@ class FaceBatch:
     template: Tensor | None = None
     centre: Tensor | None = None
     real: "FaceBatch | None" = None
+    unnamed: "FaceBatch | None" = None
 
     @property
     def worn(self) -> Tensor:
@@ -40,6 +43,12 @@ class FaceBatch:
 
     def __len__(self) -> int:
         return len(self.masked)
+
+    def parts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut rows, of these faces, the real ones and both views of the unnamed, into three."""
+        real, unnamed = (0 if each is None else len(each) for each in (self.real, self.unnamed))
+        own, real, unnamed = rows.split([len(self), real, 2 * unnamed])
+        return own, real, unnamed
 
     def by_view(self, values: Tensor) -> dict[str, Tensor]:
         """Return the means of (B,) values over the masked and the unmasked faces there are."""

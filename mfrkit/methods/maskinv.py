@@ -31,7 +31,7 @@ from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import Frozen, Losses, Task, check_finite
 from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.real_masks import PortraitLoss
+from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss
 from mfrkit.methods.tap import Tap
 from mfrkit.models.recogniser import Recogniser
 
@@ -101,6 +101,7 @@ class MaskInv(Task):
         taps: where the student's and the teacher's feature maps are taken; None to leave attention
             out.
         real: the loss of faces that really wear masks; None where there are none.
+        unnamed: likewise, of people without names.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class MaskInv(Task):
         options: MaskInvOptions,
         taps: tuple[Tap, Tap] | None = None,
         real: PortraitLoss | None = None,
+        unnamed: OtherViewLoss | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -122,6 +124,7 @@ class MaskInv(Task):
         self.options = options
         self.taps = taps
         self.real = real
+        self.unnamed = unnamed
 
     def forward(self, batch: FaceBatch) -> Losses:
         """Return `loss`, `template`, `masked`, and those of the other terms that count.
@@ -131,10 +134,12 @@ class MaskInv(Task):
         """
         template = self._template(batch).float()
         check_finite(template)
-        shown = batch.masked
+        shown = [batch.masked]
         if batch.real is not None:
-            shown = torch.cat([shown, batch.real.masked])
-        features = self.embed(shown)
+            shown.append(batch.real.masked)
+        if batch.unnamed is not None:
+            shown += [batch.unnamed.clean, batch.unnamed.masked]
+        features = self.embed(torch.cat(shown))
         # The losses ask for more digits than half precision has.
         with torch.autocast(features.device.type, enabled=False):
             return self._losses(features.float(), template, batch)
@@ -162,11 +167,7 @@ class MaskInv(Task):
     def _losses(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
         options, worn = self.options, batch.worn
         projected = features if self.projection is None else self.projection(features)
-        features, projected, real = (
-            features[: len(batch)],
-            projected[: len(batch)],
-            projected[len(batch) :],
-        )
+        features, (projected, real, unnamed) = features[: len(batch)], batch.parts(projected)
         distance = template_distance(projected, template, options.distance)
         weight = torch.where(worn, 1.0, options.unmasked)
         terms = {"template": (distance * weight).sum() / weight.sum().clamp_min(1e-9)}
@@ -187,4 +188,7 @@ class MaskInv(Task):
         if self.real is not None and batch.real is not None:
             terms |= self.real(real, batch.real.label)
             total = total + terms["real"]
+        if self.unnamed is not None and batch.unnamed is not None:
+            terms |= self.unnamed(*unnamed.chunk(2), batch.unnamed.index)
+            total = total + terms["unnamed"]
         return {"loss": total, **terms, **batch.by_view(distance.detach())}

@@ -54,14 +54,17 @@ class PairedViews(nn.Module):
         ((1, 3, 112, 112), False)
     """
 
-    def __init__(self, aligner: MeshAligner | None = None) -> None:
+    def __init__(
+        self, aligner: MeshAligner | None = None, renderer: MaskRenderer | None = None
+    ) -> None:
         """Prepare to show.
 
         Args:
             aligner: aligns anew the faces whose draws ask for it; None moves those too.
+            renderer: draws the masks; None for one without masks of the user's own.
         """
         super().__init__()
-        self.renderer = MaskRenderer()
+        self.renderer = renderer or MaskRenderer()
         self.aligner = aligner
 
     @torch.no_grad()

@@ -44,6 +44,7 @@ def _distill(request: DistillRequest, console: Console) -> Trained:
         "teachers": list(request.teachers),
         "data": list(request.data),
         "real_data": list(request.real),
+        "unnamed_data": list(request.unnamed),
         "seed": request.seed,
         "teacher_cache": request.teacher_cache is not None,
         **tables,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mfrkit.methods.real_masks import RealOptions
+from mfrkit.methods.real_masks import RealOptions, UnnamedOptions
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.distill_methods import find_method
 from mfrkit.stages.distill_settings import DistillRequest, Settings
@@ -26,6 +26,7 @@ def resolve(request: DistillRequest) -> Settings:
         "views": ViewOptions,
         "masks": MaskSettings,
         "real": RealOptions,
+        "unnamed": UnnamedOptions,
         "fit": FitOptions,
         "card": CardOptions,
     }

@@ -1,6 +1,6 @@
 """Build what a distillation works with: teachers, student, method, data, views, checks."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -9,7 +9,7 @@ from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.real_masks import PortraitLoss
+from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.compiled import compile_in_place
 from mfrkit.models.engine import fused_or_blocked
@@ -19,11 +19,12 @@ from mfrkit.models.teachers import Teachers
 from mfrkit.stages.distill_settings import DistillRequest, Settings
 from mfrkit.stages.fit import Check
 from mfrkit.stages.method import Method, MethodParts
-from mfrkit.stages.real_faces import RealFaces, open_real
+from mfrkit.stages.real_faces import open_real
 from mfrkit.stages.teacher_cache import TeacherCache, fingerprint, write_cache
 from mfrkit.stages.train_check import PairCheck
-from mfrkit.stages.train_data import RawBatch, TrainSet, open_train_set
+from mfrkit.stages.train_data import Batches, RawBatch, TrainSet, open_train_set
 from mfrkit.stages.train_parts import Built, deal_out, paired_views
+from mfrkit.stages.unnamed_faces import open_unnamed
 from mfrkit.stages.world import World
 
 
@@ -47,11 +48,8 @@ def build(
     recognisers = [load_recogniser(name) for name in request.teachers]
     student = method.student(settings.model, settings.method, recognisers[0])
     size = _common_size([student, *recognisers])
-    real = _real(request, settings, method, size, console)
-    beside = None
-    if real is not None:
-        beside = real.batches(settings.real, settings.views, size, request.seed, world)
-    batches = deal_out(data, size, settings, request.seed, world, beside=beside)
+    worn = _really_masked(request, settings, method, recognisers, size, world, console)
+    batches = deal_out(data, size, settings, request.seed, world, beside=worn.batches)
     parts = MethodParts(
         student=student,
         teachers=Teachers([_fast(each, device) for each in recognisers]),
@@ -60,9 +58,8 @@ def build(
         recognisers=recognisers,
         views=settings.views,
         steps=settings.fit.total_steps(batches.steps_per_epoch),
-        real=None
-        if real is None
-        else PortraitLoss(real.templates(recognisers, request.run.workers), settings.real),
+        real=worn.real,
+        unnamed=worn.unnamed,
         rank=world.rank,
         processes=world.size,
     )
@@ -73,7 +70,7 @@ def build(
     student.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
         compile_in_place(task.compiled())
-    views = paired_views(settings.views, device)
+    views = paired_views(settings.views, device, settings.masks.renderer())
 
     def show(raw: RawBatch) -> FaceBatch:
         batch = views(raw)
@@ -94,21 +91,42 @@ def build(
     )
 
 
-def _real(
+@dataclass
+class _ReallyMasked:
+    """What the faces are that really wear masks, if there are any, and what they are held to."""
+
+    batches: dict[str, Batches] = field(default_factory=dict)
+    real: PortraitLoss | None = None
+    unnamed: OtherViewLoss | None = None
+
+
+def _really_masked(
     request: DistillRequest,
     settings: Settings,
     method: Method,
+    teachers: list[Recogniser],
     size: tuple[int, int],
+    world: World,
     console: Console,
-) -> RealFaces | None:
-    """Find the really masked faces, if any are named."""
-    if not request.real:
-        return None
-    if not method.takes_real:
-        raise InputError(f"--real: method {request.method} does not take really masked faces")
-    real = open_real(request.real, settings.real, size)
-    console.info(f"real: {real.summary}")
-    return real
+) -> _ReallyMasked:
+    """Find the really masked faces and embed what they are held to."""
+    found, workers, seed = _ReallyMasked(), request.run.workers, request.seed
+    for option, sources in (("--real", request.real), ("--unnamed", request.unnamed)):
+        if sources and not method.takes_real:
+            raise InputError(f"{option}: method {request.method} takes no really masked faces")
+    if request.real:
+        real = open_real(request.real, settings.real, size)
+        console.info(f"real: {real.summary}")
+        found.batches["real"] = real.batches(settings.real, settings.views, size, seed, world)
+        found.real = PortraitLoss(real.templates(teachers, workers), settings.real)
+    if request.unnamed:
+        unnamed = open_unnamed(request.unnamed)
+        console.info(f"unnamed: {unnamed.summary}")
+        found.batches["unnamed"] = unnamed.batches(
+            settings.unnamed, settings.views, settings.masks.parsed(), size, seed, world
+        )
+        found.unnamed = OtherViewLoss(unnamed.anchors(teachers, workers), settings.unnamed)
+    return found
 
 
 def _card(request: DistillRequest, method: Method, student: Recogniser) -> ModelCard:
@@ -126,7 +144,13 @@ def _pair_check(request: DistillRequest, settings: Settings, student: Recogniser
         return None
     crops = request.pair_crops or request.data[0]
     masks = replace(settings.masks.parsed(), probability=1.0)
-    check = PairCheck(request.pairs, crops, masks=masks, workers=request.run.workers)
+    check = PairCheck(
+        request.pairs,
+        crops,
+        masks=masks,
+        workers=request.run.workers,
+        renderer=settings.masks.renderer(),
+    )
     return partial(check, student)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfrkit.methods.real_masks import RealOptions
+from mfrkit.methods.real_masks import RealOptions, UnnamedOptions
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.stages.fit_options import FitOptions
 from mfrkit.stages.students import ModelOptions
@@ -23,6 +23,7 @@ class DistillRequest(TrainRequest):
         pairs: pair list to check on, or None.
         pair_crops: crops it names.
         real: sources of people who really wear masks.
+        unnamed: likewise, without names.
     """
 
     teachers: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class DistillRequest(TrainRequest):
     pairs: Path | None = None
     pair_crops: str | None = None
     real: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Settings:
         views: how faces vary.
         masks: the words behind the masks.
         real: how really masked faces take part, if there are any.
+        unnamed: likewise, those without names.
         fit: of the loop.
         card: of the student.
     """
@@ -53,6 +56,7 @@ class Settings:
     views: ViewOptions
     masks: MaskSettings
     real: RealOptions
+    unnamed: UnnamedOptions
     fit: FitOptions
     card: CardOptions
 

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
-from mfrkit.masks.catalog import TEMPLATE
+from mfrkit.masks.catalog import TEMPLATE, WORN
 from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.region import outline_polygon
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.template import TemplateFile
+from mfrkit.masks.worn import WornFile, WornMasks, place_of
 from mfrkit.stages.contact_sheet import Cell
 from mfrkit.stages.mask_book import MaskBook, variant_key
 from mfrkit.stages.mask_faces import MaskFaces
@@ -72,7 +73,10 @@ class MaskDrawer:
         self._device = device
         template = TemplateFile.read(options.template) if options.template else None
         self._template = template.describe() if template else {}
-        self._renderer = MaskRenderer(template).to(device).eval()
+        self._worn = WornFile.read(options.worn_from) if options.worn_from else None
+        self._worn_from = self._worn.describe() if self._worn else {}
+        worn = WornMasks(self._worn.planes) if self._worn else None
+        self._renderer = MaskRenderer(template, worn).to(device).eval()
         self._book = MaskBook(options.specs) if options.specs else None
         self._faces, self._early_faces = _load_finders(options, device)
 
@@ -197,7 +201,12 @@ class MaskDrawer:
             "polygon": outline_polygon(region, 127).tolist(),
             "spec": spec.to_json(),
         }
-        return block | ({"template": self._template} if spec.kind == TEMPLATE else {})
+        if spec.kind == TEMPLATE:
+            block["template"] = self._template
+        if spec.kind == WORN and self._worn is not None:
+            key = self._worn.keys[place_of(spec, len(self._worn.keys))]
+            block["worn"] = self._worn_from | {"key": key}
+        return block
 
 
 def _load_finders(options: SynthMaskOptions, device: torch.device) -> tuple[MaskFaces, MaskFaces]:

@@ -31,6 +31,7 @@ class LandmarkCheck:
         masks: sorts of mask by name.
         jitter: of the detector's regions.
         device: everything computes on.
+        renderer: draws the masks; None for one without masks of the user's own.
 
     Raises:
         InputError: not one face can be read.
@@ -44,11 +45,12 @@ class LandmarkCheck:
         masks: Mapping[str, MaskOptions],
         jitter: Jitter,
         device: torch.device,
+        renderer: MaskRenderer | None = None,
     ) -> None:
         self._faces = read_faces(faces, (WIDE, WIDE), read_wide)
         self._teacher, self._masks, self._jitter = teacher, masks, jitter
         self._device = device
-        self._renderer = MaskRenderer().to(device)
+        self._renderer = (renderer or MaskRenderer()).to(device)
 
     def __call__(self, student: FaceMesh, weights: Mapping[str, Tensor]) -> dict[str, float]:
         """Measure a copy of a network; the network itself is not touched.

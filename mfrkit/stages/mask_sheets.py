@@ -12,7 +12,7 @@ from mfrkit.errors import InputError
 from mfrkit.faces.geometry import similarity_from_points, template, transform_points, warp
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.images import read_image
-from mfrkit.masks.catalog import TEMPLATE
+from mfrkit.masks.catalog import OWN, TEMPLATE
 from mfrkit.masks.kinds import KINDS
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pictures import mask_pictures
@@ -50,7 +50,7 @@ def list_kinds(path: Path, *, seed: int, force: bool, console: Console) -> None:
     """
     refuse_existing(path, force=force)
     portraits, renderer = list(load_portraits()), MaskRenderer()
-    names = [name for name in KINDS if name != TEMPLATE]
+    names = [name for name in KINDS if name not in OWN]
     cells = [
         Cell(mask_portrait(renderer, portraits[place % len(portraits)], name, seed), name)
         for place, name in enumerate(names)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfrkit.methods.base import Task
-from mfrkit.methods.real_masks import PortraitLoss
+from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.teachers import Teachers
@@ -26,6 +26,7 @@ class MethodParts:
         views: how faces vary.
         steps: of the run.
         real: the loss of really masked faces, if there are any.
+        unnamed: likewise, of people without names.
         rank: of this process among those of the run, from 0.
         processes: how many there are.
     """
@@ -38,6 +39,7 @@ class MethodParts:
     views: ViewOptions
     steps: int
     real: PortraitLoss | None = None
+    unnamed: OtherViewLoss | None = None
     rank: int = 0
     processes: int = 1
 

@@ -147,7 +147,8 @@ def _embedded(
     if world.writes:
         size = recogniser.card.input_size or (112, 112)
         masks = replace(settings.masks.parsed(), probability=1.0)
-        faces = InOrder(data, size, settings.views, masks, request.seed)
+        renderer = settings.masks.renderer()
+        faces = InOrder(data, size, settings.views, masks, request.seed, renderer)
         write_templates(paths, recogniser, faces, request.run.workers, console)
     world.wait()
     return read_templates(paths)

@@ -70,6 +70,7 @@ def recognition_parts(parts: MethodParts, options: MaskInvOptions) -> dict[str, 
         "taps": _taps(parts, options.stage) if options.attention else None,
         "options": options,
         "real": parts.real,
+        "unnamed": parts.unnamed,
     }
 
 

@@ -52,6 +52,7 @@ class RegionCheck:
         size: (height, width) of their crops.
         masks: sorts of mask by name.
         device: everything computes on.
+        renderer: draws the masks; None for one without masks of the user's own.
 
     Raises:
         InputError: not one face can be read.
@@ -64,11 +65,12 @@ class RegionCheck:
         size: tuple[int, int],
         masks: Mapping[str, MaskOptions],
         device: torch.device,
+        renderer: MaskRenderer | None = None,
     ) -> None:
         self._faces = read_faces(faces, size)
         self._masks = masks
         self._device = device
-        self._renderer = MaskRenderer().to(device)
+        self._renderer = (renderer or MaskRenderer()).to(device)
 
     def __call__(self, student: RegionPredictor, weights: Mapping[str, Tensor]) -> dict[str, float]:
         """Measure a copy of a predictor; the predictor itself is not touched.

@@ -8,7 +8,7 @@ from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.pairs import read_pairs
-from mfrkit.masks.catalog import TEMPLATE
+from mfrkit.masks.catalog import OWN, TEMPLATE, WORN
 from mfrkit.masks.options import MaskOptions
 
 REGIONS = ("soft", "exact", "both", "none")
@@ -24,8 +24,9 @@ class SynthMaskOptions:
         source: SRC.
         output: folder to write.
         types, color, texture, coverage, probability, jitter: see `MaskOptions.parse`; without
-            types, the template if there is one, else the everyday three.
+            types, the user's own masks if there are any, else the everyday three.
         template: PNG of the user's own mask, its points in a JSON file beside it.
+        worn_from: file of masks that `mfrkit cut-masks` made, for the kind `worn`.
         specs: manifest of an earlier run whose masks are worn again.
         seed: of everything drawn.
         variants: masked versions of each picture.
@@ -51,6 +52,7 @@ class SynthMaskOptions:
     probability: float = 1.0
     jitter: float = 1.0
     template: Path | None = None
+    worn_from: Path | None = None
     specs: Path | None = None
     seed: int = 0
     variants: int = 1
@@ -81,7 +83,9 @@ class SynthMaskOptions:
         Raises:
             InputError: unknown kinds, colours or textures, or a template that is not given.
         """
-        default = DEFAULT_TYPES if self.template is None else TEMPLATE
+        own = {TEMPLATE: self.template, WORN: self.worn_from}
+        given = [kind for kind, path in own.items() if path is not None]
+        default = ",".join(given) or DEFAULT_TYPES
         wanted = MaskOptions.parse(
             types=default if self.types is None else self.types,
             colors=self.color,
@@ -90,8 +94,9 @@ class SynthMaskOptions:
             probability=self.probability,
             jitter=self.jitter,
         )
-        if TEMPLATE in wanted.types and self.template is None:
-            raise InputError("--type template: which one? name it with --template my.png")
+        for kind in wanted.types:
+            if kind in OWN and kind not in given:
+                raise InputError(f"--type {kind}: which one? name the file with {OWN[kind]}")
         return wanted
 
     def recipe(self) -> dict[str, Any]:
@@ -101,6 +106,8 @@ class SynthMaskOptions:
             "region", "detector", "image_format",
         )  # fmt: skip
         files = {"template": self.template, "specs": self.specs}
+        if self.worn_from is not None:
+            files["worn_from"] = self.worn_from
         recipe = {name: getattr(self, name) for name in names} | {
             name: None if path is None else str(path) for name, path in files.items()
         }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mfrkit.console import Console, Progress
 from mfrkit.io.embedding_rows import Rows, write_embeddings
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.renderer import to_uint8
+from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.methods.view_draw import ViewOptions
 from mfrkit.models.engine import Embedded, EmbedEngine
 from mfrkit.models.recogniser import Recogniser
@@ -34,6 +34,7 @@ class InOrder(Batches):
         views: how far masked views may vary.
         masks: what is drawn on them.
         seed: of everything drawn.
+        renderer: draws the masks; None for one without masks of the user's own.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class InOrder(Batches):
         views: ViewOptions,
         masks: MaskOptions,
         seed: int,
+        renderer: MaskRenderer | None = None,
     ) -> None:
+        self.renderer = renderer
         super().__init__(data, size=size, views=views, masks=masks, seed=seed, batch_size=_BATCH)
         self.steps_per_epoch = -(-len(data) // _BATCH)
 
@@ -100,7 +103,7 @@ def _embed(
     console: Console,
     bar: Progress,
 ) -> Iterator[Rows]:
-    views = paired_views(faces.views, engine.device)
+    views = paired_views(faces.views, engine.device, faces.renderer)
     under_way: deque[RawBatch] = deque()
 
     def crops() -> Iterator[NDArray[np.uint8]]:

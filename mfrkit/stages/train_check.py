@@ -35,16 +35,25 @@ class PairCheck:
         crops: folder or manifest with the crops it names.
         masks: what the probes wear; every one of them does.
         workers: threads.
+        renderer: draws the masks; None for one without masks of the user's own.
 
     Raises:
         InputError: the list names crops that are not there; a check during training is no
             benchmark, so take them off the list.
     """
 
-    def __init__(self, pairs: Path, crops: str, *, masks: MaskOptions, workers: int) -> None:
+    def __init__(
+        self,
+        pairs: Path,
+        crops: str,
+        *,
+        masks: MaskOptions,
+        workers: int,
+        renderer: MaskRenderer | None = None,
+    ) -> None:
         self._pairs = read_pairs(pairs)
         self._masks, self._workers = masks, workers
-        self._renderer = MaskRenderer()
+        self._renderer = renderer or MaskRenderer()
         wanted = dict.fromkeys(self._pairs.a + self._pairs.b)
         found = {
             item.record.key: TrainFace(item.path, item.record, -1)

@@ -4,8 +4,8 @@ Which faces a step sees, and how, follows from the run's seed and the step's num
 run therefore needs to remember nothing but its step.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -106,7 +106,7 @@ class RawBatch:
         draws: B views.
         broken: what could not be read, as `path: reason`.
         context: what is seen round those faces that were cut out wide, or None.
-        beside: faces of another data set that the step takes too, or None.
+        beside: faces of other data sets that the step takes too, by their name in `FaceBatch`.
     """
 
     crops: Tensor
@@ -118,7 +118,7 @@ class RawBatch:
     draws: list[ViewDraw]
     broken: list[str]
     context: Context | None = None
-    beside: "RawBatch | None" = None
+    beside: "Mapping[str, RawBatch]" = field(default_factory=dict)
 
 
 class Batches:
@@ -137,7 +137,7 @@ class Batches:
         rank: of this process.
         world: number of processes.
         read: gets a face's crop; `read_crop` if None.
-        beside: another data set's, of which each step takes a batch too.
+        beside: other data sets', of which each step takes a batch too, by name.
     """
 
     def __init__(
@@ -152,9 +152,9 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         read: Read | None = None,
-        beside: "Batches | None" = None,
+        beside: "Mapping[str, Batches] | None" = None,
     ) -> None:
-        self.beside = beside
+        self.beside = beside or {}
         self.data, self.size, self.seed = data, size, seed
         self.views, self.masks = views, masks
         self.batch_size = min(batch_size, len(data))
@@ -203,9 +203,9 @@ class Batches:
             labels.append(face.label)
         if not kept:
             raise InputError(f"none of the {len(broken)} crops of a step is usable: {broken[0]}")
-        beside = None if self.beside is None else self.beside.load(step)
-        if beside is not None:
-            broken += beside.broken
+        beside = {name: other.load(step) for name, other in self.beside.items()}
+        for other in beside.values():
+            broken += other.broken
         places = [crop.place for crop in crops]
         return RawBatch(
             crops=_stack_pixels([crop.pixels for crop in crops]),

@@ -62,7 +62,7 @@ def build(
     task = _task(settings, generator, looker, settings.fit.total_steps(batches.steps_per_epoch))
     task.to(device)
     looker.requires_grad_(False).eval().to(device)  # also where no loss needs it: the check does
-    show = paired_views(settings.views, device)
+    show = paired_views(settings.views, device, settings.masks.renderer())
     check = None
     if len(held) and world.writes:
         check = CompletionCheck(generator, _held_batches(held, size, settings), show, looker)

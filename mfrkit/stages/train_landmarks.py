@@ -65,7 +65,7 @@ def _build(
     teacher = Teacher(_network(settings.model.start, device)[0])
     if settings.fit.compile:
         compile_in_place([student])
-    views = PairedViews().to(device)
+    views = PairedViews(renderer=settings.masks.renderer()).to(device)
 
     def show(raw: RawBatch) -> FaceBatch:
         crops, points, label = (each.to(device) for each in (raw.crops, raw.points, raw.label))
@@ -86,6 +86,7 @@ def _build(
             },
             jitter=settings.method.detector,
             device=device,
+            renderer=settings.masks.renderer(),
         )
         check = partial(measured, student)
     return Built(

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.methods.base import Task
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.realign import MeshAligner
@@ -102,7 +103,7 @@ def deal_out(
     seed: int,
     world: World,
     read: Read | None = None,
-    beside: Batches | None = None,
+    beside: Mapping[str, Batches] | None = None,
 ) -> Batches:
     """Deal the data out to steps, with the masks' curriculum if there is one.
 
@@ -113,7 +114,7 @@ def deal_out(
         seed: of order and views.
         world: the processes of the run.
         read: see `Batches`.
-        beside: of another data set, of which each step takes a batch too.
+        beside: of other data sets, of which each step takes a batch too, by name.
 
     Raises:
         InputError: fewer crops than processes.
@@ -135,12 +136,14 @@ def deal_out(
     )
 
 
-def paired_views(options: ViewOptions, device: torch.device) -> Callable[[RawBatch], FaceBatch]:
+def paired_views(
+    options: ViewOptions, device: torch.device, renderer: MaskRenderer | None = None
+) -> Callable[[RawBatch], FaceBatch]:
     """Return what makes both views of the faces of a step, and those beside, on a device."""
     aligner = None
     if options.align == "mesh":
         aligner = MeshAligner(*load_mesh(device), options.looks)
-    views = PairedViews(aligner).to(device)
+    views = PairedViews(aligner, renderer).to(device)
 
     def show(raw: RawBatch) -> FaceBatch:
         shown: FaceBatch = views(
@@ -153,6 +156,7 @@ def paired_views(options: ViewOptions, device: torch.device) -> Callable[[RawBat
             raw.turns.to(device),
             None if raw.context is None else raw.context.to(device),
         )
-        return shown if raw.beside is None else replace(shown, real=show(raw.beside))
+        beside: dict[str, Any] = {name: show(other) for name, other in raw.beside.items()}
+        return replace(shown, **beside)
 
     return show

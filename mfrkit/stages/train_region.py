@@ -55,7 +55,7 @@ def _build(
     if data.skipped:
         console.info(f"data: {len(data)} crops, {data.tally.losses}")
     student = _student(settings).to(device)
-    show = paired_views(settings.views, device)
+    show = paired_views(settings.views, device, settings.masks.renderer())
     check = None
     if len(held) and world.writes:
         measured = RegionCheck(
@@ -66,6 +66,7 @@ def _build(
                 "unseen": settings.check.parsed(),
             },
             device=device,
+            renderer=settings.masks.renderer(),
         )
         check = partial(measured, student)
     return Built(

@@ -7,7 +7,10 @@ from typing import Any
 
 from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
+from mfrkit.masks.catalog import TEMPLATE, WORN
 from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.renderer import MaskRenderer
+from mfrkit.masks.worn import WornFile, WornMasks
 from mfrkit.stages.presets import Preset
 from mfrkit.stages.settings import make, merge, parse_set, read_toml
 
@@ -60,15 +63,16 @@ class CardOptions:
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """The words `MaskOptions.parse` reads, None leaves its defaults; and a curriculum.
+    """The words `MaskOptions.parse` reads, None leaves its defaults; masks, and a curriculum.
 
     Attributes:
-        types: as all but the last of these, see `MaskOptions.parse`.
+        types: as all but the last two of these, see `MaskOptions.parse`.
         colors: of the masks.
         textures: of cloth.
         coverage: how high masks sit.
         probability: share of faces that wear one.
         jitter: how differently masks sit.
+        worn_from: file of masks that `mfrkit cut-masks` made, for the kind `worn`.
         growth: share of the run over which `probability` grows from 0 in a straight line, [0, 1].
 
     Raises:
@@ -82,15 +86,32 @@ class MaskSettings:
     probability: float = 0.5
     jitter: float = 1.0
     growth: float = 0.0
+    worn_from: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.growth <= 1:
             raise InputError(f"masks.growth is a share of the run, from 0 to 1, not {self.growth}")
-        self.parsed()
+        kinds = self.parsed().types
+        if TEMPLATE in kinds:
+            raise InputError("masks.types: template is for synth-mask alone")
+        if WORN in kinds and self.worn_from is None:
+            raise InputError("masks.types: worn by whom? name the file with masks.worn_from")
+
+    def renderer(self) -> MaskRenderer:
+        """Return what draws them.
+
+        Raises:
+            InputError: no such file of worn masks.
+        """
+        if self.worn_from is None:
+            return MaskRenderer()
+        return MaskRenderer(worn=WornMasks(WornFile.read(Path(self.worn_from)).planes))
 
     def parsed(self) -> MaskOptions:
         """Return what may be drawn, when the curriculum is over."""
-        return MaskOptions.parse(**{k: v for k, v in vars(self).items() if k != "growth"})
+        return MaskOptions.parse(
+            **{k: v for k, v in vars(self).items() if k not in ("growth", "worn_from")}
+        )
 
 
 def resolve_tables(

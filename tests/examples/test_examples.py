@@ -1,13 +1,18 @@
 """The shell examples run as they stand."""
 
+import importlib
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.images import read_image
 from mfrkit.io.pairs import read_pairs
+from mfrkit.io.source import open_source
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -45,7 +50,8 @@ def test_shards(mfr, worked):
 
 def test_benchmarks_say_what_they_need(mfr):
     """The scripts that measure are run by hand; here only their help must work."""
-    for script in sorted([*EXAMPLES.glob("bench_*.py"), *EXAMPLES.glob("measure_*.py")]):
+    names = ("bench_*.py", "measure_*.py", "wrong_labels.py", "accuracy_against_cost.py")
+    for script in sorted(path for name in names for path in EXAMPLES.glob(name)):
         run = subprocess.run(
             [sys.executable, script, "--help"], capture_output=True, text=True, check=False
         )
@@ -123,3 +129,40 @@ def test_old_and_new_alignment_side_by_side(mfr):
     usage = mfr.line(f"{EXAMPLES}/old_and_new_alignment.sh pairs.txt")
     assert usage.returncode == 2
     assert "PAIRS PHOTOS FOLDER" in usage.stderr.decode()
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import a script as its neighbours do."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module
+
+
+def test_wrong_names_are_planted_on_masked_photos_alone(script, noise_crops):
+    plant = script("wrong_labels").plant
+    items = list(open_source(str(noise_crops)))
+    masked = {item.record.key for item in items if not item.record.key.endswith("_0")}
+    records, count = plant(items, masked, 0.34, random.Random(1))
+    changed = [
+        record.key
+        for record, item in zip(records, items, strict=True)
+        if record.identity != item.record.identity
+    ]
+    assert len(changed) == count == 3
+    assert set(changed) <= masked
+    again, _ = plant(items, masked, 0.34, random.Random(1))
+    assert [record.identity for record in again] == [record.identity for record in records]
+
+
+def test_rates_are_read_by_state_and_model(script, tmp_path):
+    read_rates = script("accuracy_against_cost").read_rates
+    results = [
+        {"system": name, "eer": {"rate": rate}}
+        for name, rate in (("a unmasked", 0.01), ("b both masked", 0.02), ("c", 0.5))
+    ]
+    (tmp_path / "results.json").write_text(json.dumps({"results": results}))
+    assert read_rates(tmp_path, "eer") == {
+        "unmasked": {"a": 1.0},
+        "both masked": {"b": 2.0},
+        tmp_path.name: {"c": 50.0},
+    }

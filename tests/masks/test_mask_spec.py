@@ -134,7 +134,7 @@ def test_options_are_validated(bad):
 
 def test_options_parse_a_command_lines_words():
     options = MaskOptions.parse("all", "black", "check:2,plain", "above:8,on:1", 0.5, 2.0)
-    assert set(options.types) == set(KINDS) - {"template"}, "a template has to be given"
+    assert set(options.types) == set(KINDS) - {"template", "worn"}, "these have to be given"
     assert options.textures == {"check": 2.0, "plain": 1.0}
     assert options.coverage == {"above": 8.0, "on": 1.0}
     assert MaskOptions.parse() == MaskOptions()

@@ -19,6 +19,7 @@ from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.masks.sampling import sample_spec
 from mfrkit.masks.spec import MaskSpec
 from mfrkit.masks.template import TemplateFile
+from mfrkit.masks.worn import WornMasks
 
 TEMPLATE = np.array(
     [
@@ -51,6 +52,16 @@ def plain_template() -> TemplateFile:
     return TemplateFile(Path("hexagon.png"), layer, points.astype(np.float64))
 
 
+def plain_worn() -> WornMasks:
+    """Three masks of smooth noise, of one outline each, soft to its edge."""
+    planes = np.random.default_rng(3).integers(0, 255, (3, 4, 82, 96), dtype=np.uint8)
+    x, y = np.meshgrid(np.linspace(-1.35, 1.35, 96), np.linspace(0.05, 2.35, 82))
+    for place, half in enumerate((0.7, 0.8, 0.9)):
+        edge = np.minimum(half - np.abs(x), np.minimum(y - 0.3, 1.8 - y))
+        planes[place, 3] = np.clip((edge + 0.5) * 255, 0, 255)
+    return WornMasks(planes)
+
+
 def face_like(count: int, size: int = 112, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Smooth coloured pictures with points scattered round the template, heads turned."""
     generator = np.random.default_rng(seed)
@@ -73,7 +84,7 @@ def template(count: int = 1) -> Tensor:
 
 @pytest.fixture(scope="module")
 def renderer() -> MaskRenderer:
-    return MaskRenderer(plain_template())
+    return MaskRenderer(plain_template(), plain_worn())
 
 
 @pytest.fixture

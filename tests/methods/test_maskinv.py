@@ -14,7 +14,7 @@ from mfrkit.losses.margin import create_margin
 from mfrkit.methods.base import Frozen
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.methods.maskinv import MaskInv, MaskInvOptions
-from mfrkit.methods.real_masks import PortraitLoss, RealOptions
+from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss, RealOptions, UnnamedOptions
 from mfrkit.methods.tap import Tap
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recogniser import Recogniser
@@ -202,3 +202,17 @@ def test_really_masked_faces_add_their_loss_and_leave_the_others_as_they_are(bat
     torch.testing.assert_close(found["loss"], without["loss"] + wanted["real"])
     for name in ("template", "pairs", "masked", "unmasked"):
         torch.testing.assert_close(found[name], without[name])
+
+
+def test_unnamed_faces_add_theirs_beside_real_ones(batch):
+    """Both views of an unnamed face are embedded; neither is among what is distilled."""
+    task = method().eval()
+    without = task(batch)
+    task.real = PortraitLoss(F.normalize(torch.randn(3, 6)), RealOptions(trim=0))
+    task.unnamed = OtherViewLoss(F.normalize(torch.randn(8, 6)), UnnamedOptions(trim=0))
+    real = replace(batch, label=torch.arange(8) % 3)
+    found = task(replace(batch, real=real, unnamed=batch))
+    seen, other = (task.student.features(each) for each in (batch.clean, batch.masked))
+    wanted = task.unnamed(seen, other, batch.index)["unnamed"]
+    torch.testing.assert_close(found["unnamed"], wanted)
+    torch.testing.assert_close(found["loss"], without["loss"] + found["real"] + wanted)
