@@ -33,8 +33,10 @@ def group_table(
     """
     found = {label: _by_group(thresholds) for label, thresholds in systems.items()}
     found = {label: each for label, each in found.items() if any(g[0] for _, g in each)}
-    head = [by or "group", "FMR <=", "pairs", "rate"][: 4 if len(rates) > 1 else 3]
     targets, groups = _names(found.values(), by)
+    traits = list(dict.fromkeys(trait for trait, _ in groups if trait))
+    by = traits[0] if len(traits) == 1 else None
+    head = [by or "group", "FMR <=", "pairs", "rate %"][: 4 if len(rates) > 1 else 3]
     rows: list[list[str]] = []
     best: set[tuple[int, int]] = set()
     for target in targets:
@@ -46,10 +48,9 @@ def group_table(
                 if rate == "FNMR":
                     shown = [round(100 * c.value, 2) if c and c.enough else None for c in cells]
                     best |= {(len(rows), len(head) + place) for place in best_places(shown)}
-                first = [_in_words(group, by), scientific(target), _pairs(cells), f"{rate} %"]
+                first = [_in_words(group, by), scientific(target), _pairs(cells), rate]
                 rows.append(first[: len(head)] + [_figure(cell) for cell in cells])
-    title = f"By {by or ', '.join(dict.fromkeys(name for name, _ in groups if name))}"
-    table = Table(title, [*head, *found], rows, [], best=frozenset(best))
+    table = Table(f"By {', '.join(traits)}", [*head, *found], rows, [], best=frozenset(best))
     if has_few(table):
         table.notes.append(FEW_NOTE)
     return table
