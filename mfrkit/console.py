@@ -216,7 +216,7 @@ class Console:
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Show rows as a table on a terminal, as tab-separated values elsewhere."""
-        rows = [[printable(cell) for cell in row] for row in rows]
+        columns, *rows = ([printable(cell) for cell in row] for row in (columns, *rows))
         if not self.is_terminal_out:
             for row in (columns, *rows):
                 self.data("\t".join(row))
@@ -224,7 +224,7 @@ class Console:
         from rich.console import Console as RichConsole
         from rich.table import Table
 
-        screen = RichConsole()
+        screen = RichConsole(markup=False)  # names may have brackets
         for number, part in enumerate(_parts(columns, rows, screen.width)):
             table = Table(title="" if number else title, title_justify="left")
             for place, width in part:

@@ -4,7 +4,6 @@ They are made from `results.json`, so that a finished benchmark is tabulated aga
 LaTeX tables are a `tabular` each, for `\input` below a caption; they need the package booktabs.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mfrkit.errors import InputError
+from mfrkit.io.documents import read_json_object
 from mfrkit.io.files import write_whole
 from mfrkit.metrics.bootstrap import tar_name
 from mfrkit.stages.eval_tables import figure, spell
@@ -86,11 +86,17 @@ class PaperTables:
             document: the results, as `results.json` holds them.
 
         Raises:
-            InputError: the results hold no such figures or intervals.
+            InputError: the results hold no such figures or intervals, or are none.
         """
         if not self.paths:
             return
-        tables = [self.conditions(document), kinds_table(document, with_intervals=bool(self.ci))]
+        try:
+            tables = [
+                self.conditions(document),
+                kinds_table(document, with_intervals=bool(self.ci)),
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError("these are no results of mfrkit benchmark; run it again") from error
         for path in self.paths:
             content = render([table for table in tables if table.rows], path)
             write_whole(path, _MARKS[path.suffix.lower()] + content)
@@ -143,21 +149,15 @@ def read_results(folder: Path) -> Record:
     """Read what a finished benchmark found.
 
     Raises:
-        InputError: there is none in the folder.
+        InputError: there is nothing in the folder, or no JSON object.
     """
     path = folder / "results.json"
-    try:
-        document = json.loads(path.read_bytes())
-        if document["results"] and document["pairs"]["path"]:
-            return dict(document)
-    except OSError as error:
+    if not path.exists():
         raise InputError(
-            f"{path}: no results; name a pair list and pictures to make them, or the folder of a "
-            "finished benchmark with --output"
-        ) from error
-    except (ValueError, TypeError, KeyError):
-        pass
-    raise InputError(f"{path}: holds no results of mfrkit benchmark; run it again")
+            f"{path}: no such file; name a pair list and pictures to make it, or with --output the "
+            "folder of a finished benchmark"
+        )
+    return read_json_object(path, "; run mfrkit benchmark again")
 
 
 def kinds_table(document: Record, *, with_intervals: bool) -> Table:
