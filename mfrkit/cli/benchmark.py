@@ -85,15 +85,15 @@ def benchmark(
     *,
     worn: WornMasks,
 ) -> None:
-    r"""Compare models on a pair list: unmasked, probes masked, both masked, by kind of mask.
+    """Compare models on a pair list: unmasked, probes masked, both masked, by kind of mask.
 
     Masks and aligns the photos of the list once; run again, it goes on where it was interrupted,
     and another --model costs its embeddings only. Thresholds are set on unmasked pairs and kept.
     A photo whose face is lost under its mask counts as a failure.
 
-    \b
-    Examples: mfrkit benchmark pairs.txt lfw --model arcface --model mfr
-              mfrkit benchmark --output benchmark --table paper.tex --figures eer,tar@1e-3
+    Example: mfrkit benchmark pairs.txt lfw --model arcface --model mfr
+
+    Example: mfrkit benchmark --output benchmark --table paper.tex --figures eer,tar@1e-3
     """
     from mfrkit.cluster.spread import spread
     from mfrkit.stages.benchmark import BenchmarkOptions, tabulate
