@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import sys
 
 from mfrkit.console import Console
@@ -25,6 +26,38 @@ def test_a_terminal_gets_a_table_with_figures_to_the_right(monkeypatch):
     assert "\x1b[3" not in shown.replace("\x1b[3m", "")  # no colours; the title may be italic
 
 
+def shown_at(width, monkeypatch, *table):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    Console().table("title", *table)
+    return re.sub(r"\x1b\[\d*m", "", sys.stdout.getvalue()).splitlines()
+
+
+def test_a_narrow_terminal_breaks_a_table_between_columns_not_inside_figures(monkeypatch):
+    columns = ["system", *(f"TAR@1e-{n} %" for n in range(1, 8))]
+    rows = [["maskinv-edge probe masked", *(f"{n}.123456*" for n in range(7))]]
+    lines = shown_at(50, monkeypatch, columns, rows)
+    assert max(map(len, lines)) <= 50
+    text = "\n".join(lines)
+    for n in range(7):
+        assert f" {n}.123456* " in text
+    assert text.count("maskinv-edge") == 4, "each part names its line"
+    assert text.count("title") == 1
+
+
+def test_room_goes_to_cells_before_it_goes_to_headings(monkeypatch):
+    lines = shown_at(36, monkeypatch, ["name", "a long heading"], [["one two three", "1"]])
+    assert "│ one two three │" in "\n".join(lines)
+    assert max(map(len, lines)) <= 36
+
+
+def test_a_word_wider_than_the_terminal_is_folded(monkeypatch):
+    lines = shown_at(30, monkeypatch, ["path", "n"], [["x" * 70, "1"]])
+    assert max(map(len, lines)) <= 30
+    assert "".join(lines).count("x") == 70
+
+
 def test_records_go_to_pipes_only(capsys, monkeypatch):
     Console().record({"key": "Zoë"})
     assert json.loads(capsys.readouterr().out) == {"key": "Zoë"}
@@ -41,6 +74,16 @@ def test_verbosity(capsys):
         console.error("e")
         said = [line.removeprefix("mfrkit: ") for line in capsys.readouterr().err.splitlines()]
         assert "".join(said) == wanted
+
+
+def test_a_bar_says_what_the_run_works_for_and_makes_way_for_words(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    console = Console(about="mfr, masked")
+    with console.progress("embed", 10):
+        console.warn("one face is lost")
+    shown = sys.stderr.getvalue()
+    assert "embed mfr, masked:" in shown
+    assert "\rmfrkit: warning: one face is lost\n" in shown, "at the start of a line"
 
 
 def test_progress_shows_on_a_terminal_only(capsys, monkeypatch):

@@ -10,6 +10,7 @@ from mfrkit.cli.align import Detector, Landmarks
 from mfrkit.cli.options import Force, Json, Seed
 from mfrkit.cli.run_options import BatchSize, ClusterOption, Device, DryRun, Workers, run_options
 from mfrkit.cli.worn_masks import WornMasks, takes_worn_masks
+from mfrkit.errors import InputError
 
 Layout = Annotated[
     str | None,
@@ -28,6 +29,21 @@ MaskOn = Annotated[
 NoMasks = Annotated[
     bool, typer.Option("--no-masks", help="Draw none: people wear theirs in the photos.")
 ]
+Tables = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--table",
+        metavar="FILE",
+        help="Tables for a paper: a .tex or .md file; without PAIRS, of what --output holds.",
+    ),
+]
+Figures = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,...",
+        help="What they show: eer, fmr100, fmr1000, tar@1e-3, accuracy, auc, fdr.",
+    ),
+]
 Fmr = Annotated[str, typer.Option(help="FMRs at which thresholds are set, on unmasked pairs.")]
 
 
@@ -35,8 +51,9 @@ Fmr = Annotated[str, typer.Option(help="FMRs at which thresholds are set, on unm
 def benchmark(
     ctx: typer.Context,
     pairs: Annotated[
-        Path, typer.Argument(metavar="PAIRS", help="Pair list; with --layout the data set's folder")
-    ],
+        Path | None,
+        typer.Argument(metavar="PAIRS", help="Pair list; with --layout the data set's folder"),
+    ] = None,
     images: Annotated[
         str | None, typer.Argument(metavar="IMAGES", help="Photos or crops: folder or manifest.")
     ] = None,
@@ -55,6 +72,8 @@ def benchmark(
     fmr: Fmr = "1e-2,1e-3",
     ci: given.Ci = None,
     missing: given.Missing = "reject",
+    table: Tables = None,
+    figures: Figures = "eer,fmr100,fmr1000",
     seed: Seed = 0,
     json: Json = False,
     workers: Workers = None,
@@ -73,14 +92,23 @@ def benchmark(
     A photo whose face is lost under its mask counts as a failure.
 
     Example: mfrkit benchmark pairs.txt lfw --model arcface --model mfr
+
+    Example: mfrkit benchmark --output benchmark --table paper.tex --figures eer,tar@1e-3
     """
     from mfrkit.cluster.spread import spread
-    from mfrkit.stages.benchmark import BenchmarkOptions
+    from mfrkit.stages.benchmark import BenchmarkOptions, tabulate
     from mfrkit.stages.benchmark import benchmark as run
     from mfrkit.stages.benchmark_sets import BenchmarkSets
     from mfrkit.stages.eval_options import parse_rates
     from mfrkit.stages.layouts import place
+    from mfrkit.stages.paper_tables import PaperTables, parse_figures
 
+    tables = PaperTables(tuple(table or ()), parse_figures(figures), ci, force)
+    if pairs is None:
+        if not table:
+            raise InputError("no pair list given; name one, or --table for a finished benchmark")
+        tabulate(output, tables, ctx.obj)
+        return
     found = place(layout, pairs, images, detector, masks=not no_masks)
     sets = BenchmarkSets(
         **found._asdict(),
@@ -93,4 +121,5 @@ def benchmark(
     )
     rates = parse_rates(fmr, "--fmr")
     models = tuple(model or ["arcface", "mfr"])
-    run(BenchmarkOptions(sets, models, rates, ci, missing, json), ctx.obj, spread)
+    options = BenchmarkOptions(sets, models, rates, ci, missing, json, tables)
+    run(options, ctx.obj, spread)

@@ -42,7 +42,7 @@ CheckTemplate = Annotated[
     typer.Option("--check-template", help="Draw the template with its points, say what is wrong."),
 ]
 ListKinds = Annotated[
-    bool, typer.Option("--list", help="Print the kinds of mask and draw them all on one sheet.")
+    bool, typer.Option("--list", help="Print the kinds of mask; --preview draws each.")
 ]
 Specs = Annotated[
     Path | None,

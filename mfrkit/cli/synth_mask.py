@@ -87,7 +87,7 @@ def _show_sheet(
     from mfrkit.stages.mask_sheets import check_template, list_kinds
 
     if template is None:
-        list_kinds(sheet or Path("kinds.png"), seed=seed, force=run.force, console=to)
+        list_kinds(sheet, seed=seed, force=run.force, console=to)
     else:
         sheet = sheet or Path(f"{template.stem}-check.png")
         check_template(template, sheet, force=run.force, console=to)

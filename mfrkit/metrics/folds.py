@@ -67,7 +67,7 @@ def fold_accuracy(
         1.0
     """
     grid = FoldGrid.of(check_scores(scores, same), same, fold)
-    if grid.folds.size < 2 or not _are_cosines(scores):
+    if grid.folds.size < 2 or not are_cosines(scores):
         return FoldAccuracy(float("nan"), float("nan"), (), (), ())
     accuracies, best = grid.accuracies(np.ones((1, scores.size)))
     return FoldAccuracy(
@@ -79,8 +79,12 @@ def fold_accuracy(
     )
 
 
-def _are_cosines(scores: NDArray[np.floating]) -> bool:
-    """Whether all scores that are there lie in [-1, 1]; those of other systems may not."""
+def are_cosines(scores: NDArray[np.floating]) -> bool:
+    """Whether all scores that are there lie in [-1, 1]; those of other systems may not.
+
+    Args:
+        scores: (P,) float, or -inf for a failed comparison.
+    """
     return not np.any(np.abs(scores[np.isfinite(scores)]) > 1 + _SLACK)
 
 

@@ -6,7 +6,7 @@ face masks (NISTIR 8311): whoever runs a system set its threshold before the mas
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,9 @@ from mfrkit.stages.benchmark_sets import (
 )
 from mfrkit.stages.eval_options import EvalOptions
 from mfrkit.stages.evaluate import show, to_document, write_files
+from mfrkit.stages.paper_tables import BOTH, PROBE, UNMASKED, PaperTables, read_results
 from mfrkit.stages.results import SystemResult
 from mfrkit.stages.threshold_file import write_thresholds
-
-UNMASKED, PROBE, BOTH = "unmasked", "probe masked", "both masked"
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class BenchmarkOptions:
         ci: confidence of intervals in per cent; None for none.
         missing: as for `mfrkit eval`.
         json: print one JSON object instead of the tables.
+        tables: for a paper.
 
     Raises:
         InputError: on construction, for a value no run can use.
@@ -57,6 +57,7 @@ class BenchmarkOptions:
     ci: float | None = None
     missing: str = "reject"
     json: bool = False
+    tables: PaperTables = field(default_factory=PaperTables)
 
     def __post_init__(self) -> None:
         """Refuse values no run can use, before anything is prepared."""
@@ -98,6 +99,7 @@ def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = pe
         ci=options.ci,
         seed=sets.seed,
         fmr=options.fmr,
+        far=tuple(dict.fromkeys((*EvalOptions.far, *options.tables.far))),
         force=True,  # the figures follow from the embeddings and take seconds
     )
     found = _assess_conditions(sets, files, asked, console)
@@ -105,11 +107,28 @@ def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = pe
     write_files(found, shown)
     document = to_document(found, shown)
     write_whole(sets.folder / "results.json", json_file(document))
+    options.tables.write(document)
     if options.json:
         console.data(json.dumps(document, ensure_ascii=False))
     else:
         show(found, shown, console)
+    _tell(options.tables, console)
     console.info(f"look at {shown.report}")
+
+
+def tabulate(folder: Path, tables: PaperTables, console: Console) -> None:
+    """Write tables for a paper from a finished benchmark, without computing anything again.
+
+    Raises:
+        InputError: no finished benchmark, or one without such figures.
+    """
+    tables.write(read_results(folder))
+    _tell(tables, console)
+
+
+def _tell(tables: PaperTables, console: Console) -> None:
+    for path in tables.paths:
+        console.info(f"wrote {path}")
 
 
 def _assess_conditions(

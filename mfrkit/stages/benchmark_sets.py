@@ -211,18 +211,22 @@ def prepare(
     """
     cards = [recogniser_card(model) for model in models]
     steps = replace(sets, run=replace(sets.run, resume=not sets.run.force))
-    quiet = Console(console.verbosity, passes_records=False)
-    perform(align, steps.align_options(), quiet)
+
+    def told(about: str) -> Console:
+        return Console(console.verbosity, passes_records=False, about=about)
+
+    perform(align, steps.align_options(), told("unmasked"))
     if steps.masks:
-        perform(synth_mask, steps.mask_options(), quiet)
+        perform(synth_mask, steps.mask_options(), told("photos" if steps.masks_photos else "crops"))
     if steps.masks_photos:
-        perform(align, steps.align_options(masked=True), quiet)
+        perform(align, steps.align_options(masked=True), told("masked"))
     for model, card in zip(models, cards, strict=True):
         for crops, path in zip(steps.compared, steps.embeddings(label_of(model)), strict=True):
             stale = path.exists() and not _made_by(path, card.sha256, steps.flip)
             run = replace(steps.run, resume=False, force=True) if stale else steps.run
             path.parent.mkdir(parents=True, exist_ok=True)
-            perform(embed, EmbedOptions(str(crops), path, model, steps.flip, run), quiet)
+            about = f"{label_of(model)}, {'unmasked' if crops == steps.crops else 'masked'}"
+            perform(embed, EmbedOptions(str(crops), path, model, steps.flip, run), told(about))
 
 
 def embedded_models(

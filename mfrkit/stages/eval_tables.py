@@ -1,12 +1,21 @@
 """The tables that stand below the main one: intervals, and what tells systems apart."""
 
+import math
 from collections.abc import Sequence
 
 from mfrkit.metrics.bootstrap import RESAMPLES, figures_of
-from mfrkit.stages.results import SystemResult, decimal, percent, scientific
+from mfrkit.stages.group_tables import group_table
+from mfrkit.stages.results import (
+    UNDEFINED,
+    SystemResult,
+    decimal,
+    percent,
+    scientific,
+    why_undefined,
+)
 from mfrkit.stages.subjects import Confidence
 from mfrkit.stages.table import Table
-from mfrkit.stages.threshold_tables import threshold_rows, threshold_tables
+from mfrkit.stages.threshold_tables import threshold_rows, threshold_table
 from mfrkit.stages.uncertainty import Comparison
 
 
@@ -24,30 +33,36 @@ def further_tables(
         confidence: how intervals were made, if they were.
         for_people: whether people read them, rather than programs.
     """
+    fixed = any(result.fixed for result in results)
     tables = []
+    if fixed and for_people:
+        groups = group_table({result.label: result.fixed for result in results})
+        tables += [groups] if groups.rows else []
+        tables.append(threshold_table(results))
     if confidence is not None:
-        tables.append(interval_table(results, confidence))
+        tables.append(interval_table(results, confidence, for_people))
     if confidence is not None and comparisons:
         tables.append(comparison_table(comparisons, confidence))
-    if any(result.fixed for result in results):
-        level = confidence.level if confidence else None
-        if for_people:
-            tables += threshold_tables(results, level)
-        else:
-            tables.append(threshold_rows(results, level))
+    if fixed and not for_people:
+        tables.append(threshold_rows(results, confidence.level if confidence else None))
     return tables
 
 
-def interval_table(results: Sequence[SystemResult], confidence: Confidence) -> Table:
+def interval_table(
+    results: Sequence[SystemResult], confidence: Confidence, for_people: bool
+) -> Table:
     """Lay out each figure of each system with its interval."""
     rows = []
     for result in results:
         for name, value in figures_of(result.figures).items():
-            found = result.intervals[name]
-            rows.append(
-                [result.label, _spell(name)]
-                + [_figure(name, number) for number in (value, found.low, found.high)]
-            )
+            found, spelled = result.intervals[name], spell(name)
+            cells = [figure(name, number) for number in (value, found.low, found.high)]
+            if for_people and UNDEFINED in cells:
+                reason = "too few impostor pairs"
+                if math.isnan(value):
+                    reason = why_undefined(result, spelled)
+                cells = [f"{UNDEFINED}: {reason}" if c == UNDEFINED else c for c in cells]
+            rows.append([result.label, spelled, *cells])
     return Table(
         f"{100 * confidence.level:g} % intervals",
         ["system", "figure", "value", "low", "high"],
@@ -60,14 +75,16 @@ def interval_table(results: Sequence[SystemResult], confidence: Confidence) -> T
 
 
 def comparison_table(comparisons: Sequence[Comparison], confidence: Confidence) -> Table:
-    """Lay out what tells every two systems apart."""
+    """Lay out what tells every two systems apart, as far as both have the figure."""
     rows = []
     for each in comparisons:
         for name, gap in each.differences.items():
+            if math.isnan(gap.value):
+                continue
             ends = (gap.value, gap.interval.low, gap.interval.high)
             rows.append(
-                [each.first, each.second, f"{_spell(name)}, first - second"]
-                + [_figure(name, number) for number in ends]
+                [each.first, each.second, f"{spell(name)}, first - second"]
+                + [figure(name, number) for number in ends]
                 + [probability(gap.p)]
             )
         if each.decisions is not None:
@@ -83,14 +100,25 @@ def comparison_table(comparisons: Sequence[Comparison], confidence: Confidence) 
     )
 
 
-def _spell(name: str) -> str:
-    """Return a figure's name as the main table spells it."""
+def spell(name: str) -> str:
+    """Return a figure's name as the main table spells it.
+
+    Example:
+        >>> spell("tar@0.001"), spell("eer")
+        ('TAR@1e-3 %', 'EER %')
+    """
     if name.startswith("tar@"):
         return f"TAR@{scientific(float(name[4:]))} %"
     return {"accuracy": "accuracy %", "auc": "AUC", "fdr": "FDR"}.get(name, f"{name.upper()} %")
 
 
-def _figure(name: str, value: float) -> str:
+def figure(name: str, value: float) -> str:
+    """Return a figure's value as the main table shows it.
+
+    Example:
+        >>> figure("eer", 0.0251), figure("auc", 0.99)
+        ('2.51', '0.99000')
+    """
     if name in ("auc", "fdr"):
         return decimal(value, 5 if name == "auc" else 2)
     return percent(value)

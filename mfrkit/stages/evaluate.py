@@ -17,7 +17,7 @@ from mfrkit.io.pairs import PairList
 from mfrkit.stages.assess import Assessment, assess
 from mfrkit.stages.eval_options import EvalOptions
 from mfrkit.stages.eval_tables import further_tables
-from mfrkit.stages.report_tables import results_table
+from mfrkit.stages.report_tables import counts_table, results_table
 from mfrkit.stages.results import DEFINITIONS, SystemResult, columns, row, to_json
 from mfrkit.stages.table import Table
 from mfrkit.stages.table_formats import render
@@ -25,6 +25,7 @@ from mfrkit.stages.threshold_file import write_thresholds
 from mfrkit.stages.uncertainty import comparison_record, confidence_record
 
 SCHEMA = 1
+_MANY = 4  # systems from which on they are lines on a terminal, not columns
 
 
 def evaluate(options: EvalOptions, console: Console) -> list[dict[str, Any]]:
@@ -61,7 +62,8 @@ def write_files(found: Assessment, options: EvalOptions) -> None:
     if options.scores is not None:
         write_whole(options.scores, scores_table(pairs, results).encode())
     if options.table is not None:
-        tables = [results_table(results, options.far), *_further(found, for_people=True)]
+        further = _further(found, for_people=True)
+        tables = [results_table(results, options.far), *further, counts_table(results)]
         write_whole(options.table, render(tables, options.table))
     if not options.plots and options.report is None:
         return
@@ -120,12 +122,13 @@ def to_document(found: Assessment, options: EvalOptions) -> dict[str, Any]:
 
 
 def show(found: Assessment, options: EvalOptions, console: Console) -> None:
-    """Print the tables: a system a line for programs, a system a column for people."""
+    """Print the tables: a system a line, for people a column while these are few."""
     results = found.results
     if console.is_terminal_out:
-        lines = zip(columns(options.far), *(row(r, flag="*") for r in results), strict=True)
-        header, *body = (list(line) for line in lines)
-        console.table(f"{found.pairs.path.name}: {len(found.pairs)} pairs", header, body)
+        lines = [columns(options.far), *(row(result, flag="*") for result in results)]
+        if len(results) < _MANY:
+            lines = [list(line) for line in zip(*lines, strict=True)]
+        console.table(f"{found.pairs.path.name}: {len(found.pairs)} pairs", lines[0], lines[1:])
         _explain_flags(results, console)
     else:
         console.table("", columns(options.far), [row(result) for result in results])

@@ -1,12 +1,14 @@
 """Error rates at thresholds that were fixed beforehand: of all pairs, and of groups of them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mfrkit.metrics.bootstrap import Interval
 from mfrkit.metrics.breakdown import Outcomes, RateIntervals, rate_intervals
 from mfrkit.metrics.calibration import Calibration, Decisions
 from mfrkit.metrics.rates import supports
@@ -154,6 +156,47 @@ def threshold_record(fixed: FixedThreshold) -> dict[str, Any]:
             for rates in fixed.rates
         ],
     }
+
+
+def threshold_from_record(record: Mapping[str, Any]) -> FixedThreshold:
+    """Read what `threshold_record` returned.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    rates = tuple(
+        GroupRates(each["by"] or "", each["group"], _decisions(each), _intervals(each))
+        for each in record["rates"]
+    )
+    return FixedThreshold(setting_from_record(record, record["set_on"]), rates)
+
+
+def setting_from_record(record: Mapping[str, Any], origin: str) -> Setting:
+    """Read what `setting_record` returned, as coming from somewhere else.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    target, threshold = float(record["target_fmr"]), float(record["threshold"])
+    return Setting(Calibration(target, threshold, _decisions(record["achieved"])), origin)
+
+
+def _decisions(record: Mapping[str, Any]) -> Decisions:
+    counts = ("genuine", "impostor", "false_non_matches", "false_matches")
+    return Decisions(**{name: int(record[name]) for name in counts})
+
+
+def _intervals(record: Mapping[str, Any]) -> RateIntervals | None:
+    found = record.get("intervals")
+    if found is None:
+        return None
+    return RateIntervals(interval_from_record(found["fmr"]), interval_from_record(found["fnmr"]))
+
+
+def interval_from_record(record: Mapping[str, float | None]) -> Interval:
+    """Read an interval whose ends are None where it is undefined."""
+    low, high = record["low"], record["high"]
+    return Interval(math.nan, math.nan) if low is None or high is None else Interval(low, high)
 
 
 def setting_record(setting: Setting) -> dict[str, Any]:

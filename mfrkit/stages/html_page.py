@@ -31,12 +31,14 @@ footer { margin-top: 3rem; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .5rem; text-align: right; border-bottom: 1px solid var(--line); }
 thead th { vertical-align: bottom; border-bottom: 2px solid var(--ink); }
-tr > :first-child { text-align: left; font-weight: 600; }
+tr > :first-child { text-align: left; font-weight: 600; min-width: 6rem; max-width: 16rem;
+                    overflow-wrap: anywhere; }
+thead th[colspan] { text-align: center; border-bottom: 1px solid var(--line); }
 svg, img { max-width: 100%; height: auto; }
 svg { color: var(--ink); }
 figure { margin: 0; }
 .charts { display: grid; gap: 1.5rem;
-          grid-template-columns: repeat(auto-fit, minmax(min(21rem, 100%), 1fr)); }
+          grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); }
 .charts svg { width: 100%; }
 .pairs { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); }
 .pairs figcaption { font-size: .75rem; line-height: 1.35; overflow-wrap: anywhere; }

@@ -82,6 +82,8 @@ def _search(
 ) -> Iterator[Searches]:
     """Yield what came of each block of probes, at last of those without a vector."""
     block = max(1, _SCORES_AT_ONCE // known.gallery.rows)
+    if write == console.data and console.is_terminal_out:
+        console = Console(-1)  # a bar would run through the lists
     with console.progress("identify", probes.count) as progress:
         for start in range(0, probes.count, block):
             faces = known.read(probes, start, start + block)

@@ -1,5 +1,6 @@
 """What `mfrkit identify` says: figures, as a plain object and as a table, and definitions."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from mfrkit.metrics.identification import (
 )
 from mfrkit.stages.enrolment import Enrolment
 from mfrkit.stages.identify_options import IdentifyOptions
-from mfrkit.stages.results import finite, percent, scientific
+from mfrkit.stages.results import UNDEFINED, finite, percent, scientific
 from mfrkit.stages.table import Table
 
 SCHEMA = 1
@@ -121,11 +122,15 @@ def figures_table(result: Identification, options: IdentifyOptions, *, flag: str
     Args:
         result: the figures.
         options: what was asked for.
-        flag: appended to figures that rest on too few searches for strangers.
+        flag: for people: appended to figures that rest on too few searches for strangers, and
+            reasons stand beside what is undefined.
     """
 
-    def open_set(point: OpenSetPoint, share: float) -> str:
-        return percent(share) + ("" if point.enough_searches else flag)
+    def figure(share: float, enough: bool = True) -> str:
+        if not math.isnan(share):
+            return percent(share) + ("" if enough else flag)
+        reason = "no mated search" if not result.mated else "no search for a stranger"
+        return f"{UNDEFINED}: {reason}" if flag else UNDEFINED
 
     cells = {
         "people": str(result.people),
@@ -133,13 +138,17 @@ def figures_table(result: Identification, options: IdentifyOptions, *, flag: str
         "non-mated": str(result.non_mated),
         "failed": str(result.failed_probes),
         **{
-            f"rank-{rank} %": percent(share)
+            f"rank-{rank} %": figure(share)
             for rank, share in zip(options.ranks, result.at_rank, strict=True)
         },
-        **{f"FNIR@{scientific(p.target)} %": open_set(p, p.fnir) for p in result.open_set},
-        **{f"DIR@{scientific(p.target)} %": open_set(p, p.dir) for p in result.open_set},
         **{
-            f"{name} at FMR {scientific(fmr)} %": percent(share)
+            f"{name}@{scientific(point.target)} %": figure(share, point.enough_searches)
+            for name in ("FNIR", "DIR")
+            for point in result.open_set
+            for share in [point.fnir if name == "FNIR" else point.dir]
+        },
+        **{
+            f"{name} at FMR {scientific(fmr)} %": figure(share)
             for fmr, errors in result.fixed.items()
             for name, share in (("FPIR", errors.fpir), ("FNIR", errors.fnir), ("DIR", errors.dir))
         },

@@ -36,11 +36,11 @@ _INK, _LIGHT, _DARK = (220, 30, 60), 236, 204
 Portrait = tuple[NDArray[np.uint8], NDArray[np.float64]]
 
 
-def list_kinds(path: Path, *, seed: int, force: bool, console: Console) -> None:
-    """Draw every kind of mask on the bundled portraits, and print what there is.
+def list_kinds(sheet: Path | None, *, seed: int, force: bool, console: Console) -> None:
+    """Print what kinds of mask there are, and draw each on the bundled portraits if asked to.
 
     Args:
-        path: the sheet to write.
+        sheet: the picture to write; None for none.
         seed: of everything drawn.
         force: replace an earlier sheet.
         console: receives the table.
@@ -48,17 +48,20 @@ def list_kinds(path: Path, *, seed: int, force: bool, console: Console) -> None:
     Raises:
         InputError: the sheet exists.
     """
-    refuse_existing(path, force=force)
+    if sheet is not None:
+        refuse_existing(sheet, force=force)
+    rows = [[name, kind.about, ", ".join(kind.textures)] for name, kind in KINDS.items()]
+    console.table("kinds of mask", ["--type", "what", "--texture"], rows)
+    if sheet is None:
+        return
     portraits, renderer = list(load_portraits()), MaskRenderer()
     names = [name for name in KINDS if name not in OWN]
     cells = [
         Cell(mask_portrait(renderer, portraits[place % len(portraits)], name, seed), name)
         for place, name in enumerate(names)
     ]
-    write_contact_sheet(path, cells, columns=5, side=150)
-    rows = [[name, kind.about, ", ".join(kind.textures)] for name, kind in KINDS.items()]
-    console.table("kinds of mask", ["--type", "what", "--texture"], rows)
-    console.info(f"sheet -> {path}")
+    write_contact_sheet(sheet, cells, columns=5, side=150)
+    console.info(f"sheet -> {sheet}")
 
 
 def check_template(picture: Path, path: Path, *, force: bool, console: Console) -> None:

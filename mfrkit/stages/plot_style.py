@@ -23,6 +23,7 @@ from mfrkit.stages.plot_colours import COLOURS, DASHES, FAINT, GREY, INK
 Floats = NDArray[np.float64]
 
 LONGEST_LABEL = 30
+MANY_LINES = 6  # a legend of more would hide what it names
 _STYLE: Mapping[Any, Any] = MappingProxyType(
     {
         "text.parse_math": False,  # labels are file names, and a dollar sign is one too
@@ -76,8 +77,11 @@ def line_style(place: int) -> dict[str, Any]:
 
 
 def add_legend(axes: Axes, where: Literal["upper right", "lower right"], otherwise: str) -> None:
-    """Name the lines, or say why there are none."""
-    if axes.get_legend_handles_labels()[0]:
+    """Name the lines, many of them below the axes, or say why there are none."""
+    count = len(axes.get_legend_handles_labels()[0])
+    if count > MANY_LINES:
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), borderaxespad=0)
+    elif count:
         axes.legend(loc=where)
     else:
         axes.text(

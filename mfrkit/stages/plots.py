@@ -15,6 +15,7 @@ from mfrkit.errors import ShapeError
 from mfrkit.stages.plot_curves import draw_det, draw_roc
 from mfrkit.stages.plot_histograms import draw_histograms
 from mfrkit.stages.plot_style import (
+    MANY_LINES,
     add_grid,
     add_legend,
     line_style,
@@ -28,6 +29,7 @@ Panel = Literal["det", "roc", "scores"]
 PANELS: tuple[Panel, ...] = ("det", "roc", "scores")
 _PANEL = (4.7, 4.5)  # inches: narrow enough to be read on a telephone
 _ROW = 0.75  # height of one system's histogram
+_LEGEND = 0.17  # of one line of a legend below the axes
 _MANY_RANKS = 50  # from here on the ranks get a logarithmic axis
 
 
@@ -57,8 +59,11 @@ def draw(
             else:
                 {"det": draw_det, "roc": draw_roc}[panel](part.subplots(), same, results)
 
-    rows = max(1.2 + _ROW * len(results), _PANEL[1]) if "scores" in panels else _PANEL[1]
-    return render(fill, (_PANEL[0] * len(panels), rows), kind)
+    count = len(results)
+    height = _PANEL[1] + (_LEGEND * count if count > MANY_LINES else 0)
+    if "scores" in panels:
+        height = max(1.2 + _ROW * count, _PANEL[1] if len(panels) == 1 else height)
+    return render(fill, (_PANEL[0] * len(panels), height), kind)
 
 
 def draw_cmc(rates: Mapping[str, NDArray[np.float64]], kind: str) -> bytes:

@@ -25,7 +25,7 @@ def html_report(
     Args:
         pairs: the pair list.
         results: the systems, in table order.
-        tables: of figures, the most important first.
+        tables: of figures, the most important first, which stands above the charts.
         charts: what each shows -> SVG.
         worst: HTML of the worst pairs, see `mfrkit.stages.worst_pairs`.
         pictures: PNG files to show above the tables, for example a contact sheet.
@@ -40,14 +40,19 @@ def html_report(
         "<h1>Face verification</h1>",
         f'<p class="lead">{escape(_summary(pairs))}</p>',
         *(_picture(path) for path in pictures),
-        *(f"<h2>{escape(table.title)}</h2>\n{to_html(table)}" for table in tables),
+        _section(tables[0]),
         "<h2>Error rates and scores</h2>",
         f'<div class="charts">{"".join(chart(svg, name) for name, svg in charts.items())}</div>',
+        *map(_section, tables[1:]),
     ]
     if worst:
         body += ["<h2>Worst pairs</h2>", *worst]
     body += ["<h2>Systems</h2>", _sources(results), "<h2>Definitions</h2>", _definitions()]
     return html_page(f"Face verification: {pairs.path.name}", body)
+
+
+def _section(table: Table) -> str:
+    return f"<h2>{escape(table.title)}</h2>\n{to_html(table)}"
 
 
 def _summary(pairs: PairList) -> str:

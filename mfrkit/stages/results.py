@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.metrics.bootstrap import Interval
-from mfrkit.metrics.folds import FoldAccuracy
+from mfrkit.metrics.folds import FoldAccuracy, are_cosines
 from mfrkit.metrics.rates import OperatingPoint
 from mfrkit.metrics.verification import Spread, Verification
 from mfrkit.stages.fixed_points import FixedThreshold, threshold_record
 from mfrkit.stages.scoring import Enrolment
 
+UNDEFINED = "n/a"
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
         "score": "cosine similarity, or as another system gave it (--scores-in); accepted when "
@@ -162,52 +163,80 @@ def columns(far: Sequence[float]) -> list[str]:
     """Return the column names of the table: shares in per cent, scores as they are."""
     return [
         "system",
+        "EER %",
+        *(f"TAR@{scientific(target)} %" for target in far),
+        "FMR100 %",
+        "FMR1000 %",
+        "accuracy %",
+        "std %",
+        "AUC",
+        "FDR",
+        "genuine mean",
+        "impostor mean",
         "pairs",
         "missing",
         "FTE %",
         "FTA %",
-        "accuracy %",
-        "std %",
-        "EER %",
-        "FMR100 %",
-        "FMR1000 %",
-        *(f"TAR@{scientific(target)} %" for target in far),
-        "AUC",
-        "genuine mean",
-        "impostor mean",
-        "FDR",
     ]
 
 
 def row(result: SystemResult, *, flag: str = "") -> list[str]:
-    """Return a result as text, one cell for each of `columns`.
+    """Return a result as text, one cell for each of `columns`; `flag` as for `named_cells`."""
+    return [result.label, *named_cells(result, flag=flag).values()]
+
+
+def named_cells(result: SystemResult, *, flag: str = "") -> dict[str, str]:
+    """Return a result as text, by `columns` without the first.
 
     Args:
         result: figures of one system.
-        flag: appended to figures that rest on too few impostor pairs.
+        flag: for people: appended to figures that rest on too few impostor pairs, and reasons
+            stand beside what is undefined.
     """
     figures = result.figures
 
     def share(point: OperatingPoint, value: float) -> str:
-        return percent(value) + ("" if point.enough_impostors else flag)
+        return percent(value) + ("" if point.enough_impostors or math.isnan(value) else flag)
 
-    return [
-        result.label,
-        str(figures.genuine.count + figures.impostor.count),
-        str(result.missing_pairs),
-        percent(result.enrolment.fte) if result.enrolment else "n/a",
-        percent(result.enrolment.fta) if result.enrolment else "n/a",
-        percent(figures.accuracy.mean),
-        percent(figures.accuracy.std),
-        percent(figures.eer.rate),
-        share(figures.fmr100, figures.fmr100.fnmr),
-        share(figures.fmr1000, figures.fmr1000.fnmr),
-        *(share(point, point.tar) for point in figures.tar),
-        decimal(figures.auc, 5),
-        decimal(figures.genuine.mean, 3),
-        decimal(figures.impostor.mean, 3),
-        decimal(figures.fdr, 2),
-    ]
+    cells = {
+        "EER %": percent(figures.eer.rate),
+        **{f"TAR@{scientific(p.target)} %": share(p, p.tar) for p in figures.tar},
+        "FMR100 %": share(figures.fmr100, figures.fmr100.fnmr),
+        "FMR1000 %": share(figures.fmr1000, figures.fmr1000.fnmr),
+        "accuracy %": percent(figures.accuracy.mean),
+        "std %": percent(figures.accuracy.std),
+        "AUC": decimal(figures.auc, 5),
+        "FDR": decimal(figures.fdr, 2),
+        "genuine mean": decimal(figures.genuine.mean, 3),
+        "impostor mean": decimal(figures.impostor.mean, 3),
+        "pairs": str(figures.genuine.count + figures.impostor.count),
+        "missing": str(result.missing_pairs),
+        "FTE %": percent(result.enrolment.fte) if result.enrolment else UNDEFINED,
+        "FTA %": percent(result.enrolment.fta) if result.enrolment else UNDEFINED,
+    }
+    if not flag:
+        return cells
+    return {
+        name: f"{cell}: {why_undefined(result, name)}" if cell == UNDEFINED else cell
+        for name, cell in cells.items()
+    }
+
+
+def why_undefined(result: SystemResult, column: str) -> str:
+    """Say in a few words why one of the `columns` has no value."""
+    genuine, impostor = result.figures.genuine, result.figures.impostor
+    if column in ("FTE %", "FTA %"):
+        return "scores given"
+    if column in ("accuracy %", "std %"):
+        return "one fold" if are_cosines(result.scores) else "no cosines"
+    kinds = {"genuine mean": (genuine,), "impostor mean": (impostor,)}
+    for kind in kinds.get(column, (genuine, impostor)):
+        people = "one person" if kind is genuine else "two people"
+        if not kind.count:
+            return f"no pairs of {people}"
+        if kind.failed == kind.count:
+            return f"all pairs of {people} failed"
+    return {"EER %": "FMR and FNMR never meet", "FDR": "no variance"}[column]
 
 
 def percent(share: float) -> str:
@@ -218,6 +247,18 @@ def percent(share: float) -> str:
         ('99.18', 'n/a')
     """
     return decimal(100 * share, 2)
+
+
+def with_interval(figure: str, found: Interval) -> str:
+    """Put a share's interval behind it, if there is one.
+
+    Example:
+        >>> with_interval("2.50", Interval(0.0125, 0.04))
+        '2.50 [1.25, 4.00]'
+    """
+    if math.isnan(found.low):
+        return figure
+    return f"{figure} [{percent(found.low)}, {percent(found.high)}]"
 
 
 def scientific(rate: float) -> str:
@@ -233,4 +274,4 @@ def scientific(rate: float) -> str:
 
 def decimal(value: float, places: int) -> str:
     """Return a number with fixed decimals, `n/a` where it is undefined."""
-    return "n/a" if math.isnan(value) else f"{value:.{places}f}"
+    return UNDEFINED if math.isnan(value) else f"{value:.{places}f}"

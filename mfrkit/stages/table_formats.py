@@ -11,18 +11,39 @@ from mfrkit.stages.table import Table
 
 def to_html(table: Table) -> str:
     """Return the table as HTML that scrolls sideways on a small screen; all text is escaped."""
+    notes = "".join(f'\n<p class="note">{escape(note)}</p>' for note in table.notes)
+    if not table.rows:
+        return notes.lstrip()
     names = (escape(name).replace("-", "&#8209;") for name in table.columns)  # no break in 1e-3
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    if table.groups:
+        spans = (
+            f'<th scope="colgroup" colspan="{count}">{escape(name)}</th>'
+            for name, count in table.groups
+        )
+        head = f"<td></td>{''.join(spans)}</tr>\n<tr>{head}"
     lines = []
-    for first, *cells in table.rows:
-        figures = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{figures}</tr>')
+    for first, *cells in _emphasised(table, "<b>{}</b>".format, escape):
+        figures = "".join(f"<td>{cell}</td>" for cell in cells)
+        lines.append(f'<tr><th scope="row">{first}</th>{figures}</tr>')
     body = "\n".join(lines)
-    notes = "".join(f'\n<p class="note">{escape(note)}</p>' for note in table.notes)
     return (
         f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>{notes}"
     )
+
+
+def _emphasised(
+    table: Table, emphasise: Callable[[str], str], spell: Callable[[str], str]
+) -> list[list[str]]:
+    """Return all cells in another notation, the best ones emphasised."""
+    return [
+        [
+            emphasise(spell(cell)) if (row, column) in table.best else spell(cell)
+            for column, cell in enumerate(cells)
+        ]
+        for row, cells in enumerate(table.rows)
+    ]
 
 
 def to_markdown(table: Table) -> str:
@@ -34,11 +55,12 @@ def to_markdown(table: Table) -> str:
         |---|---:|
         | a\|b | 1.50 |
     """
-    lines = [table.columns, *table.rows]
-    text = [f"| {' | '.join(_in_markdown(cell) for cell in line)} |" for line in lines]
-    text.insert(1, f"|---|{'---:|' * (len(table.columns) - 1)}")
-    if table.title:
-        text[:0] = [f"**{_in_markdown(table.title)}**", ""]
+    text = [f"**{_in_markdown(table.title)}**", ""] if table.title else []
+    if table.rows:
+        head = [_in_markdown(name) for name in table.full_columns]
+        body = _emphasised(table, "**{}**".format, _in_markdown)
+        lines = [f"| {' | '.join(line)} |" for line in (head, *body)]
+        text += [lines[0], f"|---|{'---:|' * (len(table.columns) - 1)}", *lines[1:]]
     for note in table.notes:
         text += ["", _in_markdown(note)]
     return "\n".join(text)
@@ -57,14 +79,33 @@ def to_latex(table: Table) -> str:
         \bottomrule
         \end{tabular}
     """
-    lines = [" & ".join(map(_in_latex, line)) + r" \\" for line in (table.columns, *table.rows)]
-    text = [
-        rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
-        r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}",
-    ]  # fmt: skip
-    if table.title:
-        text.insert(0, f"% {table.title}")
-    return "\n".join([*text, *(f"% {note}" for note in table.notes)])
+    text = [_comment(table.title)] if table.title else []
+    if table.rows:
+        columns = " & ".join(map(_in_latex, table.columns))
+        body = _emphasised(table, r"\textbf{{{}}}".format, _in_latex)
+        text += [
+            rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
+            r"\toprule", *_groups_in_latex(table), rf"{columns} \\",
+            r"\midrule", *(rf"{' & '.join(line)} \\" for line in body),
+            r"\bottomrule", r"\end{tabular}",
+        ]  # fmt: skip
+    return "\n".join([*text, *map(_comment, table.notes)])
+
+
+def _groups_in_latex(table: Table) -> list[str]:
+    """Return a header line that names the groups of columns, and the rules below them."""
+    if not table.groups:
+        return []
+    names = [rf"\multicolumn{{{count}}}{{c}}{{{_in_latex(name)}}}" for name, count in table.groups]
+    rules, last = [], 1
+    for _, count in table.groups:
+        rules.append(rf"\cmidrule(lr){{{last + 1}-{last + count}}}")
+        last += count
+    return [rf" & {' & '.join(names)} \\", "".join(rules)]
+
+
+def _comment(text: str) -> str:
+    return f"% {' '.join(text.split())}"
 
 
 _WRITERS: Mapping[str, Callable[[Table], str]] = MappingProxyType(
@@ -96,6 +137,8 @@ _LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "±": r"$\pm$",
+        "[": "{[}",  # at the start of a line, the two would belong to the line break before it
+        "*": "{*}",
     }
 )
 
@@ -105,4 +148,4 @@ def _in_markdown(text: str) -> str:
 
 
 def _in_latex(text: str) -> str:
-    return " ".join(text.split()).translate(_LATEX)
+    return " ".join(text.split()).translate(_LATEX).replace(r"\textless{}=", r"$\leq$")

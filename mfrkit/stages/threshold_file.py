@@ -15,8 +15,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.documents import json_file, read_json_object
 from mfrkit.io.files import write_whole
-from mfrkit.metrics.calibration import Calibration, Decisions
-from mfrkit.stages.fixed_points import Setting, setting_record
+from mfrkit.stages.fixed_points import Setting, setting_from_record, setting_record
 from mfrkit.stages.results import plain
 
 SCHEMA = 1
@@ -73,7 +72,10 @@ class ThresholdFile:
         try:
             if document["schema"] != SCHEMA:
                 raise InputError(f"{path}: schema {document['schema']!r}; this version reads 1")
-            self._records = [(record, _setting(record, path)) for record in document["thresholds"]]
+            self._records = [
+                (record, setting_from_record(record, path.name))
+                for record in document["thresholds"]
+            ]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"{path}: not a file of thresholds; --threshold-out writes one"
@@ -113,11 +115,3 @@ def _fits(record: Mapping[str, Any], attributes: Mapping[str, Any]) -> bool:
 def _name(made: Mapping[str, Any]) -> str:
     digest = str(made.get("weights_sha256") or "unknown")
     return f"{made.get('model') or 'an unnamed model'} (weights {digest[:12]})"
-
-
-def _setting(record: Mapping[str, Any], path: Path) -> Setting:
-    achieved = record["achieved"]
-    counts = ("genuine", "impostor", "false_non_matches", "false_matches")
-    decisions = Decisions(**{name: int(achieved[name]) for name in counts})
-    target, threshold = float(record["target_fmr"]), float(record["threshold"])
-    return Setting(Calibration(target, threshold, decisions), path.name)

@@ -1,4 +1,4 @@
-"""Error rates at fixed thresholds as tables: one long one for programs, short ones for people."""
+"""Error rates at fixed thresholds as tables: all of them for programs, fewer for people."""
 
 import math
 from collections.abc import Sequence
@@ -13,10 +13,18 @@ from mfrkit.stages.fixed_points import (
     FixedThreshold,
     GroupRates,
 )
-from mfrkit.stages.results import SystemResult, decimal, percent, scientific
+from mfrkit.stages.results import (
+    UNDEFINED,
+    SystemResult,
+    decimal,
+    percent,
+    scientific,
+    with_interval,
+)
 from mfrkit.stages.table import Table
 
 FEW = "*"  # behind a rate that rests on too few comparisons
+FEW_NOTE = f"{FEW} rests on fewer than {ENOUGH_GENUINE} genuine, or 1/FMR impostor, pairs"
 NOWHERE = Interval(float("nan"), float("nan"))
 
 
@@ -41,45 +49,58 @@ def threshold_rows(results: Sequence[SystemResult], level: float | None) -> Tabl
                 rows.append([*head, "not enough impostors", *blank])
                 continue
             head.append(decimal(found.threshold, 4))
-            rows += [head + _cells(rates, fixed, level, False) for rates in _all_rates(fixed)]
+            rows += [head + _cells(rates, level) for rates in _all_rates(fixed)]
     return Table("Fixed thresholds", columns, rows, _notes(results))
 
 
-def threshold_tables(results: Sequence[SystemResult], level: float | None) -> list[Table]:
-    """Lay out the rates at each threshold of each system in a table of its own.
+def threshold_table(results: Sequence[SystemResult]) -> Table:
+    """Lay out the rates of all pairs at each threshold for people; groups have their own table."""
+    columns = ["system", "FMR <=", "threshold", "pairs", "FMR %", "FNMR %", "accuracy %"]
+    every = [fixed for result in results for fixed in result.fixed]
+    set_here = {each.setting.calibration for each in every if _is_set_here(each)}
+    rows, missing = [], []
+    for target in dict.fromkeys(each.setting.calibration.target for each in every):
+        for result in results:
+            for fixed in result.fixed:
+                found = fixed.setting.calibration
+                if found.target != target:
+                    continue
+                head = [result.label, scientific(target), decimal(found.threshold, 4)]
+                rows += [
+                    [
+                        *head,
+                        rates.group,
+                        *rate_cells(rates, target),
+                        percent(rates.decisions.accuracy),
+                    ]
+                    for rates in _all_rates(fixed)
+                    if not rates.by and (rates in fixed.rates or found not in set_here)
+                ]
+                if not fixed.rates:
+                    missing.append(
+                        f"{result.label}: no threshold for FMR <= {scientific(target)}, not enough "
+                        f"impostors ({found.decisions.impostor} of {math.ceil(1 / target)})"
+                    )
+    table = Table("Fixed thresholds", columns, rows, [*missing, *_notes(results)])
+    if has_few(table):
+        table.notes.append(FEW_NOTE)
+    return table
 
-    Args:
-        results: the systems.
-        level: confidence of the intervals in (0, 1); None without intervals.
-    """
-    sure = [f"{100 * level:g} %"] if level else []
-    columns = ["pairs", "FMR %", *sure, "of", "FNMR %", *sure, "of", "accuracy %"]
-    tables = []
-    for result in results:
-        for fixed in result.fixed:
-            found, place = fixed.setting.calibration, fixed.setting.origin
-            title = f"{result.label}: FMR <= {scientific(found.target)} on {_pairs_of(place)}"
-            if fixed.rates:
-                title += f", threshold {decimal(found.threshold, 4)}"
-                rows = [_cells(rates, fixed, level, True) for rates in _all_rates(fixed)]
-            else:
-                needed = math.ceil(1 / found.target)
-                title += f": not enough impostors, {found.decisions.impostor} of {needed}"
-                rows = []
-            tables.append(Table(title, columns, rows, []))
-    tables[-1].notes.extend(_notes(results))
-    if any(FEW in cell for table in tables for row in table.rows for cell in row):
-        few = f"fewer than {ENOUGH_GENUINE} genuine, or 1/FMR impostor, pairs"
-        tables[-1].notes.append(f"{FEW} rests on {few}")
-    return tables
+
+def has_few(table: Table) -> bool:
+    """Whether a table holds rates that rest on too few pairs."""
+    return any(FEW in cell for cells in table.rows for cell in cells[1:])
+
+
+def _is_set_here(fixed: FixedThreshold) -> bool:
+    return fixed.setting.origin in (THESE, UNMASKED)
 
 
 def _all_rates(fixed: FixedThreshold) -> tuple[GroupRates, ...]:
     """Return the rates with those of the list the threshold was set on, if that is not at hand."""
-    origin = fixed.setting.origin
-    if origin in (THESE, UNMASKED):
+    if _is_set_here(fixed) or not fixed.rates:
         return fixed.rates
-    there = GroupRates("", _pairs_of(origin), fixed.setting.calibration.decisions)
+    there = GroupRates("", _pairs_of(fixed.setting.origin), fixed.setting.calibration.decisions)
     return (there, *fixed.rates)
 
 
@@ -88,37 +109,41 @@ def _pairs_of(origin: str) -> str:
     return named.get(origin, f"the pairs of {origin}")
 
 
-def _cells(
-    rates: GroupRates, fixed: FixedThreshold, level: float | None, for_people: bool
-) -> list[str]:
-    counts, target = rates.decisions, fixed.setting.calibration.target
-    ends = rates.intervals or RateIntervals(NOWHERE, NOWHERE)
+def rate_cells(rates: GroupRates, target: float) -> tuple[str, str]:
+    """Return FMR and FNMR for people, with intervals if there are any, and counts.
 
-    def cells(value: float, enough: bool, found: Interval, errors: int, total: int) -> list[str]:
-        flag = FEW if for_people and not enough else ""
-        reach = [percent(found.low), percent(found.high)] if level else []
-        if for_people and reach:
-            reach = ["n/a" if math.isnan(found.low) else "-".join(reach)]
-        return [percent(value) + flag, *reach, f"{errors}/{total}"]
+    Args:
+        rates: errors of some pairs.
+        target: the FMR at which the threshold was set.
+    """
+    counts, ends = rates.decisions, rates.intervals or RateIntervals(NOWHERE, NOWHERE)
+
+    def cell(value: float, enough: bool, found: Interval, errors: int, total: int) -> str:
+        if not total:
+            return f"{UNDEFINED}: no such pairs"
+        return f"{with_interval(percent(value) + FEW * (not enough), found)} ({errors}/{total})"
+
+    return (
+        cell(counts.fmr, rates.has_enough_impostors(target), ends.fmr,
+             counts.false_matches, counts.impostor),
+        cell(counts.fnmr, rates.has_enough_genuine, ends.fnmr,
+             counts.false_non_matches, counts.genuine),
+    )  # fmt: skip
+
+
+def _cells(rates: GroupRates, level: float | None) -> list[str]:
+    """Return the rates for programs, a number a cell."""
+    counts, ends = rates.decisions, rates.intervals or RateIntervals(NOWHERE, NOWHERE)
+
+    def reach(found: Interval) -> list[str]:
+        return [percent(found.low), percent(found.high)] if level else []
 
     return [
         f"{rates.by}: {rates.group}" if rates.by else rates.group,
-        *cells(
-            counts.fmr,
-            rates.has_enough_impostors(target),
-            ends.fmr,
-            counts.false_matches,
-            counts.impostor,
-        ),
-        *cells(
-            counts.fnmr,
-            rates.has_enough_genuine,
-            ends.fnmr,
-            counts.false_non_matches,
-            counts.genuine,
-        ),
+        percent(counts.fmr), *reach(ends.fmr), f"{counts.false_matches}/{counts.impostor}",
+        percent(counts.fnmr), *reach(ends.fnmr), f"{counts.false_non_matches}/{counts.genuine}",
         percent(counts.accuracy),
-    ]
+    ]  # fmt: skip
 
 
 def _notes(results: Sequence[SystemResult]) -> list[str]:

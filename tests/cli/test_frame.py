@@ -46,10 +46,24 @@ def test_dry_run_says_and_does_nothing(mfr, photos):
     assert list(mfr.folder.iterdir()) == []
 
 
-def test_quiet_leaves_only_data(mfr, worked):
-    run = mfr("embed", worked.folder / "crops", "-o", "q.h5", "-q", check=0)
-    assert run.stderr == b""
-    assert len(run.stdout.splitlines()) == 5 + 1  # records, and the one that closes the stream
+def test_quiet_leaves_nothing_but_what_another_command_reads(mfr, worked):
+    command = f"mfrkit embed {worked.folder / 'crops'} -o q.h5 --force"
+    run = mfr.line(f"{command} -q")
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    run = mfr.line(f"{command} -q > q.ndjson && wc -l < q.ndjson")
+    assert run.stdout.split() == [b"0"]
+    run = mfr.line(f"{command} -q | wc -l")
+    assert run.stdout.split() == [b"6"]  # records, and the one that closes the stream
+
+
+def test_a_log_holds_no_records_and_a_file_of_its_own_keeps_them(mfr, worked):
+    command = f"mfrkit embed {worked.folder / 'crops'} -o q.h5 --force"
+    assert mfr.line(f"{command} > run.log 2>&1").returncode == 0
+    (said,) = (mfr.folder / "run.log").read_text().splitlines()
+    assert said.startswith("mfrkit: embed: 5 written")
+    assert mfr.line(f"{command} 2>&1 | wc -l").stdout.split() == [b"1"]
+    assert mfr.line(f"{command} > records.ndjson").returncode == 0
+    assert len((mfr.folder / "records.ndjson").read_text().splitlines()) == 6
 
 
 def test_a_terminal_gets_no_records_and_a_pipe_no_colour(mfr, worked):

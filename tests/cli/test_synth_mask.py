@@ -221,12 +221,17 @@ def test_what_cannot_be_is_refused_in_one_line(mfr, worked, arguments, words):
     assert not (mfr.folder / "out").exists()
 
 
-def test_list_prints_and_draws_every_kind(mfr):
+def test_list_prints_every_kind_and_draws_them_if_asked_to(mfr):
     run = mfr("synth-mask", "--list", check=0)
     names = [line.split("\t")[0] for line in run.stdout.decode().splitlines()[1:]]
     assert {"surgical", "n95", "nist-f", "maskinv", "template"} <= set(names)
+    assert not any(mfr.folder.iterdir())
+    again = mfr("synth-mask", "--list", "--preview", "kinds.png", check=0)
+    assert again.stdout == run.stdout
     assert read_image(mfr.folder / "kinds.png").shape[1] > 600
-    assert "--force" in mfr("synth-mask", "--list", check=2).stderr.decode()
+    assert (
+        "--force" in mfr("synth-mask", "--list", "--preview", "kinds.png", check=2).stderr.decode()
+    )
 
 
 def test_landmarks_in_the_manifest_shape_the_mask(mfr, worked):

@@ -88,6 +88,22 @@ def test_a_second_run_makes_nothing_anew(done):
     assert (folder / "report.html").read_text().count("arcface both masked") >= 2
 
 
+def test_tables_for_a_paper_with_the_run_and_from_its_folder(done):
+    done("benchmark", *ARGUMENTS, "--table", "t.tex", "--figures", "eer,tar@0.5", check=0)
+    text = (done.folder / "t.tex").read_text()
+    assert r"model & EER \% & TAR@5e-1 \% & EER \% & TAR@5e-1 \%" in text
+    before = {path: path.stat().st_mtime_ns for path in (done.folder / "bench").rglob("*")}
+    again = ("benchmark", "-o", "bench", "--figures", "eer,tar@0.5", "--table")
+    done(*again, "again.tex", "--table", "t.md", check=0)
+    assert (done.folder / "again.tex").read_text() == text
+    assert "| model | unmasked EER % |" in (done.folder / "t.md").read_text()
+    assert {path: path.stat().st_mtime_ns for path in (done.folder / "bench").rglob("*")} == before
+    run = done("benchmark", "-o", "bench", check=2)
+    assert "no pair list given; name one, or --table" in run.stderr.decode()
+    run = done("benchmark", "-o", "bench", "--table", "t.tex", "--ci", "95", check=2)
+    assert "hold no 95 % intervals" in run.stderr.decode()
+
+
 def test_another_seed_is_refused(done):
     run = done("benchmark", *ARGUMENTS, "--seed", "5", check=2)
     assert "bench: was begun with --seed 0, not 5; name another folder" in run.stderr.decode()

@@ -417,9 +417,9 @@ def test_the_command_reads_embeddings_h5_and_prints_tab_separated_values(folder)
     (folder / "good.h5").rename(folder / "embeddings.h5")
     done = run_command(folder, {"torch"}, "eval", "pairs.txt", "--far", "1e-1")
     header, line = (line.split("\t") for line in done.stdout.splitlines())
-    assert header[:3] == ["system", "pairs", "missing"]
-    assert "TAR@1e-1 %" in header
-    assert line[:3] == ["arcface", "160", "0"]
+    assert header[:4] == ["system", "EER %", "TAR@1e-1 %", "FMR100 %"]
+    assert line[0] == "arcface"
+    assert dict(zip(header, line, strict=True))["pairs"] == "160"
 
 
 def test_a_plot_needs_no_pyplot(folder):
@@ -431,12 +431,15 @@ def test_a_plot_needs_no_pyplot(folder):
 def test_the_table_as_markdown_and_latex(folder):
     run(folder, "good.h5", "poor.h5", table=folder / "t.md", names=("a_b", "c&d"))
     lines = (folder / "t.md").read_text().splitlines()
-    assert lines[2].startswith("| system | pairs | missing | FTE % | FTA % | accuracy % |")
-    assert lines[4].startswith(r"| a\_b | 160 | 0 | ")
+    assert lines[2].startswith(
+        "| system | EER % | TAR@1e-2 % | TAR@1e-3 % | TAR@1e-4 % | FMR100 % |"
+    )
+    assert lines[4].startswith(r"| a\_b | 0.00 | 100.00\* | ")
+    assert r"| a\_b | 160 | 160 | 0 | 0 | 0 | 0 | 0.00 | 0.00 |" in lines
     assert {line.count("|") for line in lines[2:6]} == {lines[2].count("|")}
     run(folder, "good.h5", "poor.h5", table=folder / "t.tex", names=("a_b", "c&d"))
     text = (folder / "t.tex").read_text()
-    assert r"a\_b & 160 & 0 & " in text
+    assert r"a\_b & 160 & 160 & 0 & " in text
     assert r"c\&d & 160" in text
     assert r"accuracy \%" in text
     with pytest.raises(InputError, match=r"t.doc: expected a name ending in .md, .tex"):

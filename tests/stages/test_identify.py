@@ -1,6 +1,8 @@
 """Identification and all-pairs comparison from files: figures, failures, own photos, outputs."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import h5py
@@ -317,3 +319,21 @@ def test_only_strangers_have_no_rank(files, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "nan" not in said
     assert "mfrkit search" in said
+    page = tmp_path / "page.html"
+    identify(IdentifyOptions(files[0], strangers, report=page), Console(-1))
+    assert page.read_text().count("<td>n/a: no mated search</td>") == 9  # 3 ranks, 3 FNIR, 3 DIR
+    assert "<td>n/a</td>" not in page.read_text()
+
+
+def test_no_bar_runs_through_lists_on_a_terminal(files, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    both = Terminal()
+    monkeypatch.setattr(sys, "stdout", both)
+    monkeypatch.setattr(sys, "stderr", both)
+    identify(IdentifyOptions(*files, top=1), Console())
+    shown = both.getvalue()
+    assert "img/s" not in shown
+    assert shown.count('{"probe"') == 24

@@ -1,6 +1,7 @@
 """The HTML page: complete, self-contained, escaped, and with the right pairs and pictures."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from mfrkit.metrics.verification import verify
 from mfrkit.stages.eval_options import EvalOptions
 from mfrkit.stages.eval_report import report_page
 from mfrkit.stages.results import DEFINITIONS, SystemResult
+from mfrkit.stages.table import Table
+from mfrkit.stages.table_formats import to_html
 from mfrkit.stages.worst_pairs import CropFolders, worst_pairs, worst_places
 
 COUNT = 40
@@ -153,3 +156,33 @@ def test_every_count_and_definition_is_there(no_charts):
 
 def test_the_same_results_give_the_same_page(drawn):
     assert page([system()]) == drawn
+
+
+def test_eer_and_tar_come_first_and_charts_before_further_tables(no_charts):
+    further = [Table("95 % intervals", ["system", "low"], [["arcface", "1"]], [])]
+    html = report_page(PAIRS, [system()], further, EvalOptions(PAIRS.path))
+    names = re.findall(r'<th scope="col">(.*?)</th>', html)
+    assert [unescape(name).replace("\u2011", "-") for name in names[:4]] == [
+        "system", "EER %", "TAR@1e-2 %", "TAR@1e-3 %",
+    ]  # fmt: skip
+    places = [html.index(f"<h2>{h}") for h in ("Results", "Error rates", "95 % int", "Counts")]
+    assert places == sorted(places)
+
+
+def test_a_table_without_rows_is_its_notes():
+    assert to_html(Table("T", ["a", "b"], [], ["no threshold"])) == (
+        '<p class="note">no threshold</p>'
+    )
+
+
+def test_what_is_undefined_has_its_reason_beside_it(no_charts):
+    one_fold = PairList(**{**vars(PAIRS), "fold": np.zeros(COUNT, int)})
+    figures = verify(SCORES, SAME, one_fold.fold)
+    result = replace(system(), figures=figures)
+    html = report_page(one_fold, [result], [], EvalOptions(PAIRS.path))
+    assert html.count("<td>n/a: one fold</td>") == 2  # accuracy and its deviation
+    assert html.count("<td>n/a: scores given</td>") == 2  # nothing is known of failures
+    assert "<td>n/a</td>" not in html
+    strangers = replace(result, figures=verify(SCORES[~SAME], SAME[~SAME], one_fold.fold[~SAME]))
+    html = report_page(one_fold, [strangers], [], EvalOptions(PAIRS.path))
+    assert html.count("<td>n/a: no pairs of one person</td>") == 9

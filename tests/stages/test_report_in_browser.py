@@ -19,7 +19,11 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this mac
 MEASURE = """<script>onload = () => { const root = frames[0].document.documentElement;
 document.title = [root.clientWidth, root.scrollWidth,
 frames[0].document.images.length,
-[...frames[0].document.images].filter(i => i.naturalWidth > 0).length].join(" "); }</script>"""
+[...frames[0].document.images].filter(i => i.naturalWidth > 0).length,
+Math.round([...frames[0].document.querySelectorAll("th")].find(
+  each => each.textContent.startsWith("EER")).getBoundingClientRect().right),
+Math.max(...[...frames[0].document.querySelectorAll(".wide")].map(
+  each => each.scrollWidth - each.clientWidth))].join(" "); }</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +84,27 @@ def test_the_page_is_drawn_and_the_console_stays_empty(page):
     assert orange.sum() > 200
 
 
-def test_a_telephone_needs_no_sideways_scrolling_and_all_pictures_load(page):
+def measured(page, width):
+    """Return what `MEASURE` finds in a window of this width."""
     frame = page.with_name("frame.html")
     content = escape(page.read_text(encoding="utf-8"))
     frame.write_text(
-        f'<meta charset="utf-8">{MEASURE}<iframe srcdoc="{content}" width="400" height="900" '
+        f'<meta charset="utf-8">{MEASURE}<iframe srcdoc="{content}" width="{width}" height="900" '
         'style="border:0"></iframe>'
     )
     run = browse(frame, "--dump-dom")
     title = re.search(r"<title>(.*?)</title>", run.stdout)
     assert title, run.stdout[:500] + run.stderr
-    seen, wide, pictures, loaded = map(int, title[1].split())
-    assert (seen, wide) == (400, 400)
+    return list(map(int, title[1].split()))
+
+
+def test_a_telephone_shows_the_eer_without_sideways_scrolling_and_all_pictures_load(page):
+    seen, wide, pictures, loaded, eer, _ = measured(page, 390)
+    assert (seen, wide) == (390, 390)
     assert pictures == loaded == 48  # 2 systems, 2 kinds, 6 pairs, 2 sides
+    assert eer < 390
+
+
+def test_no_table_scrolls_sideways_on_a_laptop(page):
+    seen, wide, *_, hidden = measured(page, 1280)
+    assert (seen, wide, hidden) == (1280, 1280, 0)

@@ -11,7 +11,7 @@ from mfrkit.metrics.calibration import Calibration, Decisions
 from mfrkit.metrics.verification import verify
 from mfrkit.stages.fixed_points import UNMASKED, FixedThreshold, GroupRates, Setting
 from mfrkit.stages.results import SystemResult
-from mfrkit.stages.threshold_tables import threshold_rows, threshold_tables
+from mfrkit.stages.threshold_tables import threshold_rows, threshold_table
 
 
 def result_with(*fixed):
@@ -43,15 +43,12 @@ def fixed():
     )
 
 
-def test_people_get_short_tables_with_flags(fixed):
-    (table,) = threshold_tables([result_with(fixed)], 0.95)
-    assert table.title == "arcface: FMR <= 1e-2 on the unmasked pairs, threshold 0.3500"
-    assert table.columns[:4] == ["pairs", "FMR %", "95 %", "of"]
-    assert table.rows == [
-        ["all pairs", "1.00", "0.10-2.00", "1/100", "10.00", "n/a", "20/200", "93.00"],
-        ["mask: cloth", "1.01*", "0.10-2.00", "1/99", "6.90*", "n/a", "2/29", "97.66"],
-    ]
-    assert table.notes == ["* rests on fewer than 30 genuine, or 1/FMR impostor, pairs"]
+def test_people_get_the_rates_of_all_pairs(fixed):
+    table = threshold_table([result_with(fixed)])
+    assert table.columns[4:] == ["FMR %", "FNMR %", "accuracy %"]
+    start = ["arcface", "1e-2", "0.3500", "all pairs"]
+    assert table.rows == [[*start, "1.00 [0.10, 2.00] (1/100)", "10.00 (20/200)", "93.00"]]
+    assert table.notes == []
 
 
 def test_programs_get_one_table_without_flags(fixed):
@@ -64,10 +61,19 @@ def test_programs_get_one_table_without_flags(fixed):
     assert "FMR low %" not in threshold_rows([result_with(fixed)], None).columns
 
 
-def test_the_list_of_a_threshold_file_comes_first(fixed):
+def test_the_list_of_a_threshold_file_comes_first_unless_it_is_here(fixed):
     carried = FixedThreshold(Setting(fixed.setting.calibration, "t.json"), fixed.rates[:1])
-    (table,) = threshold_tables([result_with(carried)], None)
-    assert table.rows[0] == ["the pairs of t.json", "0.88", "35/4000", "1.50", "3/200", "99.10"]
+    table = threshold_table([result_with(carried)])
+    start = ["arcface", "1e-2", "0.3500"]
+    assert table.rows[0] == [
+        *start,
+        "the pairs of t.json",
+        "0.88 (35/4000)",
+        "1.50 (3/200)",
+        "99.10",
+    ]
+    assert len(table.rows) == 2
+    assert len(threshold_table([result_with(fixed), result_with(carried)]).rows) == 2
 
 
 def test_too_few_impostors_and_too_few_errors_are_said():
@@ -77,9 +83,11 @@ def test_too_few_impostors_and_too_few_errors_are_said():
         FixedThreshold(short, ()),
         FixedThreshold(unsure, (GroupRates("", "all pairs", Decisions(200, 1500, 3, 15)),)),
     )
-    for_people = threshold_tables([result], None)
-    assert for_people[0].title.endswith("not enough impostors, 1500 of 10000")
-    assert for_people[0].rows == []
-    assert "FMR 1e-2 rest on fewer than 30 false matches" in for_people[1].notes[0]
+    for_people = threshold_table([result])
+    assert [cells[1] for cells in for_people.rows] == ["1e-2"]
+    assert for_people.notes[0] == (
+        "arcface: no threshold for FMR <= 1e-4, not enough impostors (1500 of 10000)"
+    )
+    assert "FMR 1e-2 rest on fewer than 30 false matches" in for_people.notes[1]
     for_programs = threshold_rows([result], None)
     assert for_programs.rows[0][3:5] == ["not enough impostors", "n/a"]
