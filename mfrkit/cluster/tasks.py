@@ -17,7 +17,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -106,7 +106,8 @@ def joined(cluster: Cluster) -> Iterator[None]:
         ) from error
     try:
         signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would end us without a word
-        yield
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # where Ray tells of deaths
+            yield
     finally:
         ray.shutdown()
 
