@@ -106,7 +106,8 @@ def joined(cluster: Cluster) -> Iterator[None]:
         ) from error
     try:
         signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would end us without a word
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # where Ray tells of deaths
+        # Ray tells of dead workers on standard output, which is for results.
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             yield
     finally:
         ray.shutdown()
