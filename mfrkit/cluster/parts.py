@@ -8,7 +8,7 @@ say what is done; a job array that was begun by hand can so be finished by a clu
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import zip_longest
@@ -126,7 +126,7 @@ class FolderParts:
         self._clear()
         return tally
 
-    def _in_input_order(self, files: list[BinaryIO]) -> Iterator[list[bytes]]:
+    def _in_input_order(self, files: Sequence[BinaryIO]) -> Iterator[list[bytes]]:
         """Yield the lines of each input: input k of shard i of N is input (k - 1) * N + i of all.
 
         Raises:

@@ -12,11 +12,12 @@ its object store, and knows neither our order nor `--resume`; what a stage alrea
 The only module that imports ray.
 """
 
+import logging
 import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -97,7 +98,7 @@ def joined(cluster: Cluster) -> Iterator[None]:
         settings["include_dashboard"] = False
     on_term = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(log_to_driver=False, logging_level="ERROR", **settings)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:  # Ray has a class of its own for few of its refusals
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
@@ -105,7 +106,9 @@ def joined(cluster: Cluster) -> Iterator[None]:
         ) from error
     try:
         signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would end us without a word
-        yield
+        # Ray tells of dead workers on standard output, which is for results.
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            yield
     finally:
         ray.shutdown()
 
@@ -170,17 +173,19 @@ def run_all(
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    meter = ray.remote(_Meter).options(num_cpus=0, scheduling_strategy=here).remote()
+    meter: Any = ray.remote(_Meter).options(num_cpus=0, scheduling_strategy=here).remote()
     task = ray.remote(
         num_cpus=share.processors, num_gpus=share.gpus, max_retries=RETRIES, max_calls=0
     )(_run_one)
     shards = {task.remote(job, number, meter): number for number, job in enumerate(jobs)}
-    waiting, reports = list(shards), {}
+    waiting = list(shards)
+    reports: dict[int, ShardReport] = {}
+    totals = Totals(0, 0, 0)
     while waiting:
         done, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=0.5)
         for each in done:
             reports[shards[each]] = _result(each, shards[each] + 1, len(jobs))
-        totals: Totals = ray.get(meter.totals.remote())
+        totals = ray.get(meter.totals.remote())
         watch(totals, len(reports))
     return [reports[number] for number in range(len(jobs))], totals
 

@@ -1,0 +1,141 @@
+"""Stages on a cluster of two workers on this machine: killed, continued, refused."""
+
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from mfrkit.cluster.spread import spread
+from mfrkit.cluster.summary import Summary
+from mfrkit.cluster.task import ShardReport
+from mfrkit.config import Cluster, RunOptions, Shard
+from mfrkit.console import Console
+from mfrkit.errors import InputError
+from mfrkit.stages.align import align
+from mfrkit.stages.align_options import AlignOptions
+from mfrkit.stages.sink import Tally
+from tests.cluster.test_parts import contents
+from tests.conftest import write_noise_crops
+
+
+def options(tmp_path, source="photos", **run):
+    return AlignOptions(source, tmp_path / "crops", run=RunOptions(cluster=Cluster("local"), **run))
+
+
+@pytest.mark.parametrize(
+    ("source", "run", "said"),
+    [
+        ("-", {}, "cannot read this command's standard input"),
+        ("photos", {"shard": Shard(1, 2)}, "exclude each other"),
+        ("photos", {"device": "cuda:1"}, "a cluster chooses the card"),
+        ("nowhere", {}, "nowhere: no such file or folder"),
+    ],
+)
+def test_what_cannot_be_spread_is_refused_before_a_cluster_is_there(tmp_path, source, run, said):
+    with pytest.raises(InputError, match=said):
+        spread(align, options(tmp_path, source, **run), Console(-1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_cluster_a_stage_runs_here(tmp_path):
+    def stage(given, console):
+        return Tally(written=3)
+
+    plain = AlignOptions("photos", tmp_path)
+    assert spread(stage, plain, Console(-1)).written == 3
+
+
+def test_a_summary_counts_by_node(capsys):
+    reports = [ShardReport("a", 1, 30, 1, 3.0), ShardReport("b", 7, 10, 0, 2.0)]
+    reports += [ShardReport("a", 2, 10, 0, 1.0)]
+    summary = Summary("align", "crops", Tally(written=49), reports, again=1, seconds=5.0)
+    summary.narrate(Console(1))
+    found = json.loads(summary.to_line())["nodes"]
+    assert [each["node"] for each in found] == ["a", "b"]
+    assert found[0] | {"shards": 2, "processes": 2, "inputs": 40, "rate": 20.0} == found[0]
+    said = capsys.readouterr().err
+    assert "49 written in 5.0 s (10/s), 3 shards, 1 begun again, nodes: 2 -> crops" in said
+    assert "a: 40 inputs in 2 shards, 2 processes, 20/s" in said
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory):
+    """Crops enough to be interrupted in."""
+    folder = write_noise_crops(tmp_path_factory.mktemp("many") / "crops")
+    for person in sorted(folder.iterdir()):
+        for picture in sorted(person.iterdir()):
+            for number in range(24):
+                os.link(picture, picture.with_name(f"{picture.stem}_{number:02}.png"))
+    return folder
+
+
+@pytest.fixture
+def cluster(mfr):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'mfrkit[cluster]'")
+    # Two workers whatever the machine has; the wait for a start is what a busy one needs.
+    mfr.environment |= {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
+    return mfr
+
+
+def wait_for(condition, process):
+    end = time.monotonic() + 120
+    while not (found := condition()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.01)
+    return found
+
+
+def holder(folder):
+    """Return the process that works on a shard which has records already, by its lock."""
+    for part in folder.glob(".manifest-*.jsonl.part"):
+        lock = folder / f".lock-{part.name.split('-', 1)[1].split('.')[0]}"
+        if part.stat().st_size and lock.exists():
+            match = re.match(r"process (\d+) ", lock.read_text())
+            if match:
+                return int(match[1])
+    return None
+
+
+def test_a_shard_whose_worker_is_killed_goes_on_elsewhere(cluster, crops):
+    words = ("--seed", "7", "--region", "none", "-b", "8", "--device", "cpu")
+    cluster("synth-mask", crops, "-o", "whole", *words, check=0)
+    process = cluster.start(
+        "synth-mask", crops, "-o", "masked", *words, "--cluster", "local", "--json"
+    )
+    folder = cluster.folder / "masked"
+    os.kill(wait_for(lambda: holder(folder), process), signal.SIGKILL)
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    summary = json.loads(out)
+    assert summary["written"] == 300
+    assert summary["begun_again"] >= 1, "the worker was over before it was killed"
+    assert sum(node["shards"] for node in summary["nodes"]) == 8
+    assert contents(folder) == contents(cluster.folder / "whole")
+
+
+def test_a_killed_command_goes_on_with_resume(cluster, crops):
+    words = ("embed", crops, "-o", "out.h5", "-m", "arcface", "--device", "cpu")
+    spread_out = (*words, "--cluster", "local")
+    process = cluster.start(*spread_out)
+    parts = cluster.folder / ".out.h5.parts"
+    wait_for(lambda: list(parts.glob("part-*.h5")), process)
+    process.kill()
+    process.communicate(timeout=30)
+    assert not (cluster.folder / "out.h5").exists()
+    refused = cluster(*spread_out, check=2)
+    assert b"--resume continues it" in refused.stderr
+    run = cluster(*spread_out, "--resume", check=0, timeout=180)
+    assert b"300 written" in run.stderr
+    assert sorted(p.name for p in cluster.folder.iterdir()) == ["out.h5"]
+    again = cluster(*spread_out, "--resume", check=0)
+    assert b"complete already" in again.stderr
+
+
+def test_what_a_node_lacks_ends_the_run_in_one_line(cluster, crops):
+    run = cluster("inpaint", crops, "-m", "mine.safetensors", "--cluster", "local", timeout=180)
+    assert run.returncode == 2, run.stderr
+    assert re.fullmatch(rb"mfrkit: node \S+: mine\.safetensors: .*\n", run.stderr), run.stderr
