@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 # What a terminal obeys, or what turns the order of letters round; and halves of characters.
@@ -117,6 +117,7 @@ class Console:
     def __init__(self, verbosity: int = 0, *, passes_records: bool = True) -> None:
         self.verbosity = verbosity
         self._passes_records = passes_records
+        self._bar: Any = None
 
     @property
     def is_terminal_out(self) -> bool:
@@ -171,15 +172,35 @@ class Console:
         self._say(text)
 
     @contextmanager
-    def progress(self, label: str, total: int | None) -> Iterator[Progress]:
-        """Show a bar on standard error while the block runs, when a person watches."""
+    def progress(
+        self, label: str, total: int | None, *, unit: str = "img", done: int = 0
+    ) -> Iterator[Progress]:
+        """Show a bar on standard error while the block runs, when a person watches.
+
+        Args:
+            label: what is worked for.
+            total: units of work, None if nobody knows.
+            unit: of work.
+            done: units done before, drawn as done; rate and time left are this run's own.
+        """
         if not self.shows_progress:
             yield _Silent()
             return
         from tqdm import tqdm
 
-        with tqdm(total=total, desc=label, unit="img", dynamic_ncols=True, leave=False) as bar:
-            yield bar
+        with tqdm(
+            total=total,
+            initial=done,
+            desc=label,
+            unit=unit,
+            smoothing=0,
+            dynamic_ncols=True,
+            leave=False,
+        ) as self._bar:
+            try:
+                yield self._bar
+            finally:
+                self._bar = None
 
     @property
     def shows_progress(self) -> bool:
@@ -187,10 +208,11 @@ class Console:
         animated = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         return self.verbosity >= 0 and animated
 
-    @staticmethod
-    def _say(text: str) -> None:
+    def _say(self, text: str) -> None:
         try:
-            sys.stderr.write(f"mfrkit: {printable(text)}\n")
-            sys.stderr.flush()
+            # A line goes above the bar, which is drawn again below it.
+            with nullcontext() if self._bar is None else self._bar.external_write_mode(sys.stderr):
+                sys.stderr.write(f"mfrkit: {printable(text)}\n")
+                sys.stderr.flush()
         except BrokenPipeError:  # nobody listens any more; that is no reason to fail
             pass
