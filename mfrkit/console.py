@@ -11,7 +11,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from glob import glob
 from typing import Any, Protocol
@@ -258,18 +258,33 @@ class Console:
         self._say(text)
 
     @contextmanager
-    def progress(self, label: str, total: int | None) -> Iterator[Progress]:
-        """Show a bar on standard error while the block runs, when a person watches."""
+    def progress(
+        self, label: str, total: int | None, *, unit: str = "img", done: int = 0
+    ) -> Iterator[Progress]:
+        """Show a bar on standard error while the block runs, when a person watches.
+
+        Args:
+            label: what is worked for.
+            total: units of work, None if nobody knows.
+            unit: of work.
+            done: units done before, drawn as done; rate and time left are this run's own.
+        """
         if not self.shows_progress:
             yield _Silent()
             return
         from tqdm import tqdm
 
-        label = f"{label} {self._about}".rstrip()
-        with tqdm(total=total, desc=label, unit="img", dynamic_ncols=True, leave=False) as bar:
-            self._bar = bar
+        with tqdm(
+            total=total,
+            initial=done,
+            desc=f"{label} {self._about}".rstrip(),
+            unit=unit,
+            smoothing=0,
+            dynamic_ncols=True,
+            leave=False,
+        ) as self._bar:
             try:
-                yield bar
+                yield self._bar
             finally:
                 self._bar = None
 
@@ -280,10 +295,10 @@ class Console:
         return self.verbosity >= 0 and animated
 
     def _say(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.clear()  # it comes back with its next advance
         try:
-            sys.stderr.write(f"mfrkit: {printable(text)}\n")
-            sys.stderr.flush()
+            # A line goes above the bar, which is drawn again below it.
+            with nullcontext() if self._bar is None else self._bar.external_write_mode(sys.stderr):
+                sys.stderr.write(f"mfrkit: {printable(text)}\n")
+                sys.stderr.flush()
         except BrokenPipeError:  # nobody listens any more; that is no reason to fail
             pass

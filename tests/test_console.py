@@ -112,3 +112,25 @@ def test_what_a_terminal_obeys_is_shown_and_not_sent(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal())
     Console().data("a\x1bb\n{}")
     assert sys.stdout.getvalue() == "a\\x1bb\n{}\n"
+
+
+def test_what_was_done_before_is_drawn_as_done_and_not_counted_into_the_rate(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with Console().progress("train", 1000, unit="step", done=900) as bar:
+        bar.update(50)
+        shown = bar.format_dict
+    assert (shown["n"], shown["initial"], shown["total"]) == (950, 900, 1000)
+    assert "900/1000" in sys.stderr.getvalue()
+    text = bar.format_meter(**{**shown, "elapsed": 25.0, "ncols": 80})
+    assert "00:25<00:25" in text  # 50 steps in 25 s, so 50 more take as long
+    assert "2.00step/s" in text
+
+
+def test_lines_go_above_the_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    console = Console()
+    with console.progress("train", 10, unit="step"):
+        console.info("a check")
+    shown = sys.stderr.getvalue()
+    assert "\rmfrkit: a check\n" in shown
+    assert shown.index("a check") < shown.rindex("train:")

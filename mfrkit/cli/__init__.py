@@ -55,9 +55,9 @@ class Boundary(TyperGroup):
         except MfrError as error:
             raise _stop(ctx, str(error), error.exit_code) from error
         except KeyboardInterrupt as error:
-            raise _stop(ctx, "interrupted", INTERRUPTED) from error
+            raise _stop(ctx, _and("interrupted", error), INTERRUPTED) from error
         except Terminated as error:
-            raise _stop(ctx, "terminated", error.exit_code) from error
+            raise _stop(ctx, _and("terminated", error), error.exit_code) from error
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -87,6 +87,11 @@ def _stop(ctx: Any, text: str, code: int) -> typer.Exit:
         traceback.print_exc()
     (ctx.obj or Console()).error(text)
     return typer.Exit(code)
+
+
+def _and(what: str, error: BaseException) -> str:
+    """Add what a stopped command says to what stopped it."""
+    return "; ".join(filter(None, (what, str(error))))
 
 
 def _describe(error: OSError) -> str:
@@ -129,6 +134,7 @@ def root(
 def _register() -> None:
     from mfrkit.cli.align import align
     from mfrkit.cli.benchmark import benchmark
+    from mfrkit.cli.curves import curves
     from mfrkit.cli.cut_masks import cut_masks
     from mfrkit.cli.demo import demo
     from mfrkit.cli.distill import distill
@@ -160,6 +166,7 @@ def _register() -> None:
     app.command("train-landmarks")(train_landmarks)
     app.command("train-region")(train_region)
     app.command("distill")(distill)
+    app.command("curves")(curves)
     app.command("inpaint")(inpaint)
     app.command("embed")(embed)
     app.command("merge")(merge)

@@ -17,7 +17,7 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.NAME=VALUE", help="One setting; may be repeated."),
 ]
-Steps = Annotated[int | None, typer.Option("--steps", help="Optimiser steps.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps.")]
 FacesPerStep = Annotated[
     int | None,
     typer.Option("--batch-size", "-b", help="Faces per step, over all processes."),

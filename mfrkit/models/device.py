@@ -26,12 +26,22 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices"
-        )
+        raise InputError(f"--device {name}: {_why_no_cuda()}")
     if device.type == "mps" and not has_mps:
         raise InputError("--device mps: not available on this machine")
     return device
+
+
+def _why_no_cuda() -> str:
+    if not torch.backends.cuda.is_built():
+        return (
+            f"this torch ({torch.__version__}) is a build for CPUs; "
+            "pytorch.org/get-started has the command that installs one with CUDA"
+        )
+    count = torch.cuda.device_count()
+    if not count:
+        return f"torch {torch.__version__} finds no CUDA device; nvidia-smi lists what is there"
+    return f"this machine has {count} CUDA devices, from cuda:0"
 
 
 def single_core_pool(workers: int, name: str = "single-core") -> ThreadPoolExecutor:

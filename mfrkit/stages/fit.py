@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mfrkit.console import Console
-from mfrkit.errors import MfrError
+from mfrkit.errors import InputError, MfrError
 from mfrkit.methods.base import Losses, Task
 from mfrkit.methods.batch import FaceBatch
 from mfrkit.stages.fit_options import FitOptions, lr_factor
@@ -86,19 +86,36 @@ def fit(
         MfrError: a loss is not finite; the last checkpoint stays.
     """
     state = create_state(parts.task, options, parts.device)
+    total = options.total_steps(parts.batches.steps_per_epoch)
     found = checkpoints(parts.folder) if resume else []
     if found:
         load_checkpoint(found[-1], state, world)
-        console.info(f"continuing {found[-1]}: {state.step} steps are done")
+        if state.step > total:
+            raise InputError(
+                f"{found[-1]}: {state.step} steps are done, more than the {total} named"
+            )
+        console.info(f"continuing {found[-1]}: {state.step} of {total} steps are done")
+        if state.total not in (0, total):
+            before, now = (_rate(state, each, parts, options) for each in (state.total, total))
+            console.info(
+                f"begun for {state.total} steps, goes on to {total}: rate and masks.growth follow "
+                f"that length from here, the rate goes from {before:.2g} to {now:.2g}"
+            )
+    state.total = total
     sharded = parts.task.sharded()
     world.share(t for name, t in parts.task.state_dict().items() if name not in sharded)
-    total = options.total_steps(parts.batches.steps_per_epoch)
-    size = parts.batches.batch_size
-    with console.progress("train", total * size) as bar, StopRequest() as stop:
-        bar.update(state.step * size)
-        folder = parts.folder if world.writes else None
-        with TrainLog(folder, console, bar, state.step, total) as log:
-            _run(_Run(parts, options, console, world, state, log, total), stop)
+    label = f"train {parts.folder.stem}"
+    with (
+        console.progress(label, total, unit="step", done=state.step) as bar,
+        StopRequest() as stop,
+        TrainLog(parts.folder if world.writes else None, console, bar, state.step, total) as log,
+    ):
+        run = _Run(parts, options, console, world, state, log, total)
+        _run(run, stop)
+        best = state.best
+        _check(run)  # after the last checkpoint, so that no report can cost the run
+        if world.any(state.best < best):
+            _save(run)
     return state
 
 
@@ -131,7 +148,8 @@ def _run(run: _Run, stop: StopRequest) -> None:
         run.log.add(losses, len(raw.label) * world.size, waited)
         if state.step % options.log_every == 0 or state.step == run.total:
             run.log.flush(state.step, lr)
-        _check(run)
+        if state.step % (options.check_every or run.total) == 0 and state.step < run.total:
+            _check(run)
         stopping = world.any(stop.asked is not None)
         if stopping or state.step % options.save_every == 0 or state.step == run.total:
             _save(run)
@@ -161,9 +179,14 @@ def _seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def _rate(state: TrainState, total: int, parts: FitParts, options: FitOptions) -> float:
+    """Return the learning rate of the next step in a run of `total` steps."""
+    factor = lr_factor(state.step, total, parts.batches.steps_per_epoch, options)
+    return options.lr * factor * parts.task.rate()
+
+
 def _set_rate(run: _Run) -> float:
-    factor = lr_factor(run.state.step, run.total, run.parts.batches.steps_per_epoch, run.options)
-    rate = run.options.lr * factor * run.parts.task.rate()
+    rate = _rate(run.state, run.total, run.parts, run.options)
     for optimiser in run.state.optimisers.values():
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -220,12 +243,17 @@ def _finite_mean(run: _Run, losses: Losses) -> float:
 
 
 def _check(run: _Run) -> None:
-    """Measure the student when it is time; all processes wait for the one that can."""
-    every = run.options.check_every or run.total
-    if run.state.step % every and run.state.step != run.total:
-        return
+    """Measure the student; all processes wait for the one that can.
+
+    A check that fails costs its figures, not the run.
+    """
     if run.parts.check is not None and run.world.writes:
-        _measure(run, run.parts.check)
+        run.state.unchecked = ""
+        try:
+            _measure(run, run.parts.check)
+        except (MfrError, OSError, RuntimeError, ValueError) as error:
+            run.state.unchecked = (str(error) or type(error).__name__).splitlines()[0]
+            run.console.warn(f"step {run.state.step}: the check failed: {run.state.unchecked}")
     run.world.wait()
 
 
@@ -234,15 +262,15 @@ def _measure(run: _Run, check: Check) -> None:
     state = run.state
     figures = check(state.exported())
     run.log.write(state.step, figures)
-    if run.parts.draw is not None:
-        run.log.picture(state.step, run.parts.draw(state.exported()))
     error = figures["check_error"]
     better = error < state.best
     praise = ", the best so far" if better else ""
     run.console.info(f"step {state.step}: {run.parts.measure} {error:.2%}{praise}")
     if better:
-        state.best = error
         run.parts.keep(state.exported(), figures)
+        state.best = error
+    if run.parts.draw is not None:
+        run.log.picture(state.step, run.parts.draw(state.exported()))
 
 
 def _save(run: _Run) -> None:

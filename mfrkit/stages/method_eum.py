@@ -31,8 +31,8 @@ from mfrkit.stages.template_set import (
     stand_in,
 )
 from mfrkit.stages.train_data import RawBatch, open_train_set
+from mfrkit.stages.train_folder import run_folder
 from mfrkit.stages.train_parts import Built
-from mfrkit.stages.train_run import run_folder
 from mfrkit.stages.world import World
 
 if TYPE_CHECKING:

@@ -1,10 +1,10 @@
 """Named settings: tables that a file, assignments and options are laid over."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mfrkit.errors import InputError
+from mfrkit.stages.settings import instead
 
 # Whatever a preset does not name has its default.
 Preset = Mapping[str, Mapping[str, Any]]
@@ -37,7 +37,5 @@ def choose(what: str, wanted: str, known: Mapping[str, Chosen]) -> Chosen:
         InputError: no such name.
     """
     if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ";"
-        raise InputError(f"unknown {what} {wanted!r}{hint} Known: {', '.join(known)}")
+        raise InputError(f"unknown {what} {wanted!r}{instead(wanted, [*known])}")
     return known[wanted]

@@ -13,6 +13,25 @@ from mfrkit.io.documents import parse_toml
 
 Made = TypeVar("Made")
 Tables = dict[str, dict[str, Any]]
+_WORDS = {
+    str: "text",
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    tuple: "a list, [a, b, ...]",
+}
+
+
+def instead(name: str, names: Sequence[str]) -> str:
+    """Say what there is instead of an unknown name, the nearest one first.
+
+    Example:
+        >>> instead("cosin", ("cosine", "step"))
+        '; did you mean cosine? Known: cosine, step'
+    """
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ";"
+    return f"{hint} Known: {', '.join(names)}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -88,9 +107,7 @@ def make(kind: type[Made], values: Mapping[str, Any], table: str) -> Made:
     checked = {}
     for name, value in values.items():
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ";"
-            raise InputError(f"no setting {table}.{name}{hint} Known: {', '.join(names)}")
+            raise InputError(f"no setting {table}.{name}{instead(name, names)}")
         checked[name] = _convert(value, hints[name], f"{table}.{name}")
     return kind(**checked)
 
@@ -107,10 +124,11 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return tuple(_convert(each, choices[0], where) for each in value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return _float(value, where)
-    wanted = str if origin is typing.Literal else hint
-    if not isinstance(wanted, type) or type(value) is not wanted:
-        name = getattr(hint, "__name__", str(hint))
-        raise InputError(f"{where} is {value!r}, expected {'text' if wanted is str else name}")
+    if origin is typing.Literal and value not in choices:
+        raise InputError(f"{where} is {value!r}{instead(str(value), choices)}")
+    wanted = str if origin is typing.Literal else origin or hint
+    if type(value) is not wanted:
+        raise InputError(f"{where} is {value!r}, expected {_WORDS.get(wanted, 'other settings')}")
     return value
 
 

@@ -1,6 +1,7 @@
 """Measure a student while it trains: the pairs of a list, without masks and with masked probes."""
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from itertools import tee
 from pathlib import Path
@@ -38,8 +39,8 @@ class PairCheck:
         renderer: draws the masks; None for one without masks of the user's own.
 
     Raises:
-        InputError: the list names crops that are not there; a check during training is no
-            benchmark, so take them off the list.
+        InputError: the list has pairs of one kind only, or names crops that are not there; a check
+            during training is no benchmark, so take them off the list.
     """
 
     def __init__(
@@ -52,6 +53,9 @@ class PairCheck:
         renderer: MaskRenderer | None = None,
     ) -> None:
         self._pairs = read_pairs(pairs)
+        if self._pairs.same.all() or not self._pairs.same.any():
+            kind = "two people" if self._pairs.same.all() else "one person"
+            raise InputError(f"{pairs}: has no pairs of {kind}; a check needs both kinds")
         self._masks, self._workers = masks, workers
         self._renderer = renderer or MaskRenderer()
         wanted = dict.fromkeys(self._pairs.a + self._pairs.b)
@@ -77,7 +81,7 @@ class PairCheck:
 
         Returns:
             `error`, the mean of both equal error rates, and EER, accuracy and FNMR at FMR 0.1 %
-            of both conditions, as shares.
+            of both conditions, as shares; no accuracy where the list has but one fold.
         """
         network = copy.deepcopy(student).requires_grad_(False)
         network.load_state_dict(dict(weights))
@@ -92,7 +96,7 @@ class PairCheck:
             figures[f"{name}_eer"] = result.eer.rate
             figures[f"{name}_accuracy"] = result.accuracy.mean
             figures[f"{name}_fmr1000"] = result.fmr1000.fnmr
-        return {f"check_{name}": value for name, value in figures.items()}
+        return {f"check_{n}": value for n, value in figures.items() if math.isfinite(value)}
 
     def _verify(
         self, a: dict[str, NDArray[np.float32]], b: dict[str, NDArray[np.float32]]

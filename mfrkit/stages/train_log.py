@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -11,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.console import Console, Progress, to_line
-from mfrkit.errors import InputError
 from mfrkit.io.events import EventWriter
 from mfrkit.io.files import write_whole
+from mfrkit.io.history import HISTORY, read_lines
 from mfrkit.io.images import encode_image
-from mfrkit.io.manifest import parse_line
 
-HISTORY = "history.jsonl"
+_PAUSE, _LONGEST_PAUSE = 10.0, 300.0  # seconds between lines; between them, a hundredth of the run
 
 
 class TrainLog:
@@ -40,7 +38,7 @@ class TrainLog:
         self._faces = 0
         self._waited = 0.0
         self._first, self._done = first, 0
-        self._start = self._since = time.perf_counter()
+        self._start = self._since = self._told = time.perf_counter()
         self._events: EventWriter | None = None
         if folder is not None:
             _forget_after(folder / HISTORY, first)
@@ -72,7 +70,29 @@ class TrainLog:
         self._faces += faces
         self._waited += waited
         self._done += 1
-        self._bar.update(faces)
+        self._bar.set_postfix_str(f"loss {self._mean_loss():.4f}", refresh=False)
+        self._bar.update()
+        if self._done == 1:
+            self._tell()
+
+    def _mean_loss(self) -> float:
+        """Return the mean loss since the last line of the history."""
+        values = self._sums.get("loss", [float("nan")])
+        return sum(values) / len(values)
+
+    def _tell(self) -> None:
+        """Say how far the run is where no bar does: at its ends, and now and then between."""
+        if self._console.shows_progress or self._folder is None:
+            return
+        step, now = self._first + self._done, time.perf_counter()
+        each = (now - self._start) / self._done
+        pause = min(_LONGEST_PAUSE, max(_PAUSE, each * (self._total - self._first) / 100))
+        if self._done > 1 and step < self._total and now - self._told < pause:
+            return
+        self._told = now
+        text = f"loss {self._mean_loss():.4f}, {duration(each)} a step"
+        left = f", {duration(each * (self._total - step))} left" if step < self._total else ""
+        self._console.info(f"step {step}/{self._total}: {text}{left}")
 
     def flush(self, step: int, lr: float) -> None:
         """Write the means since the last time.
@@ -85,12 +105,7 @@ class TrainLog:
         means = {name: sum(values) / len(values) for name, values in self._sums.items()}
         rate, wait = self._faces / seconds, self._waited / seconds
         self.write(step, {**means, "lr": lr, "faces_per_second": rate, "data_wait": wait})
-        left = (self._total - step) * (time.perf_counter() - self._start) / max(1, self._done)
-        loss = means.get("loss", float("nan"))
-        text = f"loss {loss:.4f}, {rate:.1f} img/s, {_clock(left)} left"
-        self._bar.set_postfix_str(text)
-        if not self._console.shows_progress and self._folder is not None:
-            self._console.info(f"step {step}/{self._total}: {text}, waited {wait:.1%}")
+        self._tell()
         self._sums, self._faces, self._waited = {}, 0, 0.0
         self._since = time.perf_counter()
 
@@ -114,20 +129,27 @@ class TrainLog:
             self._events.add_png(step, "samples", content, picture.shape[:2])
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+def duration(seconds: float) -> str:
+    """Say a time in the unit that suits it.
+
+    Example:
+        >>> [duration(s) for s in (0.0123, 0.5, 48, 754, 8000, 1e6)]
+        ['12 ms', '0.5 s', '48 s', '13 min', '2.2 hours', '11.6 days']
+    """
+    if seconds < 0.1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    for unit, size, digits in (("min", 60, 0), ("hours", 3600, 1)):
+        if seconds < 100 * size:
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
 
 
 def _forget_after(path: Path, step: int) -> None:
     """Keep the lines of a history up to a step; a line that a kill cut short goes too."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        with suppress(InputError):
-            done = parse_line(line, str(path)).get("step", 0)
-            if isinstance(done, int) and done <= step:
-                kept.append(line)
+    lines = read_lines(path.read_bytes())
+    kept = [line for line, fields in lines if fields.get("step", 0) <= step]
     write_whole(path, b"".join(kept))

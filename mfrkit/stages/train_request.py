@@ -12,7 +12,7 @@ from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.worn import WornFile, WornMasks
 from mfrkit.stages.presets import Preset
-from mfrkit.stages.settings import make, merge, parse_set, read_toml
+from mfrkit.stages.settings import instead, make, merge, parse_set, read_toml
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _checked(
 ) -> Mapping[str, Mapping[str, Any]]:
     for name, table in tables.items():
         if name not in kinds or not isinstance(table, Mapping):
-            raise InputError(f"{where}: no table {name!r}; known are {', '.join(kinds)}")
+            raise InputError(f"{where}: no table {name!r}{instead(name, [*kinds])}")
     return tables
 
 

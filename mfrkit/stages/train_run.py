@@ -4,7 +4,7 @@ Beside the model lies the run's folder: its settings, checkpoints, history and T
 """
 
 import json
-import shutil
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from mfrkit.console import Console
-from mfrkit.errors import InputError, MfrError
+from mfrkit.errors import MfrError, Terminated
 from mfrkit.io.checkpoints import save_model
-from mfrkit.io.documents import read_json_object
-from mfrkit.io.files import refuse_existing, remove_whole, write_whole
+from mfrkit.io.files import refuse_existing
 from mfrkit.io.lock import held
 from mfrkit.io.names import hidden_name
 from mfrkit.models.cards import ModelCard
@@ -27,12 +26,19 @@ from mfrkit.models.device import resolve_device
 from mfrkit.models.registry import load_network, save_network
 from mfrkit.stages.fit import FitParts, fit
 from mfrkit.stages.fit_options import FitOptions
+from mfrkit.stages.train_folder import (
+    claim,
+    command_to_go_on,
+    give_back,
+    is_complete,
+    run_folder,
+)
+from mfrkit.stages.train_log import duration
 from mfrkit.stages.train_parts import Built
 from mfrkit.stages.train_request import CardOptions, TrainRequest
-from mfrkit.stages.train_state import TrainState
+from mfrkit.stages.train_state import TrainState, checkpoints, steps_of
 from mfrkit.stages.world import World, join_world
 
-_SETTINGS = "settings.json"
 _BEST = "best.safetensors"
 
 
@@ -82,80 +88,34 @@ def train(request: TrainRequest, plan: Plan, console: Console) -> Trained:
         WeightsError: a model that does not load or gives nonsense.
         MfrError: a loss was not finite.
     """
-    run = request.run
-    settings = run_folder(request.output) / _SETTINGS
-    if request.output.exists() and run.resume:
-        if settings.exists():
-            _check_same(settings, plan.recipe)
-        console.info(f"{request.output}: complete already")
-        return Trained(request.output, 0, {})
+    run, output = request.run, request.output
+    if run.resume and is_complete(output, plan.recipe):
+        console.info(f"{output}: complete already{_steps_done(output)}; more --steps take it on")
+        return Trained(output, 0, {})
     if not run.dry_run:
-        refuse_existing(request.output, force=run.force)
+        refuse_existing(output, force=run.force or run.resume)
     world, device_name = join_world(run.device)
     if not world.writes:
         console = Console(-1)
     with ExitStack() as stack:
         stack.callback(world.close)
-        if not run.dry_run and world.writes:
-            lock = hidden_name(run_folder(request.output).name, ".lock")
-            stack.enter_context(held(request.output, request.output.with_name(lock)))
+        claims = world.writes and not run.dry_run
+        if claims:
+            lock = hidden_name(run_folder(output).name, ".lock")
+            stack.enter_context(held(output, output.with_name(lock)))
         device = resolve_device(device_name)
-        if not run.dry_run and world.writes:
-            _claim(run_folder(request.output), request, plan.recipe)
+        if claims:
+            claim(request, plan.recipe)
         torch.manual_seed(request.seed)
         try:
             built = plan.build(device, world, console)
-        except MfrError:
-            if not run.dry_run and world.writes:
-                _give_back(run_folder(request.output))
+        except (MfrError, KeyboardInterrupt, Terminated):
+            if claims:
+                give_back(output)
             raise
         if run.dry_run:
             return Trained(None, _announce(plan, built, console), {})
         return _train(request, plan, built, world, console)
-
-
-def run_folder(output: Path) -> Path:
-    """Return where a run keeps what belongs to it.
-
-    Example:
-        >>> run_folder(Path("models/student.safetensors")).as_posix()
-        'models/student.run'
-    """
-    return output.with_suffix(".run")
-
-
-def _claim(folder: Path, request: TrainRequest, recipe: Mapping[str, Any]) -> None:
-    """Claim the run's folder, or refuse to mix two runs in it."""
-    run, path = request.run, folder / _SETTINGS
-    if run.force and folder.exists():
-        if not path.exists():
-            raise InputError(f"{folder}: is no run of mfrkit; name another output")
-        request.output.unlink(missing_ok=True)  # first: it is not what this run makes
-        remove_whole(folder)
-    if folder.exists() and not run.resume:
-        raise InputError(
-            f"{folder}: an unfinished run is there; --resume continues it, --force starts again"
-        )
-    if path.exists():
-        _check_same(path, recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(recipe, indent=2).encode() + b"\n")
-
-
-def _give_back(folder: Path) -> None:
-    """Remove a claimed folder that holds nothing yet: the corrected command can have it."""
-    if [path.name for path in folder.iterdir()] == [_SETTINGS]:
-        shutil.rmtree(folder)
-
-
-def _check_same(path: Path, wanted: Mapping[str, Any]) -> None:
-    found = read_json_object(path, "; --force starts again")
-    for name in found.keys() | wanted.keys():
-        if found.get(name) != wanted.get(name):
-            raise InputError(
-                f"{path.parent}: was begun with {name} = {found.get(name)}, "
-                f"not {wanted.get(name)}; --force starts again"
-            )
 
 
 def _train(
@@ -165,7 +125,7 @@ def _train(
     card = _card(request, plan, built)
 
     def keep(weights: Mapping[str, Tensor], figures: Mapping[str, float]) -> None:
-        rounded = {name: round(value, 6) for name, value in figures.items()}
+        rounded = {n: round(value, 6) for n, value in figures.items() if math.isfinite(value)}
         best = replace(card, metrics=rounded)
         save_model(folder / _BEST, built.bare(weights), best.to_json())
 
@@ -182,14 +142,38 @@ def _train(
         draw=built.draw,
     )
     started = perf_counter()
-    state = fit(parts, plan.fit, console, world, resume=request.run.resume)
+    try:
+        state = fit(parts, plan.fit, console, world, resume=request.run.resume)
+    except (KeyboardInterrupt, Terminated) as stop:
+        raise type(stop)(_how_to_go_on(request, world, console)) from stop
     figures: Mapping[str, float] = {}
     if world.writes:
+        if state.unchecked:
+            card = replace(card, config={**card.config, "unchecked": state.unchecked})
         figures = _finish(request.output, built, state, card)
-        minutes = (perf_counter() - started) / 60
-        console.info(f"{plan.command}: {state.step} steps in {minutes:.1f} min -> {request.output}")
+        spent = duration(perf_counter() - started)
+        console.info(f"{plan.command}: {state.step} steps in {spent} -> {request.output}")
+        if state.unchecked:
+            again = command_to_go_on(request.command)
+            console.warn(f"{request.output}: written without its last check; to repeat it: {again}")
     world.wait()
     return Trained(request.output, state.step, figures)
+
+
+def _how_to_go_on(request: TrainRequest, world: World, console: Console) -> str:
+    """Say what is saved of an interrupted run; returns what continues it."""
+    if not world.writes:
+        return ""
+    found = checkpoints(run_folder(request.output))
+    saved = f"step {steps_of(found[-1])} is saved in {found[-1]}" if found else "nothing is saved"
+    console.error(saved)
+    again = "under torchrun as before: " if world.size > 1 else ""
+    return f"to go on: {again}{command_to_go_on(request.command)}"
+
+
+def _steps_done(output: Path) -> str:
+    found = checkpoints(run_folder(output))
+    return f", {steps_of(found[-1])} steps" if found else ""
 
 
 def _finish(output: Path, built: Built, state: TrainState, card: ModelCard) -> Mapping[str, float]:
@@ -199,7 +183,7 @@ def _finish(output: Path, built: Built, state: TrainState, card: ModelCard) -> M
         save_model(output, built.bare(state.exported()), card.to_json())
         return {}
     network, best_card = load_network(str(best))
-    save_network(output, network, best_card)
+    save_network(output, network, replace(card, metrics=best_card.metrics))
     return dict(best_card.metrics)
 
 
@@ -229,10 +213,10 @@ def _announce(plan: Plan, built: Built, console: Console) -> int:
     )
     for table, values in plan.tables.items():
         for name, value in values.items():
-            console.info(f"  {table}.{name} = {value!r}")
+            console.info(f"  {table}.{name} = {json.dumps(value, ensure_ascii=False)}")
     seconds = built.seconds_per_step()
     console.info(
-        f"  {total} steps of {built.batches.batch_size} faces, about {seconds:.2f} s each: "
-        f"{total * seconds / 3600:.2f} hours on {built.device}"
+        f"  {total} steps of {built.batches.batch_size} faces, about {duration(seconds)} each: "
+        f"{duration(total * seconds)} on {built.device}"
     )
     return total

@@ -87,7 +87,9 @@ class TrainState:
         average: running average of the student, or None.
         start: what the student is pulled back to, or None.
         step: steps done.
+        total: steps of the run, 0 where that is not known.
         best: lowest validation error so far.
+        unchecked: why the last check failed; empty after one that did not.
     """
 
     def __init__(
@@ -100,8 +102,9 @@ class TrainState:
     ) -> None:
         self.task, self.optimisers, self.scaler = task, optimisers, scaler
         self.average, self.start = average, start
-        self.step = 0
+        self.step = self.total = 0
         self.best = float("inf")
+        self.unchecked = ""
 
     def exported(self) -> dict[str, Tensor]:
         """Return the student's weights as they are to be used: averaged if there is an average."""
@@ -116,6 +119,7 @@ class TrainState:
             "average": None if self.average is None else self.average.weights,
             "start": None if self.start is None else self.start.weights,
             "step": self.step,
+            "total": self.total,
             "best": self.best,
         }
 
@@ -136,6 +140,7 @@ class TrainState:
                     for key, tensor in state[name].items():
                         kept.weights[key].copy_(tensor)
             self.step, self.best = int(state["step"]), float(state["best"])
+            self.total = int(state.get("total", 0))
         except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             text = str(error).splitlines()[0]
             raise WeightsError(f"the checkpoint does not fit this run: {text}") from error
@@ -227,6 +232,16 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
 def checkpoints(folder: Path) -> list[Path]:
     """Return the finished checkpoints of a run, oldest first."""
     return sorted(path for path in folder.glob("checkpoint-*.pt") if _NAME.fullmatch(path.name))
+
+
+def steps_of(checkpoint: Path) -> int:
+    """Return how many steps were done at a checkpoint.
+
+    Example:
+        >>> steps_of(Path("student.run/checkpoint-00000060.pt"))
+        60
+    """
+    return int(checkpoint.stem.rpartition("-")[2])
 
 
 def load_checkpoint(path: Path, state: TrainState, world: World) -> None:

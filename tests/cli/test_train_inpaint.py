@@ -75,7 +75,7 @@ def test_a_generator_is_made_and_continued_bit_for_bit(here):
 def test_dry_run_shows_settings_and_writes_nothing(here):
     run = here("train-inpaint", "--dry-run", "-b", "4", "--set", "method.style=0.5", check=0)
     text = run.stderr.decode()
-    for part in ("student: 2,191,107 parameters", "critics:", "method.style = 0.5", "hours on cpu"):
+    for part in ("student: 2,191,107 parameters", "critics:", "method.style = 0.5", " on cpu"):
         assert part in text
     assert [p.name for p in here.folder.iterdir()] == ["crops"]
 

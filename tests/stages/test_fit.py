@@ -365,3 +365,57 @@ except OSError as error:
     assert run.stderr.startswith("[Errno 27] File too large")
     assert "checkpoint-00000003.pt" in run.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_goes_on_to_more_steps(parts, capsys):
+    """Its rate is that of the longer schedule; what was done is neither lost nor done again."""
+    made = parts(Toy())
+    run(made)
+    state = fit(
+        replace(made, task=Toy()), replace(OPTIONS, steps=11), Console(), World(), resume=True
+    )
+    assert state.step == 11
+    said = capsys.readouterr().err
+    assert "7 of 11 steps are done" in said
+    factors = [lr_factor(7, total, 3, OPTIONS) for total in (7, 11)]
+    before, now = (f"{1e-2 * factor:.2g}" for factor in factors)
+    assert "begun for 7 steps, goes on to 11" in said
+    assert f"the rate goes from {before} to {now}" in said
+    lines = history(made)
+    assert [line["step"] for line in lines] == [2, 4, 6, 7, 8, 10, 11]
+    assert lines[-1]["lr"] == pytest.approx(1e-2 * lr_factor(10, 11, 3, OPTIONS), rel=1e-5)
+
+
+def test_fewer_steps_than_are_done_are_refused(parts):
+    made = parts(Toy())
+    run(made)
+    with pytest.raises(InputError, match="7 steps are done, more than the 5 named"):
+        run(made, replace(OPTIONS, steps=5), resume=True)
+
+
+def test_a_check_that_fails_costs_no_run(parts, capsys):
+    """The last checkpoint is there before the last check, and a continued run repeats it."""
+
+    def broken(weights):
+        assert checkpoints(made.folder)
+        raise InputError("p.png: unreadable")
+
+    made = parts(Toy(), check=broken)
+    state = fit(made, OPTIONS, Console(), World(), resume=False)
+    assert (state.step, state.unchecked) == (7, "p.png: unreadable")
+    assert "warning: step 7: the check failed: p.png: unreadable" in capsys.readouterr().err
+    again = replace(made, task=Toy(), check=lambda weights: {"check_error": 0.25})
+    state = run(again, resume=True)
+    assert (state.best, state.unchecked) == (0.25, "")
+    assert history(again)[-1] == {"step": 7, "check_error": 0.25}
+    state = create_state(Toy(), OPTIONS, torch.device("cpu"))
+    load_checkpoint(checkpoints(made.folder)[-1], state, World())
+    assert state.best == 0.25
+
+
+def test_the_first_loss_is_said_at_once_and_later_ones_seldom(parts, capsys):
+    fit(parts(Toy()), replace(OPTIONS, log_every=1), Console(), World(), resume=False)
+    said = [line for line in capsys.readouterr().err.splitlines() if "loss" in line]
+    assert [line.split()[2] for line in said] == ["1/7:", "7/7:"]
+    assert said[0].endswith(" left")
+    assert "left" not in said[1]
