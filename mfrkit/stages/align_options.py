@@ -18,6 +18,7 @@ _LEAST_SCORES = {"yunet": 0.6}
 _LEAST_SCORE = 0.7
 SELECTIONS = ("center", "largest", "all")
 FORMATS = ("png", "jpg")
+EACH_SECOND = Every(1, "seconds")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class AlignOptions:
     min_score: float | None = None
     min_size: int = 40
     image_format: str = "png"
-    every: Every = Every(1, "seconds")
+    every: Every = EACH_SECOND
     preview: Path | None = None
     only: Path | None = None
     run: RunOptions = field(default_factory=RunOptions)
