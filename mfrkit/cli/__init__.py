@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from mfrkit import __version__
+from mfrkit.cli.completion import offer_values
 from mfrkit.console import Console, open_streams, printable
 from mfrkit.errors import MfrError, Terminated
 
@@ -27,8 +28,8 @@ Each command reads files and writes files with a manifest; piped commands run si
 \b
   mfrkit align photos -o crops | mfrkit synth-mask - -o masked | mfrkit embed - -o masked.h5
 
--q, -v and --debug may stand anywhere on the line. Exit codes: 0 done, 1 failure, 2 usage or bad
-input, 3 too many inputs skipped, 130 interrupted.
+`mfrkit help COMMAND` tells more of one. -q, -v and --debug may stand anywhere on the line. Exit
+codes: 0 done, 1 failure, 2 usage or bad input, 3 too many inputs skipped, 130 interrupted.
 """
 GLOBAL_FLAGS = frozenset({"-q", "--quiet", "-v", "--verbose", "--debug"})
 # Usage errors have no public name in Typer, and which library defines them depends on its version.
@@ -183,6 +184,7 @@ def _register() -> None:
     app.add_typer(models, name="models")
     app.command("demo")(demo)
     app.command("doctor")(doctor)
+    offer_values(app)
 
 
 _register()
@@ -201,6 +203,16 @@ def hoist_global_flags(arguments: list[str]) -> list[str]:
     return flags + [word for word in head if word not in GLOBAL_FLAGS] + tail
 
 
+def spell_help(arguments: list[str]) -> list[str]:
+    """Turn `help COMMAND` into `COMMAND --help`.
+
+    Example:
+        >>> spell_help(["help", "models", "show"]), spell_help(["help"])
+        (['models', 'show', '--help'], ['--help'])
+    """
+    return [*arguments[1:], "--help"] if arguments[:1] == ["help"] else arguments
+
+
 def _terminate(*_: object) -> None:
     raise Terminated
 
@@ -211,6 +223,6 @@ def main() -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # any file name
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app(hoist_global_flags(sys.argv[1:]), prog_name="mfrkit")
+        app(hoist_global_flags(spell_help(sys.argv[1:])), prog_name="mfrkit")
     finally:
         gc.freeze()  # on its way out, Python would look through all of torch for garbage: 0.5 s

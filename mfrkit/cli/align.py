@@ -32,11 +32,22 @@ MinScore = Annotated[
     ),
 ]
 
+Every = Annotated[
+    str,
+    typer.Option(
+        "--every",
+        metavar="N|Ns",
+        help="Frames to take of a video clip: one in N, or one each N seconds.",
+    ),
+]
+
 
 @takes_run_options
 def align(
     ctx: typer.Context,
-    source: Annotated[str, typer.Argument(metavar="SRC", help="Folder, picture, manifest or -.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SRC", help="Folder, picture, video clip, manifest or -.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path(
         "crops"
     ),
@@ -54,6 +65,7 @@ def align(
         int, typer.Option("--min-size", help="Least height of a face in the photo, pixels.")
     ] = 40,
     image_format: ImageFormat = "png",
+    every: Every = "1s",
     preview: Preview = None,
     only: Annotated[
         Path | None, typer.Option("--only", metavar="PAIRS", help="Only photos of this pair list.")
@@ -65,11 +77,12 @@ def align(
 
     A crop is fitted by the upper part of the face, which a mask leaves alone. The manifest.jsonl
     has box, score, pose, 68 landmarks and the 2x3 matrix from photo to crop of every face; a photo
-    without one is recorded as skipped.
+    without one is recorded as skipped. Frames of video clips have keys such as hall/000123.
 
     Example: mfrkit align photos -o crops
     """
     from mfrkit.cluster.spread import spread
+    from mfrkit.io.clips import Every as Frames
     from mfrkit.stages.align import align as run_stage
     from mfrkit.stages.align_options import AlignOptions
 
@@ -84,6 +97,7 @@ def align(
         min_score=min_score,
         min_size=min_size,
         image_format=image_format,
+        every=Frames.parse(every),
         preview=preview,
         only=only,
         run=run,

@@ -16,6 +16,10 @@ IMAGE_SUFFIXES = frozenset(
 )
 _BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 _MOST_NAMES = 1_000_000
+CLIP_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp"}
+    | {".wmv", ".ogv", ".flv"}
+)
 
 
 def is_picture(name: str) -> bool:
@@ -26,6 +30,21 @@ def is_picture(name: str) -> bool:
         (True, False)
     """
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_clip(name: str) -> bool:
+    """Whether a file's name is that of a video clip."""
+    return os.path.splitext(name)[1].lower() in CLIP_SUFFIXES
+
+
+def clip_key(name: str) -> str:
+    """Return what the keys of a clip's frames begin with.
+
+    Example:
+        >>> clip_key("hall/door.MP4")
+        'hall/door'
+    """
+    return canonical(os.path.splitext(name)[0])
 
 
 def key_of(name: str) -> str:

@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from mfrkit.errors import InputError
+from mfrkit.io.clips import Every, Frame, frames_of
 from mfrkit.io.images import is_photo
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import MANIFEST, Record, identity_of
-from mfrkit.io.names import expand_braces, is_picture, key_of
+from mfrkit.io.names import canonical, clip_key, expand_braces, is_clip, is_picture, key_of
 from mfrkit.io.rec_source import RecSource
 from mfrkit.io.record_source import ManifestSource, StreamSource
 from mfrkit.io.tar_source import TarSource
@@ -24,7 +25,7 @@ _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")  # names like `Ann_St. Clair
 _SHARD_MANIFEST = re.compile(r"manifest-(\d{1,9})-of-(\d{1,9})\.jsonl")
 
 
-def open_source(text: str, *, exclude: Path | None = None) -> Source:
+def open_source(text: str, *, exclude: Path | None = None, every: Every | None = None) -> Source:
     """Choose the reader for a command's SRC argument.
 
     Args:
@@ -32,6 +33,7 @@ def open_source(text: str, *, exclude: Path | None = None) -> Source:
             `.rec` file with its index, `.tar` shards (`train-{0000..0009}.tar` names ten), or `-`
             for records on standard input.
         exclude: a folder not to descend into, so that a stage never reads its own output.
+        every: the frames to take of video clips; None: clips are no inputs.
 
     Raises:
         InputError: nothing there, or an unfinished result of an earlier stage.
@@ -41,13 +43,15 @@ def open_source(text: str, *, exclude: Path | None = None) -> Source:
     path = Path(text)
     if path.is_dir():
         manifests = _manifests(path)
-        return ManifestSource(manifests) if manifests else FolderSource(path, exclude)
+        return ManifestSource(manifests) if manifests else FolderSource(path, exclude, every)
     if path.suffix == ".tar":
         return TarSource(expand_braces(text))
     if not path.exists():
         raise InputError(f"{text}: no such file or folder")
     if path.suffix == ".rec":
         return RecSource(path)
+    if every is not None and is_clip(path.name):
+        return ClipSource(path, every)
     return ManifestSource([path]) if path.suffix == ".jsonl" else PictureSource(path)
 
 
@@ -65,6 +69,22 @@ class PictureSource(Source):
     def count(self) -> int:
         """Return 1."""
         return 1
+
+
+class ClipSource(Source):
+    """Frames of a single video clip."""
+
+    def __init__(self, path: Path, every: Every) -> None:
+        self.path, self._every = path, every
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the frames, or what is wrong with the clip."""
+        frames = frames_of(self.path, self.path.name, self._every)
+        return (Item(position, *frame) for position, frame in enumerate(frames))
+
+    def count(self) -> int:
+        """Count the frames by looking through the clip."""
+        return sum(1 for _ in self)
 
 
 class NamedSource(Source):
@@ -98,28 +118,39 @@ class FolderSource(Source):
     """All pictures below a folder, in name order; links are followed, loops are not.
 
     Files are taken for pictures by their suffix, or by their first bytes if they have none. Hidden
-    files and folders are left out.
+    files and folders are left out. Video clips are inputs if `every` says which of their frames.
     """
 
-    def __init__(self, root: Path, exclude: Path | None = None) -> None:
+    def __init__(self, root: Path, exclude: Path | None = None, every: Every | None = None) -> None:
         self.root = root
+        self._every = every
         self._exclude = os.path.realpath(exclude) if exclude else None
         self._others: Counter[str] = Counter()  # suffixes of files that are no pictures
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the pictures; a second one with the same key comes as a skipped record."""
         self._others.clear()
-        for position, (relative, twin) in enumerate(self._walk(str(self.root), "", ())):
+        return (Item(position, *each) for position, each in enumerate(self._inputs()))
+
+    def count(self) -> int:
+        """Count the pictures by walking the folder once, and looking through its clips."""
+        return sum(1 for _ in self._inputs())
+
+    def _inputs(self) -> Iterator[tuple[Record, Path | Frame | None]]:
+        for relative, twin in self._walk(str(self.root), "", ()):
+            path = self.root / relative
+            if twin is None and self._is_clip(relative):
+                yield from frames_of(path, relative, self._every or Every(1, "frames"))
+                continue
             record = Record(key_of(relative), relative, relative)
             record = replace(record, identity=identity_of(record.key))
             if twin is None:
-                yield Item(position, record, self.root / relative)
+                yield record, path
             else:
-                yield Item(position, record.skipped(f"same name as {twin}"), None)
+                yield record.skipped(f"same name as {twin}"), None
 
-    def count(self) -> int:
-        """Count the pictures by walking the folder once."""
-        return sum(1 for _ in self._walk(str(self.root), "", ()))
+    def _is_clip(self, name: str) -> bool:
+        return self._every is not None and is_clip(name)
 
     def passed_over(self) -> str:
         """Say which files are no pictures."""
@@ -135,15 +166,16 @@ class FolderSource(Source):
             return
         keys: dict[str, str] = {}
         for name, is_folder in _listing(folder):
+            path = os.path.join(folder, name)
             if is_folder:
-                yield from self._walk(
-                    os.path.join(folder, name), f"{prefix}{name}/", (*above, real)
-                )
-            elif not (is_picture(name) or _starts_like_one(os.path.join(folder, name))):
-                self._others[os.path.splitext(name)[1].lower() or "no suffix"] += 1
-            else:
-                first = keys.setdefault(key_of(name), name)
+                keys[f"{canonical(name)}/"] = f"{name}/"
+                yield from self._walk(path, f"{prefix}{name}/", (*above, real))
+            elif self._is_clip(name) or is_picture(name) or _starts_like_one(path):
+                key = f"{clip_key(name)}/" if self._is_clip(name) else key_of(name)
+                first = keys.setdefault(key, name)
                 yield prefix + name, None if first == name else prefix + first
+            else:
+                self._others[os.path.splitext(name)[1].lower() or "no suffix"] += 1
 
 
 def _starts_like_one(path: str) -> bool:

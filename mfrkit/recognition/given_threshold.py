@@ -6,8 +6,6 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.recognition.decision import Threshold
-from mfrkit.stages.embed import origin
-from mfrkit.stages.threshold_file import ThresholdFile
 
 
 def given_threshold(
@@ -34,6 +32,9 @@ def given_threshold(
         path = Path(text)
     if not path.is_file():
         raise InputError(f"--threshold {text}: neither a number nor a file of eval --threshold-out")
+    from mfrkit.stages.embed import origin  # a number needs none of what files need
+    from mfrkit.stages.threshold_file import ThresholdFile
+
     settings = ThresholdFile(path).settings_for(
         origin(card, flip=flip), Path(f"model {card.name}"), console
     )

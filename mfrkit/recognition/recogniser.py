@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
-from mfrkit.recognition.answers import Answer, answer_all, probes_seen, search_decider
 from mfrkit.recognition.decision import DEFAULT_FMR, Decider, Threshold
-from mfrkit.recognition.gallery import Gallery, pooled
-from mfrkit.recognition.gallery_index import enrol
 from mfrkit.recognition.look import look, read_items, read_photos
 from mfrkit.recognition.photo_face import Photo, PhotoFace, as_list, name_of, pixels_of
-from mfrkit.stages.embed import origin
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what galleries need is loaded by those who have one: `verify` starts sooner
+    from mfrkit.recognition.answers import Answer
+    from mfrkit.recognition.gallery import Gallery
     from mfrkit.recognition.photo_crops import Crop
 
 _BATCH = 32  # photos looked at together
@@ -111,6 +108,8 @@ class Recogniser:
     @property
     def origin(self) -> dict[str, Any]:
         """What embedding files say of how their vectors were made."""
+        from mfrkit.stages.embed import origin
+
         return {
             **origin(self.card, flip=self.flip),
             "mask_model_sha256": self._region.card.sha256,
@@ -217,7 +216,7 @@ class Recogniser:
         gallery: "str | Path | Mapping[str, Photo | Sequence[Photo]]",
         *,
         index: str | Path | None = None,
-    ) -> Gallery:
+    ) -> "Gallery":
         """Make a template of each person of a gallery.
 
         Args:
@@ -229,6 +228,8 @@ class Recogniser:
         Raises:
             InputError: nothing there, nobody with a usable face, or embeddings of another model.
         """
+        from mfrkit.recognition.gallery_index import enrol
+
         if isinstance(gallery, Mapping):
             return self._enrol_photos(gallery)
         place = None if index is None else Path(index)
@@ -242,7 +243,7 @@ class Recogniser:
         fpir: float | None = None,
         fmr: float | None = None,
         threshold: float | None = None,
-    ) -> list[Answer]:
+    ) -> "list[Answer]":
         """Say who is on photos.
 
         Args:
@@ -259,6 +260,10 @@ class Recogniser:
             InputError: as `enrol`, nothing to search, or a rate that cannot be.
             ShapeError: an array of another kind.
         """
+        from mfrkit.io.source import open_source
+        from mfrkit.recognition.answers import answer_all, probes_seen, search_decider
+        from mfrkit.recognition.gallery import Gallery
+
         known = gallery if isinstance(gallery, Gallery) else self.enrol(gallery)
         decider, _ = search_decider(
             self.decided_by, len(known), fpir=fpir, fmr=fmr, threshold=threshold
@@ -269,7 +274,9 @@ class Recogniser:
             pictures = read_photos(shots)
         return list(answer_all(known, probes_seen(look(pictures, self)), decider))
 
-    def _enrol_photos(self, people: "Mapping[str, Photo | Sequence[Photo]]") -> Gallery:
+    def _enrol_photos(self, people: "Mapping[str, Photo | Sequence[Photo]]") -> "Gallery":
+        from mfrkit.recognition.gallery import pooled
+
         keys, names, faces, skipped = [], [], [], {}
         for name, photos in people.items():
             for seen in look(read_photos(as_list(photos), name), self):

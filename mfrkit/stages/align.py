@@ -38,6 +38,7 @@ def align(options: AlignOptions, console: Console) -> Tally:
         prepare=lambda: _worker(options, cells),
         only=None if options.only is None else read_pairs(options.only).keys(),
         owner=numbered("face") if options.select == "all" else None,
+        every=options.every,
     )
     if options.preview is not None and cells:
         from mfrkit.stages.contact_sheet import write_contact_sheet

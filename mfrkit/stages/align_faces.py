@@ -11,6 +11,7 @@ from mfrkit.errors import ImageError, InputError
 from mfrkit.faces.detect import Face
 from mfrkit.faces.geometry import ARCFACE_SIZE, template, warp
 from mfrkit.faces.select import Policy, select
+from mfrkit.io.clips import decoded
 from mfrkit.io.images import read_image, write_image
 from mfrkit.io.item import Item, pixel_count
 from mfrkit.io.manifest import Record
@@ -60,7 +61,7 @@ class AlignWorker:
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the records of each input, in input order."""
         run = self._options.run
-        photos = ordered_map(_load, items, workers=run.workers, weight=pixel_count)
+        photos = ordered_map(_load, decoded(items), workers=run.workers, weight=pixel_count)
         batches = batched(photos, run.batch_size, weight=_pixels, limit=BATCH_PIXELS)
         found = (pair for batch in batches for pair in self._find(batch))
         saved = ordered_map(

@@ -7,6 +7,7 @@ from typing import Any
 from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
 from mfrkit.faces.geometry import template
+from mfrkit.io.clips import Every
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.pairs import read_pairs
 
@@ -17,6 +18,7 @@ _LEAST_SCORES = {"yunet": 0.6}
 _LEAST_SCORE = 0.7
 SELECTIONS = ("center", "largest", "all")
 FORMATS = ("png", "jpg")
+EACH_SECOND = Every(1, "seconds")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class AlignOptions:
         min_score: least detector score, [0, 1]; None is 0.6 for `yunet` and 0.7 for others.
         min_size: least height of a face in the photo, pixels.
         image_format: `png` or `jpg`.
+        every: which frames of video clips are taken.
         preview: contact sheet to write.
         only: pair list; photos it does not name are passed over. None takes all.
         run: how the run is sized and continued.
@@ -53,6 +56,7 @@ class AlignOptions:
     min_score: float | None = None
     min_size: int = 40
     image_format: str = "png"
+    every: Every = EACH_SECOND
     preview: Path | None = None
     only: Path | None = None
     run: RunOptions = field(default_factory=RunOptions)
@@ -97,6 +101,7 @@ class AlignOptions:
         names = ("detector", "select", "size", "margin", "min_size", "image_format")
         recipe = {name: getattr(self, name) for name in names}
         recipe["landmarks"] = self.fitted_by
+        recipe["every"] = str(self.every)
         recipe["min_score"] = self.least_score
         return recipe | ({} if self.only is None else {"only": read_pairs(self.only).images()})
 

@@ -9,6 +9,7 @@ from typing import Any
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError, PartialError, reason_of
+from mfrkit.io.clips import Every
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import Record
 from mfrkit.io.source import NamedSource, open_source
@@ -31,6 +32,7 @@ def run_stage(
     only: Set[str] | None = None,
     owner: Owner | None = None,
     preview: Preview | None = None,
+    every: Every | None = None,
 ) -> Tally:
     """Drive one per-image stage from its source to its finished manifest.
 
@@ -47,6 +49,7 @@ def run_stage(
         only: keys of the inputs to take; None takes all.
         owner: says which input's results could take the name of another, see `without_clashes`.
         preview: is shown the inputs.
+        every: the frames to take of video clips; None: the stage takes none.
 
     Returns:
         What was written and what was skipped.
@@ -57,7 +60,7 @@ def run_stage(
     """
     if source != "-" and Path(source).resolve() == output.resolve():
         raise InputError(f"{output}: is the source too; results need a folder of their own")
-    inputs = open_source(source, exclude=output)
+    inputs = open_source(source, exclude=output, every=every)
     if only is not None:
         inputs = NamedSource(inputs, only)
     if options.dry_run:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from mfrkit.config import RunOptions
 from mfrkit.console import Console, to_line
 from mfrkit.errors import ImageError, InputError
+from mfrkit.io.clips import Frame
 from mfrkit.io.files import naming, temporary_name
 from mfrkit.io.images import read_content
 from mfrkit.io.item import Item
@@ -299,8 +300,14 @@ def fingerprint(item: Item) -> str:
     """Return what tells an input from another one of its name: a hash of key and content."""
     content = item.record.key.encode("utf-8", "surrogateescape")
     with suppress(ImageError):
-        content += b"" if item.path is None else read_content(item.path)
+        content += _proof(item)
     return sha256(content).hexdigest()
+
+
+def _proof(item: Item) -> bytes:
+    if item.path is None:
+        return b""
+    return item.path.proof() if isinstance(item.path, Frame) else read_content(item.path)
 
 
 def source_name(item: Item) -> str:

@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 import mfrkit
+from mfrkit.cli import app, completion
 
 
 def test_version_and_module_entry(mfr):
@@ -130,3 +132,61 @@ def test_what_is_quoted_of_the_command_line_is_escaped(mfr):
         run = mfr(*words, check=2)
         assert b"\x1b" not in run.stderr
         assert b"\\x1b[31m" in run.stderr
+
+
+def test_values_are_completed_in_the_shell(mfr):
+    line = "mfrkit synth-mask --type cloth:2,n9"
+    mfr.environment |= {"_MFRKIT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": "3"}
+    assert mfr().stdout.decode().split() == ["cloth:2,n95"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "typed", "offered"),
+    [
+        ("embed", "--model", "ma", ["maskinv", "maskinv-edge"]),
+        ("inpaint", "-m", "m", ["meer"]),
+        ("models show", "model", "y", ["yunet"]),
+        ("models calibrate", "model", "arc", ["arcface"]),
+        ("align", "--detector", "", ["yunet", "mtcnn", "face-alignment", "none"]),
+        ("synth-mask", "--detector", "a", ["auto"]),
+        ("benchmark", "--layout", "ca", ["calfw"]),
+        ("train-inpaint", "--preset", "g", ["g2d", "g2d-paper"]),
+        ("distill", "--teacher", "edge", ["edgeface"]),
+        ("identify", "--pool", "n", ["norm", "none"]),
+    ],
+)
+def test_values_offered(command, option, typed, offered):
+    found = typer.main.get_command(app)
+    for name in command.split():
+        found = found.commands[name]
+    parameter = next(each for each in found.params if option in (*each.opts, each.name))
+    items = parameter.shell_complete(typer.Context(found, info_name=name), typed)
+    assert [item.value for item in items] == offered
+
+
+def test_the_methods_and_presets_offered_are_those_there_are():
+    from mfrkit.stages.distill_methods import METHODS
+
+    assert list(completion.METHODS) == list(METHODS)
+    named = {preset for method in METHODS.values() for preset in all_presets(method)}
+    assert set(completion.PRESETS["distill"]) == named
+
+
+def all_presets(method):
+    phases = getattr(method, "phases", None)
+    return method.presets if phases is None else phases["reformer"].presets
+
+
+def test_help_as_a_command(mfr):
+    assert mfr("help", "align", check=0).stdout == mfr("align", "--help", check=0).stdout
+    assert mfr("help", "models", "show", check=0).stdout == (
+        mfr("models", "show", "--help", check=0).stdout
+    )
+    assert mfr("help", check=0).stdout == mfr("--help", check=0).stdout
+    assert b"align" in mfr("help", "algin", check=2).stderr  # the nearest is named
+
+
+def test_the_nearest_name_is_told(mfr, photos):
+    assert b"--every" in mfr("align", "photos", "--evry", "3", check=2).stderr
+    assert b"'show'" in mfr("models", "shwo", check=2).stderr
+    assert b"maskinv" in mfr("embed", photos, "-m", "maskin", check=2).stderr
