@@ -82,9 +82,9 @@ def align(
     Example: mfrkit align photos -o crops
     """
     from mfrkit.cluster.spread import spread
-    from mfrkit.io.clips import Every as Frames
     from mfrkit.stages.align import align as run_stage
     from mfrkit.stages.align_options import AlignOptions
+    from mfrkit.stages.align_options import Every as Frames
 
     options = AlignOptions(
         source=source,

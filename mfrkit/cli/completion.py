@@ -52,18 +52,13 @@ def _completer(values: Values) -> Callable[..., list[str]]:
 
 
 def _models(command: str) -> list[str]:
-    if command == "show":
-        from mfrkit.models.cards import BUNDLED
-
-        return list(BUNDLED)
-    return _models_for(_TASKS.get(command, "recognition"))
+    return _models_for(None if command == "show" else _TASKS.get(command, "recognition"))
 
 
-def _models_for(task: str) -> list[str]:
-    from mfrkit.models.cards import BUNDLED
-    from mfrkit.models.model_files import read_card
+def _models_for(task: str | None) -> list[str]:
+    from mfrkit.stages.known_names import models_for
 
-    return [name for name in BUNDLED if task in read_card(name)[0].tasks]
+    return models_for(task)
 
 
 def _detectors(command: str) -> tuple[str, ...]:
@@ -83,13 +78,13 @@ def _layouts(_: str) -> Iterable[str]:
 
 
 def _kinds(_: str) -> list[str]:
-    from mfrkit.masks.kinds import KINDS
+    from mfrkit.stages.known_names import KINDS
 
     return ["all", *KINDS]
 
 
 def _colours(_: str) -> Iterable[str]:
-    from mfrkit.masks.catalog import COLORS
+    from mfrkit.stages.known_names import COLORS
 
     return COLORS
 
