@@ -230,6 +230,9 @@ def become(words: list[str], folder: Path, streams: tuple[int, ...], limit: int)
     """Be mfrkit, until right before the N-th rename or unlink; 0 is never."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+    # What Python knows of its streams is of others: that a file can be rewound, for example.
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
     os.closerange(3, 256)
     os.chdir(folder)
     turn, first = count(1), os.getpid()
