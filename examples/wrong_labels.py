@@ -15,6 +15,7 @@ import csv
 import dataclasses
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +39,7 @@ def plant(items, masked, share, chance):
         name = item.record.identity
         if place in wrong:
             name = chance.choice([other for other in names if other != name])
-        path = str(Path(item.path).resolve())
-        records.append(dataclasses.replace(item.record, identity=name, path=path))
+        records.append(dataclasses.replace(item.record, identity=name))
     return records, len(wrong)
 
 
@@ -92,9 +92,13 @@ def main():
     items = training_people(options.real, options.every or sys.maxsize)
     chance = random.Random(options.seed)
     records, count = plant(items, read_masked(options.table), options.share, chance)
-    options.output.mkdir(parents=True, exist_ok=True)
-    planted = options.output / "planted.jsonl"
-    planted.write_text("".join(json.dumps(record.to_json()) + "\n" for record in records))
+    planted = options.output / "planted"
+    for item in items:  # a manifest names nothing outside its folder
+        path = planted / item.record.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(item.path, path)
+    lines = [json.dumps(record.to_json()) + "\n" for record in records]
+    (planted / "manifest.jsonl").write_text("".join(lines))
     print(f"{planted}: {count} of the masked photos have wrong names")
     students = []
     for trim in options.trim:
