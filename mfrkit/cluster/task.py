@@ -69,22 +69,22 @@ class ShardConsole(Console):
         self.done = self.earlier = self.skipped = 0
         self._tell = tell
         self._told = time.monotonic()
-        self._begun = False
 
     def record(self, record: Mapping[str, object]) -> None:
         """Count a skipped input."""
         self.skipped += record.get("status") == "skipped"
 
     @contextmanager
-    def progress(self, label: str, total: int | None) -> Iterator[Progress]:
-        """Count what the block does."""
+    def progress(
+        self, label: str, total: int | None, *, unit: str = "img", done: int = 0
+    ) -> Iterator[Progress]:
+        """Count what the block does, beside what was done before."""
+        self.done = self.earlier = done
         yield self
         self._tell(self.done, self.skipped)
 
     def update(self, n: int = 1) -> None:
-        """Count `n` more inputs; the first message of a stage says what was done before."""
-        if not self._begun:
-            self._begun, self.earlier = True, n
+        """Count `n` more inputs."""
         self.done += n
         if time.monotonic() - self._told > _EVERY:
             self._told = time.monotonic()

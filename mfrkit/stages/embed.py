@@ -185,8 +185,8 @@ def _embed_pending(
 
     run, tally = options.run, store.tally()
     worker = EmbedWorker(load(), options.mask_model, flip=options.flip, run=run)
-    with closing(worker), console.progress("embed", expected_total(inputs, run, console)) as bar:
-        bar.update(tally.total)
+    total = expected_total(inputs, run, console)
+    with closing(worker), console.progress("embed", total, done=tally.total) as bar:
         mine = own_share(inputs, run)
         pending = store.pending(mine, lambda item: _pass_on(item, item.record, console))
         results = isolated(worker, pending, give_up)

@@ -72,8 +72,8 @@ def run_stage(
         earlier = sink.tally.total
         mine = own_share(without_clashes(inputs, owner), options)
         pending = sink.pending(mine if preview is None else preview.watch(mine))
-        with console.progress(command, expected_total(inputs, options, console)) as bar:
-            bar.update(earlier)
+        total = expected_total(inputs, options, console)
+        with console.progress(command, total, done=earlier) as bar:
             for records in isolated(prepare(), pending, _give_up):
                 sink.add(records)
                 bar.update()

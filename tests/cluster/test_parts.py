@@ -27,7 +27,7 @@ def run_shards(stage, options, count, only=None):
     parts.begin()
     for index in only or range(1, count + 1):
         own = parts.options_of(Shard(index, count))
-        own = replace(own, run=replace(own.run, resume=True, max_skipped=1.0))
+        own = replace(own, run=replace(own.run, resume=True, force=False, max_skipped=1.0))
         perform(ShardJob(stage, own, str(Path.cwd()), ("mfrkit",)), lambda done, skipped: None)
     return parts
 

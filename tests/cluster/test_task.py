@@ -31,8 +31,7 @@ def test_a_shard_reports_what_it_did_where_the_command_was_given(tmp_path):
 
     def stage(_, console):
         seen.append(Path.cwd())
-        with console.progress("align", None) as bar:
-            bar.update(10)  # done by an earlier attempt
+        with console.progress("align", None, done=10) as bar:  # by an earlier attempt
             for status in ("ok", "skipped", "ok"):
                 console.record({"status": status})
                 bar.update()
