@@ -4,7 +4,9 @@ A message is one line: what went wrong, which file, what to do next. Only the co
 boundary (`mfrkit.cli`) turns these into text; everything below raises them.
 """
 
+import difflib
 import errno
+from collections.abc import Sequence
 
 
 class MfrError(Exception):
@@ -84,3 +86,15 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"not written: {error.strerror or error}"
     return f"failed: {type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+def instead(name: str, names: Sequence[str]) -> str:
+    """Say what there is instead of an unknown name, the nearest one first.
+
+    Example:
+        >>> instead("cosin", ("cosine", "step"))
+        '; did you mean cosine? Known: cosine, step'
+    """
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ";"
+    return f"{hint} Known: {', '.join(names)}"

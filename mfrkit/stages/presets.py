@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from mfrkit.errors import InputError
-from mfrkit.stages.settings import instead
+from mfrkit.errors import InputError, instead
 
 # Whatever a preset does not name has its default.
 Preset = Mapping[str, Mapping[str, Any]]

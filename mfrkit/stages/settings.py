@@ -1,14 +1,13 @@
 """Settings by name: presets, a TOML file and `--set`, each over the one before, checked by type."""
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mfrkit.errors import InputError
+from mfrkit.errors import InputError, instead
 from mfrkit.io.documents import parse_toml
 
 Made = TypeVar("Made")
@@ -20,18 +19,6 @@ _WORDS = {
     bool: "true or false",
     tuple: "a list, [a, b, ...]",
 }
-
-
-def instead(name: str, names: Sequence[str]) -> str:
-    """Say what there is instead of an unknown name, the nearest one first.
-
-    Example:
-        >>> instead("cosin", ("cosine", "step"))
-        '; did you mean cosine? Known: cosine, step'
-    """
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ";"
-    return f"{hint} Known: {', '.join(names)}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

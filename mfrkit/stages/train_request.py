@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mfrkit.config import RunOptions
-from mfrkit.errors import InputError
+from mfrkit.errors import InputError, instead
 from mfrkit.masks.catalog import TEMPLATE, WORN
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.worn import WornFile, WornMasks
 from mfrkit.stages.presets import Preset
-from mfrkit.stages.settings import instead, make, merge, parse_set, read_toml
+from mfrkit.stages.settings import make, merge, parse_set, read_toml
 
 
 @dataclass(frozen=True)
