@@ -136,6 +136,7 @@ def test_a_killed_command_goes_on_with_resume(cluster, crops):
 
 
 def test_what_a_node_lacks_ends_the_run_in_one_line(cluster, crops):
-    run = cluster("inpaint", crops, "-m", "mine.safetensors", "--cluster", "local", timeout=180)
+    words = ("embed", crops, "-m", "mine.safetensors", "--cluster", "local")
+    run = cluster(*words, timeout=180)
     assert run.returncode == 2, run.stderr
     assert re.fullmatch(rb"mfrkit: node \S+: mine\.safetensors: .*\n", run.stderr), run.stderr
