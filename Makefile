@@ -8,13 +8,14 @@ BIN    := $(VENV)/bin
 TORCH  ?= torch==2.13.0
 TORCH_INDEX ?=
 
-.PHONY: demo test fuzz lint setup clean help
+.PHONY: demo test fuzz lint gpu-check setup clean help
 
 help:
 	@echo "make demo   set up .venv and run the whole chain on the bundled portraits, into ./demo"
 	@echo "make test   set up .venv and run the whole test suite"
 	@echo "make fuzz   set up .venv and feed damaged files to every reader, SECONDS=600 SEED=0"
 	@echo "make lint   ruff and mypy"
+	@echo "make gpu-check  compare a GPU with the processor and measure it, into gpu_check.json"
 	@echo "make clean  remove .venv, ./demo and caches"
 
 demo: setup
@@ -34,6 +35,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# With the python that has a CUDA build of torch, where .venv has none: make gpu-check GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
+gpu-check:
+	PYTHONPATH=. $(GPU_PYTHON) examples/gpu_check.py --json gpu_check.json
 
 setup: $(VENV)/.ready
 

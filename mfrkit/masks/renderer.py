@@ -35,7 +35,8 @@ from mfrkit.masks.surface import bounding_boxes
 from mfrkit.masks.template import Template, TemplateFile
 from mfrkit.masks.worn import WornMasks
 
-_CHUNK = 16  # faces drawn at once: their planes stay in the cache
+_CHUNK = 16  # faces drawn at once on a processor: their planes stay in the cache
+_LARGE_CHUNK = 1024  # elsewhere it is the number of operations that counts, not their size
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class MaskRenderer(nn.Module):
         size = picture_size(pictures)
         heads = bounding_boxes(pose, TOP, size)
         quality = camera.quality * [spec.jpeg for spec in chosen]
-        for part in _chunks(chosen):
+        for part in _chunks(chosen, _CHUNK if device.type == "cpu" else _LARGE_CHUNK):
             kind = KINDS[chosen[part.start].kind]
             box = _box(kind, heads[part], size)
             if box[0].start == box[0].stop or box[1].start == box[1].stop:
@@ -233,12 +234,12 @@ def to_uint8(faces: Tensor) -> Tensor:
     return (faces.detach() * 255).add_(0.5).clamp_(0, 255).to(torch.uint8)  # cuts off fractions
 
 
-def _chunks(specs: Sequence[MaskSpec]) -> Iterator[slice]:
-    """Yield runs of one kind, those of many faces in equal parts."""
+def _chunks(specs: Sequence[MaskSpec], largest: int) -> Iterator[slice]:
+    """Yield runs of one kind, those of more faces than `largest` in equal parts."""
     start = 0
     for _, group in groupby(specs, key=lambda spec: spec.kind):
         count = len(list(group))
-        parts = -(-count // _CHUNK)
+        parts = -(-count // largest)
         for part in range(parts):
             yield slice(start + part * count // parts, start + (part + 1) * count // parts)
         start += count

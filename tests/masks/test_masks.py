@@ -181,6 +181,17 @@ def test_coverage_levels_are_ordered(renderer, kind):
     assert chin[mouth - 4] == 0
 
 
+def test_as_many_at_a_time_as_on_a_gpu_give_the_same(renderer, monkeypatch):
+    faces = torch.rand(40, 3, 112, 112, generator=torch.Generator().manual_seed(1))
+    points = torch.from_numpy(TEMPLATE).float().expand(40, 5, 2)
+    specs = [sample_spec(2, str(number), MaskOptions()) for number in range(40)]
+    drawn = renderer(faces, points, specs)
+    monkeypatch.setattr("mfrkit.masks.renderer._CHUNK", 3)
+    again = renderer(faces, points, specs)
+    assert torch.equal(drawn.masked, again.masked)
+    assert torch.equal(drawn.region, again.region)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_hides_part_of_the_lower_face_alone(renderer, kind):
     faces, _ = face_like(4)
