@@ -143,7 +143,7 @@ def train(check: Check, output: str, steps: int, *more: str, device: str | None 
     batch = 8 if check.tiny else 512
     check.mfr(
         *words, "--steps", steps, "-b", batch, "--set", "fit.log_every=1", "--set", "fit.warmup=0",
-        "--set", f"fit.save_every={steps}", *sets, *flags, device=device,
+        "--set", "fit.save_every=1", *sets, *flags, device=device,
     )  # fmt: skip
     history = next(path for path in check.folder.rglob("history.jsonl") if output in str(path))
     lines = [json.loads(line) for line in history.open()]
