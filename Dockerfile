@@ -1,4 +1,4 @@
-# mfrkit in a container, on the CPU; README, "In a container", says how to build and run it.
+# mfrkit in a container, on the CPU; docs/index.md, "In a container", says how to build and run it.
 #   docker build -t mfrkit --build-arg TORCH_INDEX=URL .     URL: an index of torch's CPU wheels
 #   docker build -t mfrkit --build-arg DEVICE=cuda .         torch with CUDA, some gigabytes more
 FROM python:3.11-slim-bookworm AS build

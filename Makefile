@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 TORCH  ?= torch==2.13.0
 TORCH_INDEX ?=
 
-.PHONY: demo test fuzz lint gpu-check setup clean help
+.PHONY: demo test fuzz lint gpu-check docs docs-options setup clean help
 
 help:
 	@echo "make demo   set up .venv and run the whole chain on the bundled portraits, into ./demo"
@@ -16,6 +16,8 @@ help:
 	@echo "make fuzz   set up .venv and feed damaged files to every reader, SECONDS=600 SEED=0"
 	@echo "make lint   ruff and mypy"
 	@echo "make gpu-check  compare a GPU with the processor and measure it, into gpu_check.json"
+	@echo "make docs   build the documentation's pages into ./site"
+	@echo "make docs-options  rewrite the tables in docs/ that the program fills in"
 	@echo "make clean  remove .venv, ./demo and caches"
 
 demo: setup
@@ -41,6 +43,13 @@ GPU_PYTHON ?= $(BIN)/python
 gpu-check:
 	PYTHONPATH=. $(GPU_PYTHON) examples/gpu_check.py --json gpu_check.json
 
+docs: setup
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-options: setup
+	$(BIN)/python docs/tables.py
+
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml
@@ -51,4 +60,4 @@ $(VENV)/.ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site .pytest_cache .mypy_cache .ruff_cache .hypothesis

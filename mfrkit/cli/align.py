@@ -79,7 +79,7 @@ def align(
     has box, score, pose, 68 landmarks and the 2x3 matrix from photo to crop of every face; a photo
     without one is recorded as skipped. Frames of video clips have keys such as hall/000123.
 
-    Example: mfrkit align photos -o crops
+    Example: mfrkit align demo/photos -o crops
     """
     from mfrkit.cluster.spread import spread
     from mfrkit.stages.align import align as run_stage

@@ -91,9 +91,8 @@ def benchmark(
     and another --model costs its embeddings only. Thresholds are set on unmasked pairs and kept.
     A photo whose face is lost under its mask counts as a failure.
 
-    Example: mfrkit benchmark pairs.txt lfw --model arcface --model mfr
-
-    Example: mfrkit benchmark --output benchmark --table paper.tex --figures eer,tar@1e-3
+    Example: mfrkit benchmark demo/pairs.csv demo/photos --model arcface --model mfr
+    && mfrkit benchmark --output benchmark --table paper.tex --figures eer,tar@1e-3
     """
     from mfrkit.cluster.spread import spread
     from mfrkit.stages.benchmark import BenchmarkOptions, tabulate

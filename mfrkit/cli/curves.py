@@ -24,7 +24,8 @@ def curves(
 
     Several runs lie over each other, each named by its folder. A run may still be going on.
 
-    Example: mfrkit curves student.run other.safetensors -o curves.html
+    Example: mfrkit distill demo/crops -o student.safetensors --steps 2 --batch-size 4
+    && mfrkit curves student.run -o curves.html
     """
     from mfrkit.stages.curves import CurvesOptions
     from mfrkit.stages.curves import curves as run

@@ -30,7 +30,7 @@ def cut_masks(
 
     Drawn masks can then be of the kind `worn`: synth-mask --worn-from, masks.worn_from in training.
 
-    Example: mfrkit cut-masks masked_people -o worn.safetensors --preview worn.png
+    Example: mfrkit cut-masks demo/masked -o worn.safetensors --preview worn.png
     """
     from mfrkit.stages.cut_masks import CutOptions
     from mfrkit.stages.cut_masks import cut_masks as run

@@ -19,6 +19,8 @@ def demo(
 
     Prints each command before it runs, so that you can repeat them one by one; ends with a contact
     sheet, the score of every pair, and an HTML report.
+
+    Example: mfrkit demo -o demo
     """
     from mfrkit.cli import app
     from mfrkit.stages import demo as stage

@@ -44,7 +44,7 @@ def distill(
     DATA is crops/ unless named. Settings come from the preset, then --config, then --set, then the
     other options; --dry-run shows them all. An interrupted run goes on with --resume.
 
-    Example: mfrkit distill crops -o student.safetensors --teacher arcface --steps 2000
+    Example: mfrkit distill demo/crops -o student.safetensors --teacher arcface --steps 100
     """
     from mfrkit.stages.distill import distill as run
     from mfrkit.stages.distill_settings import DistillRequest

@@ -12,6 +12,8 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     """Check the installation: versions, devices, weights and their hashes, writable folders.
 
     Exits with 1 when something is wrong, and says what. Changes nothing.
+
+    Example: mfrkit doctor
     """
     from mfrkit.stages.doctor import doctor as run
     from mfrkit.stages.doctor import show

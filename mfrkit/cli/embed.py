@@ -43,7 +43,7 @@ def embed(
     SRC is crops/ unless named. Records pass through to standard output, so that another command
     of a pipeline can read the same crops.
 
-    Example: mfrkit embed crops -o embeddings.h5
+    Example: mfrkit embed demo/crops -o embeddings.h5
     """
     source = default_input(source, "crops", "mfrkit align PHOTOS")
     from mfrkit.cluster.spread import spread

@@ -40,7 +40,8 @@ def evaluate(
     embedding is an error; --missing reject counts its pairs as failed comparisons and
     --missing drop leaves them out. --ci adds intervals, --fmr error rates at fixed thresholds.
 
-    Example: mfrkit eval pairs.txt clean.h5 --probes masked.h5 --fix-threshold unmasked --ci 95
+    Example: mfrkit eval demo/pairs.csv demo/clean.h5 --probes demo/masked.h5 --fix-threshold
+    unmasked --fmr 0.2 --ci 95
     """
     if all_pairs:
         return evaluate_all_pairs(ctx)

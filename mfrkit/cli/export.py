@@ -24,7 +24,7 @@ def export(
 
     The form is told by the suffix. Memory does not grow with the file, except for .faiss.
 
-    Example: mfrkit export embeddings.h5 -o embeddings.parquet
+    Example: mfrkit export demo/clean.h5 -o clean.csv
     """
     from mfrkit.stages.export_embeddings import ExportOptions, export_embeddings
 

@@ -24,7 +24,8 @@ def fuse(
 
     Rows are matched by key and follow the first file.
 
-    Example: mfrkit fuse arcface.h5 maskinv.h5 -o fused.h5 --weights 1,2
+    Example: mfrkit embed demo/crops --model arcface -o arcface.h5 && mfrkit fuse demo/clean.h5
+    arcface.h5 -o fused.h5 --weights 2,1
     """
     from mfrkit.stages.fuse import FuseOptions, parse_weights
     from mfrkit.stages.fuse import fuse as run

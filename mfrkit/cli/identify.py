@@ -66,7 +66,7 @@ def identify(
     in the gallery itself is searched without its own photo. (mfrkit search takes photos that
     nobody has named yet.)
 
-    Example: mfrkit identify clean.h5 masked.h5 --top 5 -o hits.jsonl
+    Example: mfrkit identify demo/clean.h5 demo/masked.h5 --top 2 -o hits.jsonl
     """
     from mfrkit.stages.eval_options import parse_rates
     from mfrkit.stages.identify import identify as run

@@ -45,7 +45,7 @@ def inpaint(
     SRC is masked/ unless named. Every record says how much of the face was covered and whether
     that makes it a masked one.
 
-    Example: mfrkit inpaint masked -o completed --preview sheet.png
+    Example: mfrkit inpaint demo/masked -o completed --preview completed.png
     """
     source = default_input(source, "masked", "mfrkit synth-mask")
     from mfrkit.cluster.spread import spread

@@ -19,7 +19,8 @@ def merge(
     Files that are no shards follow each other in the order given. Parts made with another model,
     or holding the same key twice, are refused.
 
-    Example: mfrkit merge part1.h5 part2.h5 -o all.h5
+    Example: mfrkit embed demo/crops -o 1.h5 --shard 1/2 && mfrkit embed demo/crops -o 2.h5
+    --shard 2/2 && mfrkit merge 1.h5 2.h5 -o all.h5
     """
     from mfrkit.stages.merge import MergeOptions
     from mfrkit.stages.merge import merge as run

@@ -27,7 +27,7 @@ def average(
     A student half-way back to what it started from often beats both: it has learned the new and
     not forgotten the old.
 
-    Example: mfrkit models average student.safetensors edgeface --share 0.5 -o between.safetensors
+    Example: mfrkit models average maskinv arcface --share 0.5 -o between.safetensors
     """
     from mfrkit.stages.average import AverageOptions, average_models
 

@@ -31,7 +31,8 @@ def calibrate(
 
     Everybody is compared with everybody. Take people it was not trained on.
 
-    Example: mfrkit models calibrate mfr --unmasked a.h5 --masked b.h5 -o calibrated.safetensors
+    Example: mfrkit models calibrate mfr --unmasked demo/clean.h5 --masked demo/masked.h5
+    --fmr 0.5 -o calibrated.safetensors
     """
     from mfrkit.stages import calibrate as stage
     from mfrkit.stages.eval_options import parse_rates

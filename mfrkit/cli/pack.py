@@ -31,7 +31,7 @@ def pack(
     a pattern in braces deals the crops out to several shards. Picture files are copied as they
     are. Every command reads both forms again as its SRC.
 
-    Example: mfrkit pack crops -o train.rec
+    Example: mfrkit pack demo/crops -o train.rec
     """
     source = default_input(source, "crops", "mfrkit align PHOTOS")
     from mfrkit.stages.pack import PackOptions

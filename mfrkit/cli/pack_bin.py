@@ -19,7 +19,7 @@ def pack_bin(
 
     Pictures keep their bytes; pairs are written fold by fold.
 
-    Example: mfrkit pack-bin pairs.txt crops -o mine.bin
+    Example: mfrkit pack-bin demo/pairs.csv demo/masked -o masked.bin
     """
     from mfrkit.stages.verification_bin import pack_bin as run
 

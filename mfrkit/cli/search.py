@@ -70,7 +70,7 @@ def search(
     JSON record a face elsewhere. (identify measures, on shots whose people are known, how well
     that works.)
 
-    Example: mfrkit search staff shots --report who.html
+    Example: mfrkit search demo/photos demo/photos/joe_biden --report who.html
     """
     from mfrkit.recognition.search import SearchOptions
     from mfrkit.recognition.search import search as run

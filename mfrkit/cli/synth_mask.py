@@ -45,7 +45,7 @@ def synth_mask(
     SRC is crops/ unless named. The same seed gives the same bytes, whatever the batch size, the
     shard or the number of workers (without a GPU, processes from 512 pictures on).
 
-    Example: mfrkit synth-mask crops -o masked --type surgical:3,cloth:1 --seed 7
+    Example: mfrkit synth-mask demo/crops -o masked --type surgical:3,cloth:1 --seed 7
     """
     if list_kinds or check:
         _show_sheet(None if list_kinds else template, preview, list_kinds, seed, run, ctx.obj)

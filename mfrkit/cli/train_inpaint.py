@@ -35,7 +35,7 @@ def train_inpaint(
     DATA is crops/ unless named. Settings come from the preset, then --config, then --set, then the
     other options; --dry-run shows them all. An interrupted run goes on with --resume.
 
-    Example: mfrkit train-inpaint crops -o completion.safetensors --steps 4000
+    Example: mfrkit train-inpaint demo/crops -o completion.safetensors --steps 100
     """
     from mfrkit.stages.train_inpaint import train_inpaint as run
     from mfrkit.stages.train_request import TrainRequest

@@ -41,7 +41,7 @@ def train_landmarks(
     224 --margin 0.5 makes them. Settings come from the preset, then --config, then --set, then the
     other options; --dry-run shows them all. An interrupted run goes on with --resume.
 
-    Example: mfrkit train-landmarks wide -o landmarks.safetensors
+    Example: mfrkit train-landmarks demo/crops -o landmarks.safetensors --steps 100
     """
     from mfrkit.stages.train_landmarks import train_landmarks as run
     from mfrkit.stages.train_request import TrainRequest

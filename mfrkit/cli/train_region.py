@@ -32,7 +32,7 @@ def train_region(
     DATA is crops/ unless named. Settings come from the preset, then --config, then --set, then the
     other options; --dry-run shows them all. An interrupted run goes on with --resume.
 
-    Example: mfrkit train-region crops -o region.safetensors --steps 2000
+    Example: mfrkit train-region demo/crops -o region.safetensors --steps 100
     """
     from mfrkit.stages.train_region import train_region as run
     from mfrkit.stages.train_request import TrainRequest

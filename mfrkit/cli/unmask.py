@@ -24,7 +24,8 @@ def unmask(
 
     Rows, keys and everything else stay as they are; the recogniser itself is not needed.
 
-    Example: mfrkit unmask masked.h5 -o unmasked.h5
+    Example: mfrkit embed demo/masked --model arcface -o arcface.h5 && mfrkit unmask arcface.h5
+    -o unmasked.h5
     """
     from mfrkit.stages.unmask import UnmaskOptions
     from mfrkit.stages.unmask import unmask as run

@@ -21,7 +21,8 @@ def unpack(
     The folder gets one picture for each side of each pair, a manifest and pairs.txt. Nothing in
     the file is executed.
 
-    Example: mfrkit unpack lfw.bin -o lfw && mfrkit embed lfw && mfrkit eval lfw/pairs.txt
+    Example: mfrkit pack-bin demo/pairs.csv demo/crops -o a.bin
+    && mfrkit unpack a.bin -o unpacked
     """
     from mfrkit.stages.verification_bin import unpack_bin
 

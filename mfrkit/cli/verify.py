@@ -57,7 +57,7 @@ def verify(
     model's card has for that. The large face near the middle of a photo counts. Prints a table on
     a terminal and one JSON record a pair elsewhere.
 
-    Example: mfrkit verify passport.jpg gate.jpg
+    Example: mfrkit verify demo/photos/*/*_0001.jpg
     """
     from mfrkit.recognition.verify import VerifyOptions
     from mfrkit.recognition.verify import verify as run

@@ -1,7 +1,7 @@
 """Show faces to the mesh network: a region round each box, a look, and if wished better ones.
 
 The bundled network was taught to see in one look what took the published one two: a second look
-changes no error rate (README, "Measured") and costs as much as all the rest of `align`.
+changes no error rate (docs/measured.md) and costs as much as all the rest of `align`.
 
 The vertices of a face depend on nothing but its photo and box: on a processor every call has the
 same number of squares and stays on one core, so that all sums are taken in the same order.

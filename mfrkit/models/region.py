@@ -18,7 +18,7 @@ from mfrkit.models.straps import find_straps
 
 # Share of the crop. 95 % of the surgical, N95 or cloth masks drawn to end below the nose cover 0.11
 # or more; pulled down to the chin, where they hide little, 95 % cover less than that. The bundled
-# predictor agrees: see "Completion, measured" in the README.
+# predictor agrees: see "Completion" in docs/measured.md.
 MASKED_AREA = 0.08
 
 

@@ -62,7 +62,7 @@ _REFORMER_PRESETS: Mapping[str, Preset] = {
     },
 }
 # Embeddings come at unit length, so a linear layer must grow large weights to be sure of anybody:
-# with a rate of 1e-2 it is not by the end (README, "All recognisers").
+# with a rate of 1e-2 it is not by the end (docs/measured.md, "All recognisers").
 _CLASSIFIER_SMALL: Preset = {
     "views": SMALL_VIEWS,
     "masks": {"probability": 0.75},

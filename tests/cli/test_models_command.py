@@ -73,3 +73,10 @@ def test_command_line(mfr):
     run = mfr("models", "show", "arcfaec", check=2)
     assert run.stdout == b""
     assert b"did you mean arcface?" in run.stderr
+
+
+def test_the_card_as_markdown(mfr):
+    run = mfr("models", "show", "arcface", "--markdown", check=0)
+    assert run.stdout.startswith(b"# arcface\n")
+    both = mfr("models", "show", "arcface", "--markdown", "--json", check=2)
+    assert b"choose one of them" in both.stderr
