@@ -26,8 +26,8 @@ from mfrkit.faces.select import select
 from mfrkit.io.images import encode_image, read_image, write_image
 from mfrkit.models.registry import load_network
 from mfrkit.stages.align import align
-from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.find_faces import fit_crop, load_detector, load_mesh_finder
+from mfrkit.stages.options import AlignOptions
 
 BATCH, TOGETHER = 32, 8
 

@@ -23,8 +23,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mfrkit.console import Console
+from mfrkit.evaluation.all_pairs import count_pairs
 from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.stages.pair_counts import count_pairs
 
 SLAB = 4096
 RUNNER = """

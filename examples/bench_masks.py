@@ -27,8 +27,8 @@ from mfrkit.io.source import open_source
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.masks.sampling import sample_spec
-from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
+from mfrkit.masks.spec import sample_spec
+from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
 
 BATCH = 64
 # The paste's control points on its picture, and on a crop aligned to the template.

@@ -11,8 +11,8 @@ from time import process_time
 
 import numpy as np
 
-from mfrkit.stages.train_crops import read_crop
-from mfrkit.stages.train_data import open_train_set
+from mfrkit.training.crops import read_crop
+from mfrkit.training.data import open_train_set
 
 ROUNDS = 7
 

@@ -17,8 +17,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from mfrkit.recognition.gallery import pooled
-from mfrkit.recognition.nearest import Approximate, Exact
+from mfrkit.recognition.gallery import Approximate, Exact, pooled
 
 PROBES, COSINE, BLOCK = 256, 0.45, 65536
 

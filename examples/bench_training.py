@@ -30,12 +30,12 @@ from PIL import Image
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.models.recognisers import load_recogniser
-from mfrkit.stages.distill_methods import find_method
-from mfrkit.stages.distill_options import resolve
-from mfrkit.stages.distill_parts import build
-from mfrkit.stages.distill_settings import DistillRequest
-from mfrkit.stages.fit import FitParts, fit
-from mfrkit.stages.world import World
+from mfrkit.training.build import build
+from mfrkit.training.distill import resolve
+from mfrkit.training.distill_settings import DistillRequest
+from mfrkit.training.fit import FitParts, fit
+from mfrkit.training.methods import find_method
+from mfrkit.training.world import World
 
 
 class Ours:

@@ -26,7 +26,7 @@ import mfrkit
 from mfrkit.errors import MfrError
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recognisers import load_recogniser
 

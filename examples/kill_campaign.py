@@ -29,12 +29,7 @@ import numpy as np
 
 from mfrkit import cli
 from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.stages import (  # noqa: F401  # what the commands load
-    align_faces,
-    complete_faces,
-    draw_masks,
-    embed_faces,
-)
+from mfrkit.stages import align_worker, embed_worker, inpaint_worker, synth_mask_worker  # noqa: F401  # what the commands load
 from mfrkit.stages.demo import PHOTOS
 from mfrkit.stages.flow import in_order
 

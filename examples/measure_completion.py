@@ -19,8 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mfrkit.masks.catalog import TEMPLATE
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.kinds import KINDS, TEMPLATE
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.models.completion import composite
@@ -28,13 +27,11 @@ from mfrkit.models.features import FaceFeatures
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.models.registry import load_for_task
-from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
+from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
+from mfrkit.pages.table import Table, to_markdown
 from mfrkit.stages.flow import batched
-from mfrkit.stages.held_faces import read_faces, stack_crops, wear_masks
-from mfrkit.stages.likeness import Likeness
-from mfrkit.stages.table import Table
-from mfrkit.stages.table_formats import to_markdown
-from mfrkit.stages.train_data import open_train_set
+from mfrkit.training.checks import Likeness, read_faces, stack_crops, wear_masks
+from mfrkit.training.data import open_train_set
 
 CPU = torch.device("cpu")
 SIZE = (112, 112)

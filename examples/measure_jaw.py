@@ -20,7 +20,7 @@ import torch
 from mfrkit.io.source import open_source
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 
 EYES, SIZE, MIDDLE = 50, (280, 260), (130, 110)  # pixels: between eyes, canvas, mean of the points
 JAW, MOUTH = slice(0, 17), slice(48, 55)  # of the 68

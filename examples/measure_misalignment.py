@@ -24,7 +24,7 @@ from mfrkit.faces.select import select
 from mfrkit.io.images import read_image
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 from mfrkit.stages.find_faces import FaceFinder, fit_crop
 
 NAMES = ("rotation, degrees", "log scale", "shift x, pixels", "shift y, pixels")

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import torch
 
-from mfrkit.masks.catalog import BARE, COVERAGES, TEMPLATE
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.kinds import BARE, COVERAGES, KINDS, TEMPLATE
 from mfrkit.masks.options import MaskOptions
 from mfrkit.models.region import MASKED_AREA, load_region
-from mfrkit.stages.region_check import RegionCheck
-from mfrkit.stages.table import Table
-from mfrkit.stages.table_formats import to_markdown
-from mfrkit.stages.train_data import open_train_set
+from mfrkit.pages.table import Table, to_markdown
+from mfrkit.training.checks import RegionCheck
+from mfrkit.training.data import open_train_set
 
 PULLED = "surgical,n95,cloth"  # the masks people pull down
 AREAS = (0.02, 0.04, 0.06, 0.08, 0.10, 0.12)

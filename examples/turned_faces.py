@@ -17,9 +17,9 @@ from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.pose import fit_pose
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 from mfrkit.masks.surface import pixel_axes, pixels_to_sheet, pose_columns, sheet_to_pixels
-from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
+from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
 from mfrkit.stages.mask_sheets import load_portraits
 
 YAWS = (-0.5, -0.25, 0.25, 0.5)

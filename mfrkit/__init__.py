@@ -21,8 +21,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from mfrkit.recognition.embedding_files import Embeddings, read_embeddings
+    from mfrkit.recognition.look import PhotoFace
     from mfrkit.recognition.mask_renderer import Masked, MaskRenderer
-    from mfrkit.recognition.photo_face import PhotoFace
     from mfrkit.recognition.recogniser import Comparison, Recogniser
 
 _HOMES = {
@@ -30,7 +30,7 @@ _HOMES = {
     "Embeddings": "embedding_files",
     "MaskRenderer": "mask_renderer",
     "Masked": "mask_renderer",
-    "PhotoFace": "photo_face",
+    "PhotoFace": "look",
     "Recogniser": "recogniser",
     "read_embeddings": "embedding_files",
 }

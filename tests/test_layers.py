@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -13,11 +14,23 @@ import mfrkit
 
 PACKAGE = Path(mfrkit.__file__).parent
 MAY_IMPORT = {
-    "cli": {"cluster", "recognition", "stages"},
-    "cluster": {"stages", "io"},
-    "recognition": {"stages", "models", "masks", "metrics", "faces", "io"},
-    "stages": {"methods", "models", "losses", "metrics", "masks", "faces", "io"},
-    "methods": {"models", "losses", "masks", "faces"},
+    "cli": {"recognition", "training", "evaluation", "stages", "pages", "cluster"},
+    "recognition": {"evaluation", "stages", "pages", "masks", "models", "faces", "metrics", "io"},
+    "training": {
+        "stages",
+        "methods",
+        "pages",
+        "masks",
+        "models",
+        "faces",
+        "losses",
+        "metrics",
+        "io",
+    },
+    "evaluation": {"stages", "pages", "masks", "models", "faces", "metrics", "io"},
+    "stages": {"pages", "masks", "models", "faces", "metrics", "io"},
+    "methods": {"masks", "models", "faces", "losses"},
+    "pages": {"io"},
     "masks": {"faces", "io"},
     "models": {"io"},
     "faces": {"io"},
@@ -25,6 +38,7 @@ MAY_IMPORT = {
     "metrics": set(),
     "io": set(),
     "data": set(),
+    "cluster": {"stages", "io"},
 }
 LEAVES = {"errors", "config", "console", "__version__"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -69,7 +83,7 @@ def imported_modules(path: Path) -> set[Path]:
 
 def test_imports_run_in_no_circle():
     graph = {path: imported_modules(path) for path in MODULES}
-    assert sum(map(len, graph.values())) > 1000
+    assert any(graph.values())
     try:
         list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -93,6 +107,11 @@ def test_modules_and_functions_stay_small(path):
             start = node.body[0].lineno if layer_of(path) == "cli" else node.lineno
             length = node.end_lineno - start + 1 - len(docstring.splitlines())
             assert length <= 60, f"{node.name} has {length} lines"
+
+
+def test_rooms_stay_small():
+    rooms = Counter(path.parent for path in MODULES)
+    assert max(rooms.values()) <= 30, rooms.most_common(3)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -138,25 +138,17 @@ def _register() -> None:
     from mfrkit.cli.curves import curves
     from mfrkit.cli.cut_masks import cut_masks
     from mfrkit.cli.demo import demo
-    from mfrkit.cli.distill import distill
     from mfrkit.cli.doctor import doctor
     from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
-    from mfrkit.cli.export import export
-    from mfrkit.cli.fuse import fuse
     from mfrkit.cli.identify import identify
     from mfrkit.cli.inpaint import inpaint
-    from mfrkit.cli.merge import merge
     from mfrkit.cli.models import app as models
-    from mfrkit.cli.pack import pack
-    from mfrkit.cli.pack_bin import pack_bin
+    from mfrkit.cli.pack import pack, pack_bin, unpack
     from mfrkit.cli.search import search
     from mfrkit.cli.synth_mask import synth_mask
-    from mfrkit.cli.train_inpaint import train_inpaint
-    from mfrkit.cli.train_landmarks import train_landmarks
-    from mfrkit.cli.train_region import train_region
-    from mfrkit.cli.unmask import unmask
-    from mfrkit.cli.unpack import unpack
+    from mfrkit.cli.train import distill, train_inpaint, train_landmarks, train_region
+    from mfrkit.cli.vectors import export, fuse, merge, unmask
     from mfrkit.cli.verify import verify
 
     app.command("align")(align)

@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.mask_options import Preview
-from mfrkit.cli.options import ImageFormat
-from mfrkit.cli.run_options import takes_run_options
+from mfrkit.cli.options import ImageFormat, Preview, takes_run_options
 from mfrkit.config import RunOptions
 
 Detector = Annotated[
@@ -83,8 +81,8 @@ def align(
     """
     from mfrkit.cluster.spread import spread
     from mfrkit.stages.align import align as run_stage
-    from mfrkit.stages.align_options import AlignOptions
-    from mfrkit.stages.align_options import Every as Frames
+    from mfrkit.stages.options import AlignOptions
+    from mfrkit.stages.options import Every as Frames
 
     options = AlignOptions(
         source=source,

@@ -5,11 +5,21 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli import eval_options as given
+from mfrkit.cli import evaluate as given
 from mfrkit.cli.align import Detector, Landmarks
-from mfrkit.cli.options import Force, Json, Seed
-from mfrkit.cli.run_options import BatchSize, ClusterOption, Device, DryRun, Workers, run_options
-from mfrkit.cli.worn_masks import WornMasks, takes_worn_masks
+from mfrkit.cli.options import (
+    BatchSize,
+    ClusterOption,
+    Device,
+    DryRun,
+    Force,
+    Json,
+    Seed,
+    Workers,
+    WornMasks,
+    run_options,
+    takes_worn_masks,
+)
 from mfrkit.errors import InputError
 
 Layout = Annotated[
@@ -95,12 +105,12 @@ def benchmark(
     && mfrkit benchmark --output benchmark --table paper.tex --figures eer,tar@1e-3
     """
     from mfrkit.cluster.spread import spread
-    from mfrkit.stages.benchmark import BenchmarkOptions, tabulate
-    from mfrkit.stages.benchmark import benchmark as run
-    from mfrkit.stages.benchmark_sets import BenchmarkSets
-    from mfrkit.stages.eval_options import parse_rates
-    from mfrkit.stages.layouts import place
-    from mfrkit.stages.paper_tables import PaperTables, parse_figures
+    from mfrkit.evaluation.benchmark import BenchmarkOptions, tabulate
+    from mfrkit.evaluation.benchmark import benchmark as run
+    from mfrkit.evaluation.benchmark_sets import BenchmarkSets
+    from mfrkit.evaluation.layouts import place
+    from mfrkit.evaluation.options import parse_rates
+    from mfrkit.evaluation.paper_tables import PaperTables, parse_figures
 
     tables = PaperTables(tuple(table or ()), parse_figures(figures), ci, force)
     if pairs is None:

@@ -63,16 +63,16 @@ def _models_for(task: str | None) -> list[str]:
 
 def _detectors(command: str) -> tuple[str, ...]:
     if command == "synth-mask":
-        from mfrkit.stages.synth_mask_options import DETECTORS
+        from mfrkit.stages.options import MASK_DETECTORS
 
-        return DETECTORS
-    from mfrkit.stages.align_options import DETECTORS as FINDERS
+        return MASK_DETECTORS
+    from mfrkit.stages.options import DETECTORS as FINDERS
 
     return FINDERS
 
 
 def _layouts(_: str) -> Iterable[str]:
-    from mfrkit.stages.layouts import LAYOUTS
+    from mfrkit.evaluation.layouts import LAYOUTS
 
     return LAYOUTS
 

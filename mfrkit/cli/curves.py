@@ -27,7 +27,7 @@ def curves(
     Example: mfrkit distill demo/crops -o student.safetensors --steps 2 --batch-size 4
     && mfrkit curves student.run -o curves.html
     """
-    from mfrkit.stages.curves import CurvesOptions
-    from mfrkit.stages.curves import curves as run
+    from mfrkit.training.curves import CurvesOptions
+    from mfrkit.training.curves import curves as run
 
     run(CurvesOptions(tuple(runs), output, force), ctx.obj)

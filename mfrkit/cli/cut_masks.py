@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Force
-from mfrkit.cli.run_options import BatchSize, Device, Workers, run_options
+from mfrkit.cli.options import BatchSize, Device, Force, Workers, run_options
 
 
 def cut_masks(
@@ -32,8 +31,8 @@ def cut_masks(
 
     Example: mfrkit cut-masks demo/masked -o worn.safetensors --preview worn.png
     """
-    from mfrkit.stages.cut_masks import CutOptions
-    from mfrkit.stages.cut_masks import cut_masks as run
+    from mfrkit.training.cut_masks import CutOptions
+    from mfrkit.training.cut_masks import cut_masks as run
 
     options = run_options(workers, batch_size, device, force=force)
     run(CutOptions(tuple(data), output, most, preview, options), ctx.obj)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Colour, Mean, Std, default_input
-from mfrkit.cli.run_options import takes_run_options
+from mfrkit.cli.options import Colour, Mean, Std, default_input, takes_run_options
 from mfrkit.config import RunOptions
 
 

@@ -1,32 +1,196 @@
-"""mfrkit eval: score a pair list with embeddings."""
+"""mfrkit eval: score a pair list with embeddings, or everybody against everybody.
+
+Its options come in three groups: what is compared and how, which files are read and written
+beside the table, and `--all-pairs`, which takes the place of a pair list.
+"""
 
 from pathlib import Path
+from typing import Annotated, TypedDict
 
 import typer
 
-from mfrkit.cli import eval_options as given
-from mfrkit.cli.all_pairs import AllPairs, evaluate_all_pairs
-from mfrkit.cli.eval_file_options import EvalFiles, takes_eval_files
-from mfrkit.cli.options import Force, Json, Seed, default_input
+from mfrkit.cli.options import Force, Json, Seed, default_input, option_group
+from mfrkit.errors import InputError
+
+Pairs = Annotated[
+    Path | None,
+    typer.Argument(metavar="PAIRS", help="Pair list: LFW, MFR2, `a b 0|1`, CALFW or CSV."),
+]
+Embeddings = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="EMB", help="One HDF5 file per system.", show_default="embeddings.h5"),
+]
+Probes = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE", help="Look up second images in this file; one for all EMB, or one each."
+    ),
+]
+Missing = Annotated[
+    str, typer.Option(metavar="POLICY", help="Images without embedding: error, reject or drop.")
+]
+Far = Annotated[str, typer.Option(metavar="FAR,...", help="Report the TAR at these FARs.")]
+Names = Annotated[str, typer.Option(metavar="NAME,...", help="What to call each system.")]
+Ci = Annotated[
+    float | None,
+    typer.Option(metavar="PERCENT", help="Intervals by resampling people; tests between systems."),
+]
+FixThreshold = Annotated[
+    str,
+    typer.Option(metavar="WHERE", help="unmasked: set thresholds on EMB alone, before --probes."),
+]
+Fmr = Annotated[
+    str,
+    typer.Option(
+        metavar="FMR,...", help="Set thresholds at these FMRs.", show_default="1e-3 if needed"
+    ),
+]
+ThresholdOut = Annotated[
+    Path | None, typer.Option(metavar="JSON", help="Write the thresholds, for use elsewhere.")
+]
+Threshold = Annotated[Path | None, typer.Option(metavar="JSON", help="Use thresholds set earlier.")]
+By = Annotated[
+    str,
+    typer.Option(metavar="TRAIT,...", help="Error rates by masked, mask, or column of a table."),
+]
+Covariates = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="CSV with a `key` column, or a manifest, for --by."),
+]
+
+
+_CROPS = "crops"
+
+Templates = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Pool: `image template media`, or CSV.")
+]
+ScoresIn = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="Evaluate scores; without PAIRS, theirs.")
+]
+Scores = Annotated[Path | None, typer.Option(metavar="TSV", help="Write every pair's score.")]
+Table = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the tables: .md or .tex.")]
+Plots = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Draw DET, ROC and histograms: a .png, .svg or .pdf file."),
+]
+Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")]
+Crops = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SRC",
+        help="Crops of the page's worst pairs; one for all EMB, or one each.",
+        show_default=_CROPS,
+    ),
+]
+ProbeCrops = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SRC", help="Crops of second images where --probes are given."),
+]
+Thumbnails = Annotated[
+    bool, typer.Option("--thumbnails/--no-thumbnails", help="Show the worst pairs as pictures.")
+]
+Pictures = Annotated[
+    list[Path] | None, typer.Option(metavar="PNG", help="Show this on the page too.")
+]
+
+
+class EvalFiles(TypedDict):
+    """The options, under the names they have in `mfrkit.evaluation.options.EvalOptions`."""
+
+    templates: Path | None
+    scores_in: tuple[Path, ...]
+    scores: Path | None
+    table: Path | None
+    plots: tuple[Path, ...]
+    report: Path | None
+    crops: tuple[str, ...]
+    probe_crops: tuple[str, ...]
+    pictures: tuple[Path, ...]
+
+
+def eval_files(
+    templates: Templates = None,
+    scores_in: ScoresIn = None,
+    scores: Scores = None,
+    table: Table = None,
+    plot: Plots = None,
+    report: Report = None,
+    crops: Crops = None,
+    probe_crops: ProbeCrops = None,
+    thumbnails: Thumbnails = True,
+    picture: Pictures = None,
+) -> EvalFiles:
+    """Collect the options; crops/ serves the report if it is there and no other is named."""
+    usual = [_CROPS] if report and Path(_CROPS).is_dir() else []
+    return EvalFiles(
+        templates=templates,
+        scores_in=tuple(scores_in or ()),
+        scores=scores,
+        table=table,
+        plots=tuple(plot or ()),
+        report=report,
+        crops=tuple(crops or usual) if thumbnails else (),
+        probe_crops=tuple(probe_crops or ()) if thumbnails else (),
+        pictures=tuple(picture or ()),
+    )
+
+
+takes_eval_files = option_group("files", eval_files)
+
+
+AllPairs = Annotated[
+    bool,
+    typer.Option(
+        "--all-pairs",
+        help="No pair list: compare all faces of PAIRS, an HDF5 file, or those of two files.",
+    ),
+]
+_UNDERSTOOD = frozenset({"pairs", "embeddings", "probes", "missing", "far", "json", "all_pairs"})
+
+
+def evaluate_all_pairs(ctx: typer.Context) -> None:
+    """Run the mode with what the user gave to `mfrkit eval`."""
+    from mfrkit.evaluation.all_pairs import FAR, AllPairsOptions, all_pairs
+    from mfrkit.evaluation.options import parse_rates
+
+    given = ctx.params
+    chosen = {name for name in given if _is_given(ctx, name)}
+    if chosen - _UNDERSTOOD:
+        name = min(chosen - _UNDERSTOOD).replace("_", "-")
+        raise InputError(f"--{name} cannot be used with --all-pairs")
+    first = default_input(given["pairs"], "embeddings.h5", "mfrkit embed")
+    files = (first, *(given["embeddings"] or ()), *(given["probes"] or ()))
+    options = AllPairsOptions(
+        files=tuple(Path(path) for path in files),
+        missing=given["missing"],
+        far=parse_rates(given["far"]) if "far" in chosen else FAR,
+        json=given["json"],
+    )
+    all_pairs(options, ctx.obj)
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 @takes_eval_files
 def evaluate(
     ctx: typer.Context,
-    pairs: given.Pairs = None,
-    embeddings: given.Embeddings = None,
-    probes: given.Probes = None,
-    missing: given.Missing = "error",
-    far: given.Far = "1e-2,1e-3,1e-4",
-    names: given.Names = "",
-    ci: given.Ci = None,
+    pairs: Pairs = None,
+    embeddings: Embeddings = None,
+    probes: Probes = None,
+    missing: Missing = "error",
+    far: Far = "1e-2,1e-3,1e-4",
+    names: Names = "",
+    ci: Ci = None,
     seed: Seed = 0,
-    fix_threshold: given.FixThreshold = "",
-    fmr: given.Fmr = "",
-    threshold_out: given.ThresholdOut = None,
-    threshold: given.Threshold = None,
-    by: given.By = "",
-    covariates: given.Covariates = None,
+    fix_threshold: FixThreshold = "",
+    fmr: Fmr = "",
+    threshold_out: ThresholdOut = None,
+    threshold: Threshold = None,
+    by: By = "",
+    covariates: Covariates = None,
     all_pairs: AllPairs = False,
     json: Json = False,
     force: Force = False,
@@ -45,8 +209,8 @@ def evaluate(
     """
     if all_pairs:
         return evaluate_all_pairs(ctx)
-    from mfrkit.stages.eval_options import EvalOptions, parse_rates
-    from mfrkit.stages.evaluate import evaluate as run
+    from mfrkit.evaluation.evaluate import evaluate as run
+    from mfrkit.evaluation.options import EvalOptions, parse_rates
 
     needed = pairs and not embeddings and not files["scores_in"]
     default = [default_input(None, "embeddings.h5", "mfrkit embed")] if needed else []

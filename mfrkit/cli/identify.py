@@ -68,9 +68,8 @@ def identify(
 
     Example: mfrkit identify demo/clean.h5 demo/masked.h5 --top 2 -o hits.jsonl
     """
-    from mfrkit.stages.eval_options import parse_rates
-    from mfrkit.stages.identify import identify as run
-    from mfrkit.stages.identify_options import IdentifyOptions, parse_ranks
+    from mfrkit.evaluation.identify import identify as run
+    from mfrkit.evaluation.options import IdentifyOptions, parse_ranks, parse_rates
 
     options = IdentifyOptions(
         gallery=gallery,

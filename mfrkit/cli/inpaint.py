@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import ImageFormat, default_input
-from mfrkit.cli.run_options import takes_run_options
+from mfrkit.cli.options import ImageFormat, default_input, takes_run_options
 from mfrkit.config import RunOptions
 
 
@@ -50,7 +49,7 @@ def inpaint(
     source = default_input(source, "masked", "mfrkit synth-mask")
     from mfrkit.cluster.spread import spread
     from mfrkit.stages.inpaint import inpaint as run_stage
-    from mfrkit.stages.inpaint_options import InpaintOptions
+    from mfrkit.stages.options import InpaintOptions
 
     options = InpaintOptions(
         source=source,

@@ -1,15 +1,193 @@
-"""mfrkit models: what is bundled, what a model file holds, and files of other forms."""
+"""mfrkit models: what is bundled, what a model file holds, and making files of other files."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mfrkit.cli.models_add import add
-from mfrkit.cli.models_average import average
-from mfrkit.cli.models_calibrate import calibrate
-from mfrkit.cli.models_combine import combine
-from mfrkit.cli.models_export import export
+from mfrkit.cli.options import Colour, Force, Mean, Std
 from mfrkit.errors import InputError
+
+
+def add(
+    ctx: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Recogniser of another program: .pt, .pth, .ckpt."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Model file.", show_default="NAME.safetensors"
+        ),
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
+    source: Annotated[str, typer.Option(help="Where the weights come from.")] = "",
+    paper: Annotated[str, typer.Option(help="The publication.")] = "",
+    data: Annotated[str, typer.Option(help="What they were trained on.")] = "",
+    colour: Colour = None,
+    mean: Mean = None,
+    std: Std = None,
+    force: Force = False,
+) -> None:
+    """Make a model file of somebody else's recogniser, with its card inside.
+
+    It then loads without pickle, can start a student (distill --init), be combined and exported,
+    and tells whoever gets it where it comes from. How it is fed is assumed from its family, and
+    said; --colour, --mean and --std say it yourself.
+
+    Example: mfrkit models add r50.pth -o r50.safetensors --licence "non-commercial research only"
+    """
+    from mfrkit.stages.models import Origin, add_model
+
+    origin, fed = Origin(licence, source, paper, data), (colour, mean, std)
+    made = output or Path(f"{file.stem}.safetensors")
+    add_model(file, made, origin, ctx.obj, fed=fed, force=force)
+
+
+_Model = typer.Argument(metavar="NAME|FILE", help="Model; both of one architecture.")
+
+
+def average(
+    ctx: typer.Context,
+    first: Annotated[str, _Model],
+    second: Annotated[str, _Model],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write.")
+    ],
+    share: Annotated[
+        float, typer.Option(help="Of the second model's weights, 0 to 1; the rest is the first's.")
+    ] = 0.5,
+    force: Force = False,
+) -> None:
+    """Make a model whose weights lie between two others'.
+
+    A student half-way back to what it started from often beats both: it has learned the new and
+    not forgotten the old.
+
+    Example: mfrkit models average maskinv arcface --share 0.5 -o between.safetensors
+    """
+    from mfrkit.stages.models import AverageOptions, average_models
+
+    average_models(AverageOptions(first, second, output, share, force), ctx.obj)
+
+
+def calibrate(
+    ctx: typer.Context,
+    model: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="Recogniser: bundled name or model file.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write.")
+    ],
+    unmasked: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its embeddings of bare faces.")
+    ] = None,
+    masked: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its embeddings of masked faces.")
+    ] = None,
+    fmr: Annotated[
+        str, typer.Option("--fmr", help="False match rates, as far as the counts allow.")
+    ] = "1e-2,1e-3,1e-4",
+    force: Force = False,
+) -> None:
+    """Set a recogniser's thresholds for bare and masked faces, and write them into its card.
+
+    Everybody is compared with everybody. Take people it was not trained on.
+
+    Example: mfrkit models calibrate mfr --unmasked demo/clean.h5 --masked demo/masked.h5
+    --fmr 0.5 -o calibrated.safetensors
+    """
+    from mfrkit.evaluation import calibrate as stage
+    from mfrkit.evaluation.options import parse_rates
+
+    rates = parse_rates(fmr, "--fmr")
+    stage.calibrate(stage.CalibrateOptions(model, output, unmasked, masked, rates, force), ctx.obj)
+
+
+def combine(
+    ctx: typer.Context,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write.")
+    ],
+    unmasked: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", show_default="arcface", help="Recogniser of bare faces."),
+    ] = None,
+    masked: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            show_default="maskinv",
+            help="Recogniser of masked faces; more than one are averaged.",
+        ),
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            show_default="region",
+            help="Region predictor that tells them apart.",
+        ),
+    ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Instead: recogniser whose cosines are averaged with the others'; repeat it.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Of each --beside: 2,1.", show_default="all alike"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier FILE.")] = False,
+) -> None:
+    """Make one recogniser of several.
+
+    Of one embedding space, as teacher and students share: a face found bare goes to one of them, a
+    masked face to the others. Of different spaces (--beside): the cosine is the mean of theirs.
+
+    Example: mfrkit models combine --beside maskinv --beside edgeface -o both.safetensors
+    """
+    from mfrkit.stages import models as stage
+    from mfrkit.stages.vectors import parse_weights
+
+    if beside:
+        if unmasked or masked or region:
+            raise InputError("--beside: goes without --unmasked, --masked and --region")
+        shares = parse_weights(weights) if weights else ()
+        stage.lay_side_by_side(stage.BesideOptions(output, beside, shares, force), ctx.obj)
+        return
+    if weights:
+        raise InputError("--weights: is for models named by --beside")
+    parts = (unmasked or "arcface", masked or ["maskinv"], region or "region")
+    stage.combine_models(stage.CombineOptions(output, *parts, force), ctx.obj)
+
+
+def export(
+    ctx: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="NAME|FILE", help="Recogniser: whatever embed --model takes."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="ONNX file.", show_default="NAME.onnx"),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a recogniser as an ONNX file, for programs without torch.
+
+    It takes float32 (N, 3, 112, 112), RGB as (v - 127.5) / 127.5, and gives (N, D) embeddings, as
+    InsightFace's files do. The file is tried in ONNX Runtime before it gets its name.
+
+    Example: mfrkit models export mfr -o mfr.onnx
+    """
+    from mfrkit.stages.models import export_model
+
+    export_model(model, output or Path(f"{Path(model).stem}.onnx"), ctx.obj, force=force)
+
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

@@ -1,12 +1,19 @@
-"""mfrkit pack."""
+"""mfrkit pack, pack-bin and unpack: pictures into few large files, and out of them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Force, default_input
-from mfrkit.cli.run_options import DryRun, MaxSkipped, Workers, run_options
+from mfrkit.cli.options import (
+    DryRun,
+    Force,
+    MaxSkipped,
+    Resume,
+    Workers,
+    default_input,
+    run_options,
+)
 
 
 def pack(
@@ -39,3 +46,41 @@ def pack(
 
     run = run_options(workers, force=force, dry_run=dry_run, max_skipped=max_skipped)
     run_stage(PackOptions(source, output, run), ctx.obj)
+
+
+def pack_bin(
+    ctx: typer.Context,
+    pairs: Annotated[Path, typer.Argument(metavar="PAIRS", help="Pair list of any format.")],
+    crops: Annotated[str, typer.Argument(metavar="CROPS", help="Crops: folder or manifest.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Verification file to write.")],
+    force: Force = False,
+) -> None:
+    """Write the crops of a pair list as a verification file (.bin) for other programs.
+
+    Pictures keep their bytes; pairs are written fold by fold.
+
+    Example: mfrkit pack-bin demo/pairs.csv demo/masked -o masked.bin
+    """
+    from mfrkit.stages.pack import pack_bin as run
+
+    run(pairs, crops, output, ctx.obj, force=force)
+
+
+def unpack(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Verification file, for example lfw.bin.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Write the crops and the pair list of a verification file (.bin).
+
+    The folder gets one picture for each side of each pair, a manifest and pairs.txt. Nothing in
+    the file is executed.
+
+    Example: mfrkit pack-bin demo/pairs.csv demo/crops -o a.bin
+    && mfrkit unpack a.bin -o unpacked
+    """
+    from mfrkit.stages.pack import unpack_bin
+
+    unpack_bin(file, output, ctx.obj, force=force, resume=resume)

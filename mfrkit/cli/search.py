@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Force
-from mfrkit.cli.run_options import Device
+from mfrkit.cli.options import Device, Force
 from mfrkit.cli.verify import GivenThreshold, RegionModel
 
 Photos = "Folder, picture, manifest, .rec, .tar, or an HDF5 file of embed."

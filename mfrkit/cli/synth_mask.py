@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli import mask_options as mask
-from mfrkit.cli.options import ImageFormat, Seed, default_input
-from mfrkit.cli.run_options import takes_run_options
+from mfrkit.cli import options as mask
+from mfrkit.cli.options import ImageFormat, Seed, default_input, takes_run_options
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError
@@ -52,8 +51,8 @@ def synth_mask(
         return
     source = default_input(source, "crops", "mfrkit align PHOTOS")
     from mfrkit.cluster.spread import spread
+    from mfrkit.stages.options import SynthMaskOptions
     from mfrkit.stages.synth_mask import synth_mask as run_stage
-    from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
     options = SynthMaskOptions(
         source=source,

@@ -19,11 +19,10 @@ from mfrkit.config import RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError, MfrError
 from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.io.files import refuse_existing, remove_whole, replacing, temporary_name
+from mfrkit.io.files import hidden_name, refuse_existing, remove_whole, replacing, temporary_name
 from mfrkit.io.manifest import manifest_path, parse_line
-from mfrkit.io.names import hidden_name
 from mfrkit.stages.embed import EmbedOptions
-from mfrkit.stages.merge import check_alike, join
+from mfrkit.stages.embedding_parts import check_alike, join
 from mfrkit.stages.sink import RecordSink, Tally
 
 _SHARD_FILE = re.compile(r"\.?(?:manifest|run|part)-\d+-of-(\d+)\.(?:jsonl|json|h5)(?:\.\w+)?")

@@ -15,8 +15,7 @@ from mfrkit.cluster.tasks import Share, Totals, cluster_share, joined, run_all
 from mfrkit.config import Cluster, RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.lock import held
-from mfrkit.io.names import hidden_name
+from mfrkit.io.files import held, hidden_name
 from mfrkit.io.pairs import read_pairs
 from mfrkit.io.source import NamedSource, Source, open_source
 from mfrkit.stages.run import check_skipped, expected_total, first_or_fail

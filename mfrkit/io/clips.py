@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import ImageError, InputError
+from mfrkit.io.files import clip_key
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, identity_of
-from mfrkit.io.names import clip_key
 from mfrkit.io.packed import Packed
 
 _MAX_PIXELS = 1 << 26  # of a frame: twice 8K

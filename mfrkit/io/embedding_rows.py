@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit import __version__
-from mfrkit.io.fallible import FallibleFile
 from mfrkit.io.files import replacing
+from mfrkit.io.hdf5 import FallibleFile
 
 SCHEMA = 1
 _CHUNK_ROWS = 256  # a small file stays small: HDF5 stores whole chunks

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import FIELD_TYPES, Rows, dataset_name
+from mfrkit.io.files import composed, key_of
 from mfrkit.io.hdf5 import find_dataset, open_hdf5, read_attributes, read_texts, reading
-from mfrkit.io.names import composed, key_of
 
 _NAMES = ("keys", "identities", "skipped_keys")
 

@@ -1,14 +1,198 @@
-"""Write files whole: under a temporary name first, under the final one when complete."""
+"""Files: what they are called, who may write them, and writing them whole.
+
+A file is written under a temporary name first, under the final one when complete. An output is
+held by an exclusive lock of the run that writes it. The operating system keeps that for the
+process, so a run that was killed blocks nobody; the file that is left of it is only a name. Where
+a file system knows no locks, there is none.
+"""
 
 import os
+import re
+import shlex
 import shutil
+import sys
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from hashlib import blake2b
+from itertools import product
+from pathlib import Path, PurePosixPath
 
-from mfrkit.errors import InputError
-from mfrkit.io.lock import held
-from mfrkit.io.names import hidden_name
+from mfrkit.errors import HeldError, InputError
+
+_LONG = 100  # bytes; file systems allow 255, some 143
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pnm", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf"}
+)
+_BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
+_MOST_NAMES = 1_000_000
+CLIP_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp"}
+    | {".wmv", ".ogv", ".flv"}
+)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture.
+
+    Example:
+        >>> is_picture("a.JPG"), is_picture("a.txt")
+        (True, False)
+    """
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_clip(name: str) -> bool:
+    """Whether a file's name is that of a video clip."""
+    return os.path.splitext(name)[1].lower() in CLIP_SUFFIXES
+
+
+def clip_key(name: str) -> str:
+    """Return what the keys of a clip's frames begin with.
+
+    Example:
+        >>> clip_key("hall/door.MP4")
+        'hall/door'
+    """
+    return canonical(os.path.splitext(name)[0])
+
+
+def key_of(name: str) -> str:
+    """Return the key of a picture: its name without an image suffix, and without any other change.
+
+    Example:
+        >>> key_of("J.Lo/J.Lo_0001.jpg"), key_of("J.Lo")
+        ('J.Lo/J.Lo_0001', 'J.Lo')
+    """
+    return canonical(os.path.splitext(name)[0] if is_picture(name) else name)
+
+
+def canonical(key: str) -> str:
+    """Return the one spelling of a key: accents composed, no empty parts, no `.` among them.
+
+    Example:
+        >>> canonical("./Jose\u0301//1") == "Jos\u00e9/1"
+        True
+    """
+    spelled = str(PurePosixPath(composed(key)))
+    return "" if spelled == "." else spelled
+
+
+def composed(text: str) -> str:
+    """Return text with its accents composed (NFC): some systems write names in pieces."""
+    return unicodedata.normalize("NFC", text)
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Return the names a pattern stands for, as shells expand it.
+
+    Args:
+        pattern: with `{first..last}`, numbers of one width, or `{one,other}`, any number of times.
+
+    Raises:
+        InputError: it stands for more names than any data set has files.
+
+    Example:
+        >>> expand_braces("train-{08..10}.tar"), expand_braces("{a,b}.tar")
+        (['train-08.tar', 'train-09.tar', 'train-10.tar'], ['a.tar', 'b.tar'])
+    """
+    parts: list[list[str]] = []
+    count, end = 1, 0
+    for match in _BRACES.finditer(pattern):
+        first, last, words = match.groups()
+        count *= words.count(",") + 1 if words else max(0, int(last) - int(first) + 1)
+        if count > _MOST_NAMES:
+            raise InputError(f"{pattern}: stands for more than {_MOST_NAMES} names")
+        numbers = range(int(first), int(last) + 1) if first else range(0)
+        parts.append([pattern[end : match.start()]])
+        parts.append(words.split(",") if words else [str(n).zfill(len(first)) for n in numbers])
+        end = match.end()
+    return ["".join(name) for name in product(*parts, [pattern[end:]])]
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """Return a hidden name made of a file's name, short even where that one is not.
+
+    Example:
+        >>> hidden_name("a.png", ".part"), hidden_name("x" * 250, ".part")
+        ('.a.png.part', '.8a2490d09258a25348b097204a9d43e8.part')
+    """
+    content = os.fsencode(name)
+    short = name if len(content) <= _LONG else blake2b(content, digest_size=16).hexdigest()
+    return f".{short}{ending}"
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _FAR = 1 << 30  # the locked byte lies behind the text, which others may read
+
+    def _lock(handle: int, *, shared: bool) -> None:
+        os.lseek(handle, _FAR, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(handle: int, *, shared: bool) -> None:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+@contextmanager
+def held(output: Path, lock: Path | None = None, *, shared: bool = False) -> Iterator[None]:
+    """Hold an output while the block runs.
+
+    Args:
+        output: what is written, for messages.
+        lock: the file to lock; a hidden one beside the output if None.
+        shared: let others in that share it too, but none that wants it alone.
+
+    Raises:
+        HeldError: another run holds it; the message names that run.
+        OSError: the lock file cannot be made.
+    """
+    if shared and os.name == "nt":  # which has no shared locks
+        yield
+        return
+    lock = lock or output.with_name(hidden_name(output.name, ".lock"))
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    handle = _acquire(output, lock, shared=shared)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            _lock(handle, shared=False)  # fails while others share it, who will remove it
+            lock.unlink()
+        os.close(handle)
+
+
+def _acquire(output: Path, lock: Path, *, shared: bool) -> int:
+    while True:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle, shared=shared)
+        except (BlockingIOError, PermissionError) as error:
+            holder = os.pread(handle, 400, 0).decode("utf-8", "replace") if os.name != "nt" else ""
+            os.close(handle)
+            raise HeldError(
+                f"{output}: is being written by {holder or 'another run'}; "
+                "wait until it ends, or name another output"
+            ) from error
+        except OSError:  # a file system without locks
+            return handle
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(handle), os.stat(lock)):
+                _sign(handle)
+                return handle
+        os.close(handle)  # its holder has removed it in between: try again
+
+
+def _sign(handle: int) -> None:
+    """Write into a lock who holds it."""
+    command = ascii(shlex.join(sys.argv[1:]))[1:-1][:120]
+    with suppress(OSError):  # a full disk: then it stays nameless
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} (mfrkit {command})".encode())
 
 
 def temporary_name(path: Path) -> Path:
@@ -97,7 +281,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_held(path: Path, content: bytes) -> None:
-    """Write a file whole, as one of many of a run that holds their folder (`mfrkit.io.lock`)."""
+    """Write a file whole, as one of many of a run that holds their folder (`mfrkit.io.files`)."""
     with _replacing(path) as temporary:
         temporary.write_bytes(content)
 

@@ -1,18 +1,334 @@
 """Pair lists: which images to compare, whether they show one person, and in which fold.
 
-The format is recognised from the content (`mfrkit.io.pair_formats` describes each), so that the
-lists of LFW, MFR2, RFW, CALFW, CPLFW and MLFW, path lists and CSV files are read as published.
+The format is recognised from the content, so that lists are read as published (LFW, MFR2, RFW,
+CALFW, CPLFW, MLFW):
+
+lfw       A header of one number (pairs per class) or two (folds, and pairs per class and fold);
+          then `name i j` (one person) or `name i name j` (two, or one named twice).
+          The key of image i is `name/name_000i`.
+mfr2      The same lines without header (MFR2, RFW).
+paths     `a b 0|1`; with tabs between the fields, paths may hold spaces.
+two-line  `image label`, two lines a pair, non-zero meaning one person (CALFW, CPLFW).
+csv       A header row that names the columns, then one pair a row; comma, semicolon or tab.
+          The scores that `mfrkit eval` writes are such a file.
 """
 
+import csv
 import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.io.pair_formats import parse
-from mfrkit.io.pair_lines import Pair, Parsed, read_text
+from mfrkit.errors import InputError
+from mfrkit.io.files import composed, key_of
+
+
+class Pair(NamedTuple):
+    """One comparison, and the line it came from; `fold` is None if the list gives none."""
+
+    a: str
+    b: str
+    same: bool
+    line: int
+    fold: int | None = None
+
+
+class Line(NamedTuple):
+    """A line that is not blank, stripped, with its number from 1."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The pairs of a list and how they fall into folds.
+
+    Attributes:
+        format: name of the format, see `mfrkit.io.pairs`.
+        pairs: in file order.
+        folds: `given` with each pair, `contiguous` parts, or `by class` for sorted lists.
+    """
+
+    format: str
+    pairs: list[Pair]
+    folds: Literal["given", "contiguous", "by class"]
+
+
+def read_text(path: Path, kind: str) -> str:
+    """Read a list; its accents are composed, as those of keys are.
+
+    Args:
+        path: UTF-8 text, with or without byte-order mark.
+        kind: what it should be, for messages: `pair list`.
+
+    Raises:
+        InputError: unreadable, not UTF-8, or empty.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such {kind}") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder; name the {kind} inside it") from error
+    except OSError as error:
+        raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not a {kind}: byte {error.start} is not UTF-8 text; "
+            "convert an older list with `iconv -t utf-8`"
+        ) from error
+    if "\0" in text:
+        raise InputError(f"{path}: not a {kind}: it holds binary data")
+    if not text.strip():
+        raise InputError(f"{path}: the {kind} is empty")
+    return composed(text)
+
+
+def lines_of(text: str) -> list[Line]:
+    """Return the lines that hold something, whatever ends them."""
+    raw = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return [Line(n, line.strip(" \t")) for n, line in enumerate(raw, 1) if line.strip(" \t")]
+
+
+def split_fields(text: str, counts: Sequence[int]) -> list[str]:
+    """Split at tabs if that gives one of the expected counts, else at any run of blanks."""
+    fields = [field.strip(" ") for field in text.split("\t") if field.strip(" ")]
+    return fields if "\t" in text and len(fields) in counts else re.split("[ \t]+", text)
+
+
+def listed_key(path: str) -> str:
+    """Return the key of an image path as a list spells it.
+
+    Example:
+        >>> listed_key("./Ada/Ada_0001.jpg")
+        'Ada/Ada_0001'
+    """
+    return key_of(path.strip())
+
+
+def malformed(where: str, line: Line, expected: str) -> InputError:
+    """Return the error for a line that is not what its format asks for."""
+    got = line.text if len(line.text) <= 80 else f"{line.text[:77]}..."
+    return InputError(f"{where}, line {line.number}: expected {expected}, got {got!r}")
+
+
+COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "a": "a key_a path1 path_a image1 image_a img1 file1 first left ref reference enrol id1",
+        "b": "b key_b path2 path_b image2 image_b img2 file2 second right probe query id2",
+        "same": "same label is_same issame match genuine mated target",
+        "fold": "fold split",
+    }
+)
+YES = frozenset(["1", "1.0", "true", "yes", "same", "genuine"])
+NO = frozenset(["0", "0.0", "-1", "false", "no", "different", "impostor"])
+FOLD = re.compile("[0-9]{1,9}")
+
+
+def table_delimiter(header: str) -> str | None:
+    """Return what separates the columns, if the line names the columns of a pair table."""
+    return delimiter_of(header, COLUMNS, needed={"a", "b", "same"})
+
+
+def delimiter_of(header: str, columns: Mapping[str, str], *, needed: set[str]) -> str | None:
+    """Return what separates the columns, if the line names all that are needed.
+
+    Args:
+        header: the first line of a file.
+        columns: plain name of each column -> its spellings, separated by blanks.
+        needed: plain names that must be there.
+    """
+    for delimiter in ",;\t":
+        try:
+            names = next(csv.reader([header], delimiter=delimiter), [])
+        except csv.Error:
+            continue
+        if needed <= find_columns(names, columns).keys():
+            return delimiter
+    return None
+
+
+def find_columns(names: Sequence[str], columns: Mapping[str, str] = COLUMNS) -> dict[str, int]:
+    """Return where the columns of a table are, under their plain names.
+
+    Example:
+        >>> find_columns(["score", "Path2", "path1", "label"])
+        {'a': 2, 'b': 1, 'same': 3}
+    """
+    plain = [name.strip().lower() for name in names]
+    found = {}
+    for column, spellings in columns.items():
+        places = [plain.index(name) for name in spellings.split() if name in plain]
+        if places:
+            found[column] = places[0]
+    return found
+
+
+def table_rows(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that hold something, each with the number of its line.
+
+    Raises:
+        InputError: not CSV.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise InputError(f"{where}, line {reader.line_num}: not CSV ({error})") from error
+
+
+def parse_table(text: str, delimiter: str, where: str) -> Parsed:
+    """Read a table; see `mfrkit.io.pairs.parse`."""
+    rows = table_rows(text, delimiter, where)
+    columns = find_columns(next(rows)[1])
+    pairs = [table_pair(number, row, columns, where) for number, row in rows]
+    if not pairs:
+        raise InputError(f"{where}: the table has column names but no pairs")
+    return Parsed("csv", pairs, "given" if "fold" in columns else "contiguous")
+
+
+def table_pair(number: int, row: Sequence[str], columns: Mapping[str, int], where: str) -> Pair:
+    """Read one row.
+
+    Args:
+        number: of its line.
+        row: the cells.
+        columns: where `a`, `b`, `same` and perhaps `fold` are.
+        where: name of the file, for messages.
+
+    Raises:
+        InputError: a cell is missing or not what its column holds.
+    """
+    line = Line(number, ",".join(row))
+    if len(row) <= max(columns.values()):
+        raise malformed(where, line, f"at least {max(columns.values()) + 1} columns")
+    a, b = listed_key(row[columns["a"]]), listed_key(row[columns["b"]])
+    if not a or not b:
+        raise malformed(where, line, "two image names")
+    same = row[columns["same"]].strip().lower()
+    if same not in YES | NO:
+        raise malformed(where, line, "1 or 0 (or true, false, same, different) for the label")
+    fold = row[columns["fold"]].strip() if "fold" in columns else None
+    if fold is not None and not FOLD.fullmatch(fold):
+        raise malformed(where, line, "a number for the fold")
+    return Pair(a, b, same in YES, number, None if fold is None else int(fold))
+
+
+_NUMBER = re.compile("[0-9]{1,9}")
+
+
+def parse(text: str, where: str) -> Parsed:
+    """Recognise the format of a pair list and read it.
+
+    Args:
+        text: the whole list.
+        where: name of the file, for messages.
+
+    Raises:
+        InputError: no known format, a malformed line, or a header that promises other counts.
+
+    Example:
+        >>> parse("Ada 1 2", "pairs.txt").pairs
+        [Pair(a='Ada/Ada_0001', b='Ada/Ada_0002', same=True, line=1, fold=None)]
+    """
+    lines = lines_of(text)
+    if not lines:
+        raise InputError(f"{where}: the pair list is empty")
+    delimiter = table_delimiter(lines[0].text)
+    if delimiter:
+        return parse_table(text, delimiter, where)
+    first = split_fields(lines[0].text, (1, 2, 3, 4))
+    second = split_fields(lines[1].text, (2, 3, 4)) if len(lines) > 1 else []
+    if _are_numbers(first) and (len(first) == 1 or (len(first) == 2 and len(second) != 2)):
+        return _parse_lfw(lines, [int(number) for number in first], where)
+    if len(first) == 2:
+        return _parse_two_line(lines, where)
+    if len(first) == 4 or (len(first) == 3 and _holds_names(lines, first)):
+        return Parsed("mfr2", [_named_pair(line, where) for line in lines], "contiguous")
+    if len(first) == 3:
+        return Parsed("paths", [_path_pair(line, where) for line in lines], "contiguous")
+    raise malformed(
+        where, lines[0], "a header, `name i j`, `name i name j`, `a b 0|1` or CSV column names"
+    )
+
+
+def _holds_names(lines: Sequence[Line], first: Sequence[str]) -> bool:
+    """Tell `name i j` from `a b 0|1` where the first line could be either."""
+    if not _are_numbers(first[1:]):
+        return False
+    rows = [split_fields(line.text, (3, 4)) for line in lines]
+    labels = {row[-1] for row in rows}
+    # `7 8 1`: numbered image files rather than people, if both labels and nothing else occur.
+    return any(len(row) == 4 for row in rows) or labels != {"0", "1"}
+
+
+def _parse_lfw(lines: Sequence[Line], header: Sequence[int], where: str) -> Parsed:
+    per_class, folds = header[-1], header[0] if len(header) == 2 else 1
+    block = max(1, 2 * per_class)
+    pairs = [_named_pair(line, where, place // block) for place, line in enumerate(lines[1:])]
+    promised = 2 * per_class * folds
+    if len(pairs) != promised or promised == 0:
+        shape = f"{folds} folds of {per_class} + {per_class}" if len(header) == 2 else ""
+        raise InputError(
+            f"{where}: the header `{lines[0].text}` promises {promised} pairs"
+            f"{f' ({shape})' if shape else ''}, but {len(pairs)} follow; is the list cut short?"
+        )
+    return Parsed("lfw", pairs, "given" if len(header) == 2 else "by class")
+
+
+def _named_pair(line: Line, where: str, fold: int | None = None) -> Pair:
+    """Read `name i j` or `name i name j`."""
+    fields = split_fields(line.text, (3, 4))
+    numbers = fields[1:] if len(fields) == 3 else fields[1::2]
+    if len(fields) not in (3, 4) or not _are_numbers(numbers):
+        raise malformed(where, line, "`name i j` or `name i name j`")
+    name_a, name_b = fields[0], fields[0] if len(fields) == 3 else fields[2]
+    keys = [f"{n}/{n}_{int(i):04d}" for n, i in zip((name_a, name_b), numbers, strict=True)]
+    return Pair(keys[0], keys[1], name_a == name_b, line.number, fold)
+
+
+def _path_pair(line: Line, where: str) -> Pair:
+    fields = split_fields(line.text, (3,))
+    if len(fields) != 3 or fields[2] not in ("0", "1"):
+        raise malformed(
+            where, line, "`a b 0` or `a b 1` (separate the fields by tabs if a path holds spaces)"
+        )
+    return Pair(listed_key(fields[0]), listed_key(fields[1]), fields[2] == "1", line.number)
+
+
+def _parse_two_line(lines: Sequence[Line], where: str) -> Parsed:
+    images = [_labelled_image(line, where) for line in lines]
+    if len(images) % 2:
+        raise malformed(where, lines[-1], "two lines a pair; the second image is missing")
+    pairs = []
+    for place in range(0, len(images), 2):
+        (a, same), (b, same_again) = images[place : place + 2]
+        if same != same_again:
+            raise malformed(where, lines[place + 1], "the same label as on the line before")
+        pairs.append(Pair(a, b, same, lines[place].number))
+    return Parsed("two-line", pairs, "by class")
+
+
+def _labelled_image(line: Line, where: str) -> tuple[str, bool]:
+    fields = split_fields(line.text, (2,))
+    if len(fields) != 2 or not re.fullmatch("-?[0-9]{1,9}", fields[1]):
+        raise malformed(where, line, "`image label`")
+    return listed_key(fields[0]), int(fields[1]) != 0
+
+
+def _are_numbers(fields: Sequence[str]) -> bool:
+    return all(_NUMBER.fullmatch(field) for field in fields)
+
 
 FOLDS = 10  # of a list that defines none, as in every LFW-style benchmark
 

@@ -1,19 +1,144 @@
-"""What camera took a face: its colours at places of skin, noise, sharpness, compression.
+"""What camera and light took a face: colours, noise, sharpness, shading, and JPEG grain.
 
-Only small blocks of pixels are read, at fixed places of the mean face, so the cost does not depend
-on the picture's size.
+Only small blocks of pixels are read, at fixed places of the mean face, so the cost does not
+depend on the picture's size. Their brightness gives the exposure and, as a low-order surface over
+the face, the direction the light comes from; their colour gives the cast. The picture's own
+contrast is followed, not its features: lips and beards must not print through the cloth.
+
+JPEG keeps each 8x8 block's cosine coefficients as multiples of steps, which leaves blocks flat
+where skin was smooth and rings them where it was not. A mask without that looks pasted on. The
+steps are told from the photo: the coefficients of a compressed picture still lie on their
+lattice. Only luminance is treated, and only the tables of the common JPEG library are known:
+photos that were resized since, or compressed by other tables, count as clean.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mfrkit.masks.jpeg import BLOCK, read_quality
 from mfrkit.masks.pose import Array, Pose
 from mfrkit.masks.surface import half_width, sheet_to_pixels
+
+BLOCK = 8
+# ITU-T T.81 (1992), table K.1: the steps of luminance at quality 50.
+_STEPS = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61], [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56], [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77], [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101], [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)  # fmt: skip
+_QUALITIES = np.arange(10, 91)  # above, the grain cannot be seen
+_COSINES = np.cos(np.outer(np.arange(BLOCK), 2 * np.arange(BLOCK) + 1) * np.pi / (2 * BLOCK)) / 2
+_COSINES[0] /= np.sqrt(2)
+# Rounded to 2 ** -11, and what they multiply to eighths, every sum below is exact in float32:
+# neither the order of adding nor the number of blocks can change a bit.
+_COSINES = (np.round(_COSINES * 2048) / 2048).astype(np.float32)
+_LOW = ([0, 0, 0, 1, 1, 1, 2, 2, 3], [1, 2, 3, 0, 1, 2, 0, 1, 0])  # they tell the steps
+_OFF = 1.2  # how far rounding the pixels moves a coefficient off its lattice, at most
+_CONTRADICTION = 2.0  # a coefficient off the lattice weighs as much as e^2 to 1 against it
+_LEAST_EVIDENCE = 10.0
+_ZERO, _LEAST_ZEROS = 0.5, 0.6
+
+
+def steps(quality: int) -> NDArray[np.int64]:
+    """Return the (8, 8) steps of luminance of a quality from 1 to 100.
+
+    Example:
+        >>> steps(75)[0, :4].tolist()
+        [8, 6, 5, 8]
+    """
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((_STEPS * scale + 50) // 100, 1, 255)
+
+
+_LOW_STEPS = np.stack([steps(quality)[_LOW] for quality in _QUALITIES.tolist()])  # (Q, K)
+_SURPRISE = np.log(np.maximum(_LOW_STEPS / (2 * _OFF), 1))  # of lying on the lattice by chance
+
+
+def read_quality(luma: Array) -> NDArray[np.int64]:
+    """Tell at which quality pictures were compressed.
+
+    Args:
+        luma: (B, N, 8, 8) luminance of whole blocks of the pictures' grid, in [0, 1].
+
+    Returns:
+        (B,) from 10 to 90; 0 for a clean picture.
+    """
+    pixels = np.floor(luma * 255 + 0.5) - 128
+    found = _COSINES @ pixels @ _COSINES.T
+    quality = np.zeros(len(luma), np.int64)
+    # Compression leaves few of the highest coefficients; a look at them clears most pictures.
+    zeros = (np.abs(found[..., 4:, 4:]) < _ZERO).mean(axis=(1, 2, 3))
+    for face in np.flatnonzero(zeros > _LEAST_ZEROS):
+        evidence = _evidence(np.abs(found[face][:, _LOW[0], _LOW[1]]))
+        best = int(evidence.argmax())
+        if evidence[best] > _LEAST_EVIDENCE:
+            quality[face] = _QUALITIES[best]
+    return quality
+
+
+def _evidence(size: Array) -> Array:
+    """Return how much coefficients (N, K) speak for each quality, (Q,), logarithm of the odds."""
+    block, place = np.nonzero(size > _OFF)  # one that was rounded to zero says nothing
+    step, size = _LOW_STEPS[:, place], size[block, place]
+    number = np.floor(size / step + 0.5)
+    on = (np.abs(size - number * step) <= _OFF) & (number > 0)
+    return np.where(on, _SURPRISE[:, place], -_CONTRADICTION).sum(axis=1)
+
+
+def add_grain(planes: Tensor, alpha: Tensor, qualities: NDArray[np.int64]) -> None:
+    """Compress what masks cover as the rest of their pictures was, in place.
+
+    Args:
+        planes: (B, 3, H, W) float32 RGB in [0, 1], masks and faces together, from a corner of the
+            pictures' 8x8 grid to another or to the pictures' end.
+        alpha: (B, H, W) in [0, 1], how much of each pixel is covered.
+        qualities: (B,) of the pictures, 1 to 100; 0 leaves a face as it is.
+    """
+    coarse = np.flatnonzero(qualities)
+    on = torch.from_numpy(coarse).to(planes.device)
+    table = np.stack([steps(quality) for quality in qualities[coarse].tolist()])
+    height, width = alpha.shape[1:]
+    red, green, blue = planes.detach().unbind(dim=1)
+    luma = (red * (0.299 * 255)).add_(green * (0.587 * 255)).add_(blue * (0.114 * 255))
+    luma = luma.sub_(127.5).floor_().clamp_(-128, 127)[on]
+    beyond = (0, -width % BLOCK, 0, -height % BLOCK)
+    if any(beyond):  # an encoder repeats the picture's border to fill its last blocks
+        luma = F.pad(luma[:, None], beyond, mode="replicate")[:, 0]
+    with torch.autocast(luma.device.type, enabled=False):  # half precision would not be exact
+        lost = _rounding(luma, torch.from_numpy(table).to(luma))
+    change = torch.zeros_like(alpha)
+    change[on] = lost[:, :height, :width].mul_(alpha[on]).mul_(1 / 255)
+    planes += change[:, None]
+
+
+def _rounding(luma: Tensor, step: Tensor) -> Tensor:
+    """Return what rounding coefficients of (B, H, W) to multiples of `step` (B, 8, 8) adds."""
+    cosines = torch.from_numpy(_COSINES).to(luma)
+    number, height, width = luma.shape
+    down, across = height // BLOCK, width // BLOCK
+    half = torch.matmul(cosines * 8, luma.view(-1, BLOCK, width)).add_(0.5).floor_()  # in eighths
+    # A product with few rows is several times as fast as one with few columns: the coefficients
+    # across become the first dimension.
+    found = torch.mm(cosines / 8, half.view(-1, BLOCK).T).view(BLOCK, number, down, BLOCK, across)
+    step = step.permute(2, 0, 1)[:, :, None, :, None].expand_as(found).contiguous()
+    off = found.div_(step).add_(0.5)
+    off.sub_(off.floor()).sub_(0.5)  # in [-0.5, 0.5)
+    # Half-way between two multiples the rounding is bent to be continuous: a pixel that differs by
+    # little, as between devices, must not tip a block.
+    most = off.abs().mul_(-4).add_(2)
+    off = torch.maximum(torch.minimum(off, most), most.neg_())
+    lost = off.mul_(step).mul_(-8).add_(0.5).floor_()
+    half = torch.mm(cosines.T, lost.view(BLOCK, -1)).add_(0.5).floor_()
+    added = torch.matmul(cosines.T / 8, half.view(-1, BLOCK, across)).view_as(found)
+    return added.permute(1, 2, 3, 4, 0).reshape(luma.shape)
+
 
 Pictures = Tensor | NDArray[np.uint8]
 
@@ -151,3 +276,70 @@ def _blur(luma: Array) -> Array:
     width = contrast / np.maximum(np.maximum(right, down), 0.01)
     width = np.where(contrast < 0.12, _SHARP_EDGE, width)  # too dark or too plain to tell
     return np.asarray(np.clip(width.mean(axis=1) / _SHARP_EDGE, 1.0, _SOFTEST))
+
+
+# Colour of skin under white light, over its luminance; what is left is taken for the light's cast.
+_SKIN = np.array([1.24, 0.94, 0.80])
+_MIDDLE_SKIN = 0.52  # luminance of a well exposed face
+LIGHT_HEIGHT = 0.8  # where on the face the light's change downwards is counted from, face units
+
+
+def light_columns(patches: Array, follow: Array) -> dict[str, Array]:
+    """Turn patch colours into the columns that light a mask.
+
+    Args:
+        patches: (B, P, 3) RGB.
+        follow: (B,) how far the light is followed, [0, 1].
+
+    Returns:
+        (B,) columns: `gain` and its change `gain_x`, `gain_y`, `gain_xx` over the face;
+        `light_x`, `light_y`, direction for relief; `vivid`, share of colour kept (0 for a grey
+        picture); `cast_r`, `cast_g`, `cast_b`, factors on the channels.
+    """
+    weights = PATCHES[:, 2]
+    luma = np.maximum(luma_of(patches), 0.01)
+    mean = (luma * weights).sum(1) / weights.sum()
+    surface = _surface_fit(luma / mean[:, None], weights) * follow[:, None]
+    # Dark skin is not dim light: only half of the departure (in stops) is put down to exposure.
+    exposure = np.clip(np.sqrt(mean / _MIDDLE_SKIN), 0.45, 1.2)
+
+    color = (patches * weights[:, None]).sum(1) / weights.sum()
+    peak = np.maximum(color.max(1), 0.01)
+    vivid = np.clip(((peak - color.min(1)) / peak - 0.02) / 0.08, 0, 1)
+    cast = color / np.maximum((color * LUMA).sum(1, keepdims=True), 0.01) / _SKIN
+    cast = np.clip(1 + 0.35 * (follow * vivid)[:, None] * (cast - 1), 0.8, 1.2)
+    return {
+        "gain": exposure * (1 + surface[:, 0]),
+        "gain_x": exposure * surface[:, 1],
+        "gain_y": exposure * surface[:, 2],
+        "gain_xx": exposure * surface[:, 3],
+        "light_x": np.clip(surface[:, 1] * 1.5, -0.6, 0.6),
+        "light_y": np.clip(surface[:, 2] - 0.55, -0.9, -0.2),
+        "vivid": vivid,
+        "cast_r": cast[:, 0],
+        "cast_g": cast[:, 1],
+        "cast_b": cast[:, 2],
+    }
+
+
+def under_light(colors: Array, light: dict[str, Array]) -> Array:
+    """Return cloth colours (B, 3) as the light's cast and the picture's colourfulness show them."""
+    cast = np.stack([light["cast_r"], light["cast_g"], light["cast_b"]], axis=1)
+    grey = (colors * LUMA).sum(1, keepdims=True)
+    return (grey + (colors - grey) * light["vivid"][:, None]) * cast
+
+
+def skin_color(patches: Array, light: dict[str, Array]) -> Array:
+    """Return the colour (B, 3) that the light would turn into that of the face's own skin."""
+    weights = PATCHES[:, 2:]
+    return (patches * weights).sum(1) / weights.sum() / light["gain"][:, None]
+
+
+def _surface_fit(relative: Array, weights: Array) -> Array:
+    """Fit departures from the mean by [1, x, y - 0.8, x^2], damped, (B, 4) in [-0.5, 0.5]."""
+    x, y = PATCHES[:, 0], PATCHES[:, 1] - LIGHT_HEIGHT
+    basis = np.stack([np.ones_like(x), x, y, x * x], axis=1)  # (P, 4)
+    weighted = basis * weights[:, None]
+    solve = np.linalg.solve(weighted.T @ basis + np.diag([0.0, 0.3, 1.5, 1.0]), weighted.T)
+    fit = ((relative - 1)[:, None, :] * solve).sum(-1)
+    return np.clip(fit, -0.5, 0.5)

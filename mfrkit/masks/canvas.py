@@ -1,12 +1,105 @@
-"""What a painter is given and what it gives back, and the hills reliefs are made of."""
+"""What a painter is given and what it gives back, and the hills and the noise it draws with.
 
+Wrinkles, prints and camera grain come from one set of tiles, made once from a constant seed; a
+face differs by where in them it lies. Looking noise up needs no random state on the device and
+gives the same values everywhere.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mfrkit.masks.fields import Fields, Printed
-from mfrkit.masks.noise import NoiseTiles
+from mfrkit.masks.pose import Array
+
+GRAIN_SIZE = 256
+_SOFT_SIZE = 128
+
+
+class NoiseTiles(nn.Module):
+    """Periodic noise tiles as buffers, so that they follow the renderer to its device."""
+
+    grain: Tensor
+    soft: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = np.random.Generator(np.random.PCG64(20240229))
+        # Sums of uniforms: bell-shaped, and made of exactly rounded operations only.
+        grain = generator.random((12, GRAIN_SIZE, GRAIN_SIZE)).sum(0) - 6
+        grain = (grain + _blur(grain, 1)) / 1.35  # demosaicing and JPEG leave it slightly soft
+        soft = _blur(generator.random((_SOFT_SIZE, _SOFT_SIZE)) - 0.5, 6)
+        soft = soft / np.sqrt((soft**2).mean())
+        twice = torch.tensor(grain, dtype=torch.float32).repeat(2, 2)  # any start, one slice
+        self.register_buffer("grain", twice, persistent=False)
+        smooth = torch.tensor(soft, dtype=torch.float32)[None, None]
+        self.register_buffer("soft", smooth, persistent=False)
+
+    def camera(self, starts: Sequence[tuple[int, int]], rows: slice, columns: slice) -> Tensor:
+        """Return unit-variance grain of the pixels of a box.
+
+        Args:
+            starts: Row and column, from 0 to 255, at which each of B pictures lies in the tile.
+            rows: Pixel rows of the box.
+            columns: Pixel columns.
+
+        Returns:
+            (B, H, W) float32.
+        """
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        tile = self.grain
+        if max(height, width) > GRAIN_SIZE:
+            tile = tile[:GRAIN_SIZE, :GRAIN_SIZE].repeat(
+                height // GRAIN_SIZE + 2, width // GRAIN_SIZE + 2
+            )
+        views = []
+        for row, column in starts:
+            top, left = (row + rows.start) % GRAIN_SIZE, (column + columns.start) % GRAIN_SIZE
+            views.append(tile[top : top + height, left : left + width])
+        return torch.stack(views)
+
+    def wrinkles(self, u: Tensor, v: Tensor, start_u: Tensor, start_v: Tensor) -> Tensor:
+        """Return unit-variance waves, longer across the face than down it.
+
+        Args:
+            u: (B, H, W) face units across.
+            v: Likewise, down.
+            start_u: (B, 1, 1) in [0, 1), where in the tile the face lies.
+            start_v: Likewise.
+
+        Returns:
+            (B, H, W) float32.
+        """
+        # Small factors keep the face within the tile wherever it starts: nothing to wrap.
+        places = u.new_empty(len(u), 2, *u.shape[1:])
+        torch.mul(u, 0.16, out=places[:, 0]).add_(start_u * 0.8 - 0.4)
+        torch.mul(v, 0.30, out=places[:, 1]).add_(start_v * 0.8 - 0.7)
+        return self._look_up(places)
+
+    def blotches(self, u: Tensor, v: Tensor) -> Tensor:
+        """Return unit-variance blobs about one unit of u and v apart, (B, H, W)."""
+        u, v = u * 0.035, v * 0.035
+        return self._look_up(torch.stack([u - u.floor(), v - v.floor()], dim=1).mul_(2).sub_(1))
+
+    def _look_up(self, places: Tensor) -> Tensor:
+        """Read the soft tile at (B, 2, H, W); its ends are -1 and 1, beyond them it goes on."""
+        tile = self.soft.expand(len(places), -1, -1, -1)
+        # A view is all it takes: putting x and y side by side in memory costs as much as reading.
+        grid = places.permute(0, 2, 3, 1)
+        return F.grid_sample(tile, grid, padding_mode="border", align_corners=False)[:, 0]
+
+
+def _blur(field: Array, times: int) -> Array:
+    """Smooth a periodic field by a 1-2-1 kernel both ways, `times` over."""
+    for _ in range(times):
+        for axis in (0, 1):
+            field = (np.roll(field, 1, axis) + 2 * field + np.roll(field, -1, axis)) / 4
+    return field
+
 
 Box = tuple[slice, slice, slice]  # faces, rows, columns
 

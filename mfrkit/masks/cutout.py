@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.masks.camera import PATCHES, Camera, luma_of
-from mfrkit.masks.catalog import Shape
-from mfrkit.masks.light import light_columns
+from mfrkit.masks.camera import PATCHES, Camera, light_columns, luma_of
+from mfrkit.masks.kinds import Shape
 from mfrkit.masks.outline import JAW_SCALE
 from mfrkit.masks.pose import Array, Pose
 from mfrkit.masks.surface import half_width, sheet_to_pixels

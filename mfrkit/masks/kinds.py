@@ -1,10 +1,199 @@
-"""The kinds of mask there are, as data; see `mask_catalog.Kind` for what the numbers mean."""
+"""The kinds of mask there are, as data, and the words they are described in.
+
+Lengths are in face units, the distance between the eyes; heights grow downwards from the eyes
+(the mouth is near 1, the chin near 1.8). What the numbers of a kind mean is told by `Kind`. Some
+are not cloth: the drawings of published benchmarks, and the user's own picture.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from mfrkit.masks.catalog import Kind, Shape
-from mfrkit.masks.published import PUBLISHED
+Color = tuple[float, float, float]
+Weights = Mapping[str, float]
+
+COLORS: Mapping[str, Color] = MappingProxyType(
+    {
+        "white": (0.86, 0.87, 0.88),
+        "black": (0.09, 0.09, 0.10),
+        "grey": (0.50, 0.51, 0.52),
+        "blue": (0.56, 0.74, 0.87),
+        "green": (0.62, 0.83, 0.74),
+        "pink": (0.93, 0.71, 0.77),
+        "navy": (0.12, 0.17, 0.32),
+        "red": (0.70, 0.13, 0.16),
+        "maroon": (0.40, 0.10, 0.16),
+        "yellow": (0.90, 0.78, 0.30),
+        "orange": (0.88, 0.50, 0.20),
+        "purple": (0.42, 0.28, 0.55),
+        "teal": (0.10, 0.45, 0.47),
+        "olive": (0.38, 0.40, 0.24),
+        "beige": (0.84, 0.76, 0.66),
+        "brown": (0.38, 0.25, 0.17),
+        "lightblue": (0.678, 0.847, 0.902),
+    }
+)
+
+# How far the upper edge moves down from its ordinary place on the bridge of the nose, and how
+# far the whole mask slides with it. In order: the first covers most.
+COVERAGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"above": (0.0, 0.0), "on": (0.20, 0.03), "below": (0.50, 0.08), "chin": (0.98, 0.22)}
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Outline of a mask worn straight on the mean face; which numbers count depends on `outline`.
+
+    Attributes:
+        outline: Name in `outline.OUTLINES`.
+        top: Height of the upper edge on the mid-line.
+        peak: Radius with which the upper edge bends over the nose.
+        fall: Slope of the upper edge on the cheeks.
+        side: Half width at the height of the mouth.
+        taper: Half width lost per unit of height.
+        bottom: Height of the lower edge on the mid-line.
+        chin: Radius of the lower edge round the chin.
+        jaw: Slope of the lower edge along the jaw.
+        corner: Radius of the corners.
+        knee: Distance from the mid-line at which a straight upper edge changes its slope.
+        inner: Its slope up to the knee; `fall` is its slope beyond.
+        cut: "head" if the silhouette of the head cuts it off, "jaw" if it hangs clear below the
+            mouth, "none" if it reaches past the head.
+    """
+
+    outline: str = "shield"
+    top: float = 0.3
+    peak: float = 0.2
+    fall: float = 0.4
+    side: float = 0.9
+    taper: float = 0.15
+    bottom: float = 1.85
+    chin: float = 0.45
+    jaw: float = 0.95
+    corner: float = 0.2
+    knee: float = 0.0
+    inner: float = 0.0
+    cut: str = "head"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of mask.
+
+    Attributes:
+        name: What `--type` calls it.
+        about: One line for a list.
+        shape: Its outline.
+        colors: Name in `COLORS` to weight, the natural mix.
+        paint: Name in `paint.PAINTERS`.
+        textures: Texture name to weight, the natural mix; the first is the plainest.
+        pleats: Fewest and most horizontal folds.
+        bulge: How far the middle stands out from the face.
+        ridge: How steeply the two halves of a folded mask fall away from the middle.
+        crease: Least and greatest depth of random wrinkles.
+        cord: Half width of the ear loops or straps; 0 for none.
+        cord_white: How far they are white rather than of the mask's colour, [0, 1].
+        anchors: For the upper and the lower cord: where on the mask's side it starts (height) and
+            where on the head's side it ends (height).
+        shaded: Whether its picture has folds and shade of its own.
+        skin: Whether it has the colour of the face rather than one of its own.
+        flat: A benchmark's drawing: one colour, no jitter, no light, no shadow, no coverage.
+        everyday: Weight in the default mix, 0 for never.
+    """
+
+    name: str
+    about: str
+    shape: Shape
+    colors: Weights
+    paint: str = "plain"
+    textures: Weights = field(default_factory=lambda: MappingProxyType({"plain": 1.0}))
+    pleats: tuple[int, int] = (0, 0)
+    bulge: float = 0.0
+    ridge: float = 0.0
+    crease: tuple[float, float] = (0.0, 0.01)
+    cord: float = 0.0
+    cord_white: float = 0.7
+    anchors: tuple[tuple[float, float], tuple[float, float]] = ((0.66, 0.18), (1.28, 0.62))
+    shaded: bool = False
+    skin: bool = False
+    flat: bool = False
+    everyday: float = 0.0
+
+
+# The kind of a face that is left alone, and those whose pictures the user has: one, and many.
+BARE = "none"
+TEMPLATE = "template"
+WORN = "worn"
+OWN = {TEMPLATE: "--template", WORN: "--worn-from"}  # by the option that names them
+
+# The kinds that paste a flat picture (see `flat_paste`). In training its points are shifted by
+# whole pixels from minus these up to one less, across and down; its colour's channels stay below
+# 150.
+PASTED = ("maskinv", "maskinv-centred")
+PASTED_SHIFTS = (10, 40)
+PASTED_COLORS = 150
+
+
+def _nist(code: str, about: str, shape: Shape) -> Kind:
+    """Return one of the drawn shapes of the NIST face mask tests: flat colour on the lower face."""
+    return Kind(
+        name=f"nist-{code}",
+        about=f"NIST-style flat shape {code}: {about}",
+        shape=shape,
+        colors={"lightblue": 1.0, "black": 1.0, "white": 1.0},
+        flat=True,
+    )
+
+
+# Ngan, Grother, Hanaoka, NISTIR 8311 (2020): wide or round, three heights on the nose. There the
+# outlines run through 68 landmarks; here through the same landmarks of the mean face.
+_NIST = (
+    _nist("a", "wide, high", Shape(outline="wide", top=0.25, knee=0.28, inner=0.9, fall=0.0)),
+    _nist("b", "round, high", Shape(outline="round", top=0.10, side=0.78, bottom=1.80)),
+    _nist("c", "wide, medium", Shape(outline="wide", top=0.30, knee=0.5, inner=-0.16, fall=-0.16)),
+    _nist("d", "round, medium", Shape(outline="round", top=0.38, side=0.78, bottom=1.80)),
+    _nist("e", "wide, low", Shape(outline="wide", top=0.70, knee=0.22, inner=0.0, fall=-0.57)),
+    _nist("f", "round, low", Shape(outline="round", top=0.71, side=0.78, bottom=1.80)),
+)
+
+_PICTURES = (
+    Kind(
+        name=TEMPLATE,
+        about="the picture given with --template",
+        shape=Shape(outline=TEMPLATE, top=0.30, bottom=1.86),
+        colors={"white": 1.0},
+        paint="printed",
+        bulge=0.08,
+        crease=(0.0, 0.008),
+    ),
+    Kind(
+        name=WORN,
+        about="masks that people wore on photos, of the file given with --worn-from",
+        shape=Shape(outline=TEMPLATE, top=0.30, bottom=1.86),
+        colors={"white": 1.0},
+        paint="photographed",
+        cord=0.018,
+        shaded=True,
+    ),
+    Kind(
+        name="maskinv",
+        about="the flat paste of the MaskInv code, 8 pixels to the left as published",
+        shape=Shape(outline="pasted", cut="none"),
+        colors={"grey": 1.0},
+        flat=True,
+    ),
+    Kind(
+        name="maskinv-centred",
+        about="the same paste without its 8-pixel shift",
+        shape=Shape(outline="pasted", cut="none"),
+        colors={"grey": 1.0},
+        flat=True,
+    ),
+)
+
+PUBLISHED = (*_NIST, *_PICTURES)
+
 
 _PRINTED = MappingProxyType(
     {"plain": 0.48, "stripes": 0.12, "check": 0.12, "dots": 0.11, "print": 0.14, "lips": 0.03}

@@ -7,8 +7,7 @@ from types import MappingProxyType
 from typing import Self
 
 from mfrkit.errors import InputError
-from mfrkit.masks.catalog import COLORS, COVERAGES, OWN, Color, Weights
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.kinds import COLORS, COVERAGES, KINDS, OWN, Color, Weights
 
 _EVERYDAY: Weights = MappingProxyType({k.name: k.everyday for k in KINDS.values() if k.everyday})
 _NORMAL: Weights = MappingProxyType({"above": 1.0})

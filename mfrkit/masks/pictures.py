@@ -1,16 +1,45 @@
-"""Masks on decoded pictures: uint8 in, uint8 out, converting only the pixels masks touch."""
+"""Masks on decoded pictures: uint8 in, uint8 out, converting only the pixels masks touch.
+
+The region a mask covers is given back as an outline, for manifests.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfrkit.masks.catalog import PASTED
-from mfrkit.masks.jpeg import add_grain
+from mfrkit.masks.camera import add_grain
+from mfrkit.masks.kinds import PASTED
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.masks.spec import MaskSpec
+
+
+def outline_polygon(region: NDArray[Any], half: float = 0.5) -> NDArray[np.int32]:
+    """Trace where a region crosses one half, the largest piece of it.
+
+    Args:
+        region: (H, W) in [0, 1], or in [0, 255] with `half` 127.
+        half: What a pixel must exceed to count as covered.
+
+    Returns:
+        (N, 2) int32, (x, y) of pixel centres round the mask; (0, 2) if nothing is covered.
+
+    Example:
+        >>> square = np.zeros((8, 8), np.float32)
+        >>> square[2:5, 3:6] = 1
+        >>> sorted(map(tuple, outline_polygon(square).tolist()))
+        [(3, 2), (3, 4), (5, 2), (5, 4)]
+    """
+    inside = (region > half).astype(np.uint8)
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return np.zeros((0, 2), np.int32)
+    largest = max(contours, key=cv2.contourArea)
+    return np.asarray(cv2.approxPolyDP(largest, 0.6, True)[:, 0], dtype=np.int32)
+
 
 _WHITE, _HALF = np.float32(255), np.float32(0.5)
 
@@ -43,7 +72,7 @@ def mask_pictures(
 
     Example:
         >>> from mfrkit.masks.options import MaskOptions
-        >>> from mfrkit.masks.sampling import sample_spec
+        >>> from mfrkit.masks.spec import sample_spec
         >>> points = np.array([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]], np.float32)
         >>> grey = np.full((1, 112, 112, 3), 128, np.uint8)
         >>> spec = sample_spec(7, "ann", MaskOptions())

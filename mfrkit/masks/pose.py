@@ -52,7 +52,7 @@ class Pose:
     pixels by [[cos, -sin], [sin, cos]] and the shift (`tx`, `ty`), where cos and sin carry the
     scale, the distance between frontal eyes in pixels. `girth` is how many times the mean head's
     width this head has and `chin` how far its chin lies below the mean one, face units: 1 and 0
-    unless a jaw line has been seen (`jaw`). `meshed`, (B,) bool, says whose turn a mesh told.
+    unless a jaw line has been seen (`head`). `meshed`, (B,) bool, says whose turn a mesh told.
     """
 
     yaw: Array

@@ -2,42 +2,160 @@
 
 Paper:
     Li, Ge, Zhang, Li, "Look Through Masks: Towards Masked Face Recognition with De-Occlusion
-    Distillation", ACM MM 2020, arXiv:2409.12385, section 3.2: an inpainting generator with a global
-    and a local critic; losses and layers the paper does not give are those of its baseline, Yu et
-    al., CVPR 2018, arXiv:1801.07892.
+    Distillation", ACM MM 2020, arXiv:2409.12385, section 3.2: an inpainting generator with a
+    global and a local critic; losses and layers the paper does not give are those of its baseline,
+    Yu et al., CVPR 2018, arXiv:1801.07892.
+    Free-form holes: Yu et al., "Free-Form Image Inpainting with Gated Convolution", ICCV 2019,
+    arXiv:1806.03589, section 3.4: strokes that turn by bounded angles, with round joints.
 
 Idea:
     The generator sees a masked face and the mask's region, and is held to the face without mask:
-    by its pixels, by what a frozen recogniser sees in it, and by whom it recognises. Critics, which
-    see composites, join late: they sharpen what the other losses have put in place.
+    by its pixels, by what a frozen recogniser sees in it, and by whom it recognises. Critics,
+    which see composites, join late: they sharpen what the other losses have put in place.
 
 Differs:
-    Faces that wear no mask get a free-form hole. Gated convolution instead of contextual attention
-    in the small preset. Hinge loss and spectral normalisation beside the Wasserstein loss. The
-    critics' extra steps look at the same faces again.
+    Faces that wear no mask get a free-form hole, so that the generator does not learn the shapes
+    of masks alone. Gated convolution instead of contextual attention in the small preset. Hinge
+    loss and spectral normalisation beside the Wasserstein loss. The critics' extra steps look at
+    the same faces again.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import get_args
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mfrkit.losses.adversarial import critic_loss, generator_loss, gradient_penalty
-from mfrkit.losses.identity import identity_distance
-from mfrkit.losses.perceptual import feature_distance, style_distance
-from mfrkit.losses.reconstruction import border_weight, masked_l1, total_variation
-from mfrkit.masks.freeform import draw_strokes
-from mfrkit.methods.base import Frozen, Losses, Task, check_finite
-from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.completion_options import CompletionOptions
+from mfrkit.errors import InputError
+from mfrkit.losses.image import (
+    Game,
+    border_weight,
+    critic_loss,
+    feature_distance,
+    generator_loss,
+    gradient_penalty,
+    identity_distance,
+    masked_l1,
+    style_distance,
+    total_variation,
+)
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
 from mfrkit.models.completion import Completion, composite
 from mfrkit.models.critics import Critics
 from mfrkit.models.features import Seen
+
+_STROKES = (1, 4)  # fewest, most
+_CORNERS = (3, 9)
+_LENGTH = (0.06, 0.28)  # of a straight piece, in sides of the picture
+_WIDTH = (0.05, 0.18)
+
+
+def draw_strokes(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Draw the hole of one face.
+
+    Args:
+        generator: source of all that is drawn.
+        size: (height, width) in pixels.
+
+    Returns:
+        (H, W) float32, 0 or 1.
+
+    Example:
+        >>> hole = draw_strokes(np.random.default_rng(0), (112, 112))
+        >>> sorted(set(hole.flatten().tolist()))
+        [0.0, 1.0]
+    """
+    height, width = size
+    side = min(size)
+    hole = np.zeros(size, np.uint8)
+    for _ in range(generator.integers(*_STROKES, endpoint=True)):
+        count = int(generator.integers(*_CORNERS, endpoint=True))
+        # The pen swings to and fro about a direction, which makes blots rather than lines.
+        turns = generator.uniform(0.2 * np.pi, 0.6 * np.pi, count) * (-1) ** np.arange(count)
+        angles = generator.uniform(0, 2 * np.pi) + np.cumsum(turns)
+        lengths = side * generator.uniform(*_LENGTH, count)
+        steps = np.column_stack([np.cos(angles), np.sin(angles)]) * lengths[:, None]
+        start = generator.uniform(0.1, 0.9, 2) * (width, height)
+        corners = np.vstack([start, start + np.cumsum(steps, 0)])
+        corners = corners.clip(0, (width - 1, height - 1)).round().astype(np.int32)
+        brush = max(2, round(side * generator.uniform(*_WIDTH)))
+        cv2.polylines(hole, [corners[:, None]], False, 1, brush)
+        for corner in corners.tolist():
+            cv2.circle(hole, corner, brush // 2, 1, -1)
+    return hole.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class CompletionOptions:
+    """The losses of `FaceCompletion` and the game of its critics.
+
+    Attributes:
+        hole: weight of the pixels' absolute differences inside the hole.
+        known: the same outside.
+        sketch: factor on both for a first, coarse picture, where the network draws one.
+        border: discount of the hole's pixels, per pixel from its border; 1 for none.
+        features: weight of the distance between feature maps.
+        style: weight of the distance between their Gram matrices.
+        identity: weight of 1 - cosine between the recogniser's embeddings.
+        variation: weight of the differences between neighbouring pixels of the hole.
+        looked: share of each batch that the recogniser looks at, (0, 1]: it costs as much as the
+            generator.
+        adversarial: weight of the critics' opinion, 0 to do without critics.
+        game: `hinge` with spectral normalisation, or `wasserstein` with a gradient penalty.
+        penalty: weight of the gradient penalty.
+        critic_steps: steps of the critics for each one of the generator.
+        critic_from: share of the run after which the critics join, [0, 1).
+        critic_width: channels of the critics' first layers.
+
+    Raises:
+        InputError: on construction, for a number no run can use.
+    """
+
+    hole: float = 6.0
+    known: float = 1.0
+    sketch: float = 1.2
+    border: float = 1.0
+    features: float = 2.0
+    style: float = 0.0
+    identity: float = 1.0
+    variation: float = 0.0
+    looked: float = 0.5
+    adversarial: float = 0.03
+    game: Game = "hinge"
+    penalty: float = 10.0
+    critic_steps: int = 1
+    critic_from: float = 0.6
+    critic_width: int = 24
+
+    def __post_init__(self) -> None:
+        if self.game not in get_args(Game):
+            raise InputError(f"method.game {self.game!r}: expected {' or '.join(get_args(Game))}")
+        weights = ("hole", "known", "sketch", "features", "style", "identity", "variation")
+        for name in (*weights, "adversarial", "penalty"):
+            if getattr(self, name) < 0:
+                raise InputError(f"method.{name} must not be negative, not {getattr(self, name)}")
+        if not self.hole:
+            raise InputError("method.hole must be positive: nothing else says what was there")
+        for name in ("border", "looked"):
+            if not 0 < getattr(self, name) <= 1:
+                raise InputError(f"method.{name} must be above 0 and at most 1")
+        if not 0 <= self.critic_from < 1:
+            raise InputError("method.critic_from is a share of the run, from 0 to below 1")
+        if min(self.critic_steps, self.critic_width) < 1:
+            raise InputError("method.critic_steps and method.critic_width must be at least 1")
+
+    @property
+    def looks(self) -> bool:
+        """Whether any loss needs the recogniser."""
+        return self.features + self.style + self.identity > 0
+
 
 _SHIFT = 2  # pixels, up to which what the recogniser looks at is shifted
 

@@ -22,9 +22,16 @@ from torch import Tensor
 from mfrkit.errors import InputError
 from mfrkit.faces.geometry import ARCFACE_SIZE
 from mfrkit.faces.mesh import SIDE, upper_part
-from mfrkit.methods.base import Frozen, Losses, Task
-from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.looks import WIDE, Jitter, cut, from_square, regions_of, to_square, usual_region
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task
+from mfrkit.methods.realign import (
+    WIDE,
+    Jitter,
+    cut,
+    from_square,
+    regions_of,
+    to_square,
+    usual_region,
+)
 from mfrkit.models.facemesh import FaceMesh
 
 _SURE = 0.5  # least score of a target

@@ -3,6 +3,9 @@
 Paper:
     Huber, Boutros, Kirchbuchner, Damer, "Mask-invariant Face Recognition through Template-level
     Knowledge Distillation", FG 2021, arXiv:2112.05646.
+    Attention transfer: Zagoruyko, Komodakis, "Paying More Attention to Attention: Improving the
+    Performance of Convolutional Neural Networks via Attention Transfer", ICLR 2017,
+    arXiv:1612.03928, eq. 2.
 
 Idea:
     The student sees a face that wears a mask with probability p, the frozen teacher the same face
@@ -13,27 +16,116 @@ Differs:
     The teacher's view is never masked and shares mirroring and light with the student's (the
     published code paints into the teacher's picture and mirrors the two independently). Faces
     without label take part in the distillation and sit out the classifier. Distance as a cosine,
-    weights on unmasked faces, relations between faces, attention transfer and targets averaged over
-    mirror images are additions, off in the paper presets.
+    weights on unmasked faces, relations between faces, attention transfer and targets averaged
+    over mirror images are additions, off in the paper presets.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.errors import InputError
-from mfrkit.losses.attention import attention_distance
-from mfrkit.losses.head import MarginHead
+from mfrkit.errors import InputError, ShapeError
+from mfrkit.losses.margin import MarginHead
 from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
-from mfrkit.methods.base import Frozen, Losses, Task, check_finite
-from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
+from mfrkit.methods.method import SMALL_VIEWS, Method, MethodParts, Preset, build_head
 from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss
-from mfrkit.methods.tap import Tap
 from mfrkit.models.recogniser import Recogniser
+
+_TINY = 1e-12  # of a squared distance: the root's slope is infinite at 0
+
+
+def attention_map(features: Tensor) -> Tensor:
+    """Return the energy of every place, summed over channels, as a vector of unit length.
+
+    Args:
+        features: (B, C, H, W) float.
+
+    Returns:
+        (B, H * W) float, at least 0, unit norm.
+
+    Example:
+        >>> import torch
+        >>> attention_map(torch.tensor([[[[3.0, 0.0]], [[0.0, 1.0]]]]))
+        tensor([[0.9939, 0.1104]])
+    """
+    return F.normalize(features.square().sum(1).flatten(1))
+
+
+def attention_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Measure, face by face, how far the student's attention is from the teacher's.
+
+    Args:
+        student: (B, C, H, W) float.
+        teacher: (B, E, H, W) float; gets no gradient.
+
+    Returns:
+        (B,) float in [0, sqrt(2)], the length of the difference of the two attention maps.
+
+    Raises:
+        ShapeError: maps of different batch or size.
+    """
+    a, b = attention_map(student), attention_map(teacher.detach())
+    if a.shape != b.shape:
+        raise ShapeError(
+            f"feature maps differ in size: {tuple(student.shape)} vs {tuple(teacher.shape)}"
+        )
+    return (a - b).square().sum(1).clamp_min(_TINY).sqrt()
+
+
+class Tap:
+    """Keep what a stage of a network gave at its last call.
+
+    Args:
+        network: that holds the stage, at any depth.
+        stage: end of a module's name, such as `block.11` of MobileFaceNet, `layer3` of iResNet.
+
+    Raises:
+        InputError: no stage, or more than one, of this name.
+
+    Example:
+        >>> import torch
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten())
+        >>> tap = Tap(network, "0")
+        >>> _ = network(torch.zeros(1, 3, 2, 2))
+        >>> tuple(tap.take().shape)
+        (1, 4, 2, 2)
+    """
+
+    def __init__(self, network: nn.Module, stage: str) -> None:
+        found = [
+            module
+            for name, module in network.named_modules()
+            if name == stage or name.endswith(f".{stage}")
+        ]
+        if len(found) != 1:
+            raise InputError(
+                f"method.stage {stage!r}: {len(found)} modules are named so, expected one in the "
+                "student and one in the teacher; block.11 of mobilefacenet, layer3 of iresnet, "
+                "stages.2 of edgeface"
+            )
+        self._map: Tensor | None = None
+        found[0].register_forward_hook(self._note)
+
+    def take(self) -> Tensor:
+        """Return the (B, C, H, W) map of the last call, once: it is not held any longer.
+
+        Raises:
+            RuntimeError: the network was not called since.
+        """
+        taken, self._map = self._map, None
+        if taken is None:
+            raise RuntimeError("the tapped network was not called")
+        return taken
+
+    def _note(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self._map = output.to_dense() if output.is_mkldnn else output
+
 
 Distance = Literal["cosine", "mse"]
 
@@ -192,3 +284,86 @@ class MaskInv(Task):
             terms |= self.unnamed(*unnamed.chunk(2), batch.unnamed.index)
             total = total + terms["unnamed"]
         return {"loss": total, **terms, **batch.by_view(distance.detach())}
+
+
+# MS1MV2 at 512 faces a step: 26 epochs, the rate divided by ten at four of them, no warm-up. Huber
+# et al., arXiv:2112.05646, and the configuration published with it.
+_PAPER: Preset = {
+    "model": {"student": "iresnet100", "init": "scratch"},
+    "method": {"distance": "mse", "template": 100.0, "identity": 1.0, "margin": "elastic-arc"},
+    "views": {"flip": 0.5},
+    "masks": {"types": "surgical", "probability": 0.5},
+    "fit": {
+        "epochs": 26.0,
+        "batch_size": 512,
+        "optimiser": "sgd",
+        "lr": 0.1,
+        "weight_decay": 5e-4,
+        "schedule": "step",
+        "milestones": (7.0, 13.0, 19.0, 24.0),
+        "warmup": 0,
+    },
+}
+
+_PRESETS: Mapping[str, Preset] = {
+    "small": {
+        "model": {"student": "mobilefacenet"},
+        "method": {"distance": "cosine", "template": 1.0},
+        "views": SMALL_VIEWS,
+        "masks": {"probability": 0.75},
+        "fit": {"epochs": 3.0, "batch_size": 48, "lr": 4e-4, "warmup": 30},
+    },
+    "paper": _PAPER,
+    # High guidance is applied to the low-guidance student of epoch 20 (give it as --init).
+    "paper-hg": {
+        **_PAPER,
+        "method": {**_PAPER["method"], "template": 3000.0},
+        "fit": {**_PAPER["fit"], "epochs": 6.0, "lr": 1e-3, "milestones": (4.0,)},
+    },
+}
+
+
+def _build(parts: MethodParts, options: MaskInvOptions) -> MaskInv:
+    return MaskInv(**recognition_parts(parts, options))
+
+
+def recognition_parts(parts: MethodParts, options: MaskInvOptions) -> dict[str, Any]:
+    """Return the arguments of MaskInv: the classifier, projection and taps its options ask for.
+
+    Raises:
+        InputError: the data or the teachers do not allow what the options ask for.
+    """
+    dim, teachers = parts.student.card.embedding_dim or 0, parts.teachers
+    return {
+        "student": parts.student,
+        "teacher": teachers,
+        "head": _head(parts, options) if options.identity else None,
+        "projection": None if dim == teachers.dim else nn.Linear(dim, teachers.dim, bias=False),
+        "taps": _taps(parts, options.stage) if options.attention else None,
+        "options": options,
+        "real": parts.real,
+        "unnamed": parts.unnamed,
+    }
+
+
+def _head(parts: MethodParts, options: MaskInvOptions) -> MarginHead | PartialHead:
+    return build_head(parts, options.margin, options.scale, options.sample)
+
+
+def _taps(parts: MethodParts, stage: str) -> tuple[Tap, Tap]:
+    if parts.templates_known:
+        raise InputError(
+            "method.attention needs the teacher at every step, --teacher-cache leaves it out; "
+            "choose one of them"
+        )
+    return Tap(parts.student, stage), Tap(parts.teachers, stage)
+
+
+METHOD = Method(
+    options=MaskInvOptions,
+    build=_build,
+    paper="Huber et al., Mask-invariant Face Recognition through Template-level Knowledge "
+    "Distillation, FG 2021, arXiv:2112.05646",
+    presets=_PRESETS,
+    takes_real=True,
+)

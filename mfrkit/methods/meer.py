@@ -23,28 +23,138 @@ Differs:
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.losses.adversarial import critic_loss, generator_loss
-from mfrkit.losses.decorrelation import decorrelation
-from mfrkit.losses.identity import identity_distance
-from mfrkit.losses.perceptual import feature_distance
-from mfrkit.losses.reconstruction import masked_l1
-from mfrkit.losses.segmentation import dice_loss, pixel_loss
-from mfrkit.methods.base import Frozen, Losses, check_finite
-from mfrkit.methods.batch import FaceBatch
+from mfrkit.errors import InputError, ShapeError
+from mfrkit.losses.image import (
+    critic_loss,
+    dice_loss,
+    feature_distance,
+    generator_loss,
+    identity_distance,
+    masked_l1,
+    pixel_loss,
+)
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, check_finite
 from mfrkit.methods.completion import resting, shifted_alike
-from mfrkit.methods.maskinv import MaskInv
-from mfrkit.methods.meer_options import WEIGHTS, MeerOptions
+from mfrkit.methods.maskinv import MaskInv, MaskInvOptions, recognition_parts
+from mfrkit.methods.method import (
+    OTHER_STARTS,
+    Method,
+    MethodParts,
+    ModelOptions,
+    Preset,
+    bare,
+    build_student,
+)
 from mfrkit.models.completion import composite, grown
 from mfrkit.models.critics import Critics
-from mfrkit.models.decoupling import Decoupled
-from mfrkit.models.features import Seen
-from mfrkit.models.meer import MARGIN, MeerNet
+from mfrkit.models.features import FaceFeatures, Seen
+from mfrkit.models.meer import MARGIN, Decoupled, MeerNet
+from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recognisers import load_recogniser
+
+
+def decorrelation(one: Tensor, other: Tensor) -> Tensor:
+    """Measure, face by face, how far two parts of a feature map point the same way.
+
+    Each is averaged over its places first, so that what counts is which channels are at work.
+
+    Args:
+        one: (B, C, H, W) float.
+        other: (B, C, H, W) float.
+
+    Returns:
+        (B,) float32 in [0, 1]: the absolute cosine, 0 where the parts share nothing.
+
+    Raises:
+        ShapeError: different shapes.
+
+    Example:
+        >>> import torch
+        >>> one = torch.tensor([[3.0, 4.0]]).view(1, 2, 1, 1)
+        >>> [decorrelation(one, torch.tensor([[a, b]]).view(1, 2, 1, 1)).item()
+        ...  for a, b in ((-6.0, -8.0), (4.0, -3.0))]
+        [1.0, 0.0]
+    """
+    if one.shape != other.shape:
+        raise ShapeError(f"parts differ: {tuple(one.shape)} and {tuple(other.shape)}")
+    return F.cosine_similarity(one.float().mean((2, 3)), other.float().mean((2, 3))).abs()
+
+
+# Losses beyond those of recognition, and the options that weigh them.
+WEIGHTS = (
+    *("mask", "parting", "decorrelation"),
+    *("hole", "known", "features", "preserving", "adversarial"),
+)
+
+
+@dataclass(frozen=True)
+class MeerOptions(MaskInvOptions):
+    """The losses of `Meer`; those of recognition are MaskInv's.
+
+    Attributes:
+        decouple: part features into identity and mask; without it, both branches see all.
+        synthesise: train a decoder that draws the face without mask.
+        mask: weight of the predicted region's cross-entropy and soft Dice loss.
+        parting: weight of how far the attention, averaged over channels, is from what is visible.
+        decorrelation: weight of what identity and mask part of masked faces have in common.
+        hole: weight of the drawn pixels' absolute differences inside the hole.
+        known: the same outside.
+        features: weight of the distance between feature maps of the first teacher.
+        preserving: weight of 1 - cosine between the student's embeddings of the drawn and the true
+            face.
+        adversarial: weight of the critics' opinion, 0 to do without critics.
+        looked: share of each batch that teacher and student look at once it is drawn, (0, 1].
+        decoder_from: share of the run after which the decoder is trained, the rest being frozen.
+        joint_from: share of the run after which everything is trained together.
+        critic_from: share of the run after which the critics join.
+        joint_rate: factor on the learning rate of that last part.
+        critic_width: channels of the critics' first layers.
+
+    Raises:
+        InputError: on construction, for a number no run can use.
+    """
+
+    decouple: bool = True
+    synthesise: bool = True
+    mask: float = 0.2
+    parting: float = 0.05
+    decorrelation: float = 0.02
+    hole: float = 0.6
+    known: float = 0.1
+    features: float = 0.2
+    preserving: float = 0.1
+    adversarial: float = 0.003
+    looked: float = 0.25
+    decoder_from: float = 0.4
+    joint_from: float = 0.65
+    critic_from: float = 0.8
+    joint_rate: float = 0.5
+    critic_width: int = 24
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in WEIGHTS:
+            if getattr(self, name) < 0:
+                raise InputError(f"method.{name} must not be negative, not {getattr(self, name)}")
+        if self.synthesise and not self.hole:
+            raise InputError("method.hole must be positive: nothing else says what was there")
+        if not 0 <= self.decoder_from <= min(self.joint_from, self.critic_from) <= 1:
+            raise InputError(
+                "method.decoder_from, joint_from and critic_from are shares of the run, and the "
+                "decoder comes first"
+            )
+        if not 0 < self.looked <= 1 or self.joint_rate <= 0 or self.critic_width < 1:
+            raise InputError(
+                "method.looked is a share above 0 and up to 1, joint_rate and critic_width are "
+                "positive"
+            )
 
 
 class Meer(MaskInv):
@@ -212,3 +322,124 @@ def _parting(attention: Tensor, region: Tensor) -> Losses:
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
     """Return a weighted mean, 0 without any weight."""
     return (values * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+_PRESETS: Mapping[str, Preset] = {
+    "small": {
+        "model": {"student": "mobilefacenet"},
+        "views": {"gain": 0.15, "offset": 0.1},
+        "masks": {"probability": 0.75},
+        "fit": {"epochs": 4.0, "batch_size": 48, "lr": 4e-4, "warmup": 30, "ema": 0.998},
+    },
+    # The paper's weights and schedule were not found. Backbone, classifier, epochs and milestones
+    # are those of FROM (arXiv:2108.09468), which it is nearest to; the rate is usual from scratch.
+    "paper": {
+        "model": {"student": "iresnet50", "init": "scratch"},
+        "method": {
+            "template": 0.0,
+            "identity": 1.0,
+            "margin": "cosface",
+            "mask": 1.0,
+            "parting": 1.0,
+            "decorrelation": 0.1,
+            "hole": 10.0,
+            "known": 10.0,
+            "features": 0.1,
+            "preserving": 1.0,
+            "adversarial": 0.1,
+            "joint_rate": 0.1,
+            "critic_width": 64,
+        },
+        "masks": {"probability": 0.5},
+        "fit": {
+            "epochs": 40.0,
+            "batch_size": 512,
+            "optimiser": "sgd",
+            "lr": 0.1,
+            "weight_decay": 5e-4,
+            "schedule": "step",
+            "milestones": (10.0, 25.0),
+            "warmup": 0,
+        },
+    },
+}
+
+
+def _student(model: ModelOptions, options: MeerOptions, teacher: Recogniser) -> Recogniser:
+    """Build MEER's branches round a recogniser, whose embeddings they leave as they are at first.
+
+    A start that has all branches already is gone on with as it is.
+
+    Raises:
+        InputError: a start of another architecture or with other branches, or one that cannot be
+            cut in the middle.
+    """
+    switches = {"decouple": options.decouple, "synthesise": options.synthesise}
+    if model.init not in OTHER_STARTS:
+        whole = load_recogniser(model.init)
+        if isinstance(whole.network, MeerNet):
+            return _continued(whole, model.init, switches)
+    plain = build_student(model, teacher)
+    arguments = {
+        "backbone": plain.card.architecture,
+        "arguments": dict(plain.card.arguments),
+        **switches,
+    }
+    network = MeerNet(plain.card.architecture, plain.card.arguments, **switches)
+    network.identity.backbone.load_state_dict(plain.network.state_dict())
+    card = replace(
+        plain.card,
+        also=("completion", "region") if options.synthesise else ("region",),
+        architecture="meer",
+        arguments=arguments,
+    )
+    return Recogniser(network, card).train()
+
+
+def _continued(whole: Recogniser, name: str, switches: Mapping[str, bool]) -> Recogniser:
+    """Return a MEER network to be trained on.
+
+    Raises:
+        InputError: it has other branches than are asked for.
+    """
+    for option, wanted in switches.items():
+        if whole.card.arguments[option] != wanted:
+            raise InputError(f"--init {name}: was made with method.{option} = {not wanted}")
+    return Recogniser(whole.network, bare(whole.card)).train()
+
+
+def _build(parts: MethodParts, options: MeerOptions) -> Meer:
+    """Build MEER.
+
+    Raises:
+        InputError: the views, the data or the teachers do not allow what the options ask for.
+    """
+    for name in ("rotation", "scale", "shift", "blur") if options.synthesise else ():
+        if getattr(parts.views, name):
+            raise InputError(f"views.{name} must be 0: the pixels of both views are compared")
+    looker = critics = None
+    if options.synthesise and options.features:
+        looker = FaceFeatures(parts.recognisers[0])
+    if options.synthesise and options.adversarial:
+        critics = Critics(
+            (parts.student.card.input_size or (112, 112))[0], options.critic_width, spectral=True
+        )
+    for network in (looker, critics):
+        if network is not None:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Meer(
+        looker=looker,
+        critics=critics,
+        steps=parts.steps,
+        **recognition_parts(parts, options),
+    )
+
+
+METHOD = Method(
+    options=MeerOptions,
+    build=_build,
+    paper="Wang et al., Seeing through the Mask: Multi-task Generative Mask Decoupling Face "
+    "Recognition, arXiv:2311.11512",
+    presets=_PRESETS,
+    student=_student,
+)

@@ -1,8 +1,12 @@
-"""How close completed pictures are to the true ones, where they were completed."""
+"""How close completed pictures and predicted regions are to the true ones."""
 
+import numpy as np
 import torch
 from kornia.metrics import ssim as ssim_map
+from numpy.typing import NDArray
 from torch import Tensor
+
+from mfrkit.errors import ShapeError
 
 _WINDOW = 11  # of SSIM, as its authors have it
 
@@ -49,3 +53,30 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted mean of each picture's values, (B,)."""
     total = weight.flatten(1).sum(1).clamp_min(1e-6)
     return torch.linalg.vecdot(values.flatten(1), weight.flatten(1)) / total
+
+
+def intersection_over_union(
+    predicted: NDArray[np.bool_], true: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the overlap of regions, face by face.
+
+    Args:
+        predicted: (B, H, W) bool.
+        true: (B, H, W) bool.
+
+    Returns:
+        (B,) float64 in [0, 1]: pixels in both over pixels in either; 1 where both are empty.
+
+    Raises:
+        ShapeError: the two differ in shape.
+
+    Example:
+        >>> one = np.array([[[True, True, False, False]]])
+        >>> intersection_over_union(one, np.array([[[False, True, True, False]]])).tolist()
+        [0.3333333333333333]
+    """
+    if predicted.shape != true.shape or predicted.ndim != 3:
+        raise ShapeError(f"regions must be (B, H, W), got {predicted.shape} and {true.shape}")
+    shared = (predicted & true).sum((1, 2))
+    either = (predicted | true).sum((1, 2))
+    return np.where(either == 0, 1.0, shared / np.maximum(either, 1))

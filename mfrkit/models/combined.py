@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard, Task
-from mfrkit.models.multitask import part_for
-from mfrkit.models.recogniser import AveragesViews, Recogniser, embed_faces
+from mfrkit.models.recogniser import AveragesViews, Recogniser, embed_faces, part_for
 from mfrkit.models.region import RegionPredictor, decided, is_masked
 from mfrkit.models.registry import build_network
 from mfrkit.models.spaces import side_by_side

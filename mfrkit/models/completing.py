@@ -15,8 +15,7 @@ from torch import Tensor
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.completion import Completion
-from mfrkit.models.multitask import part_for
-from mfrkit.models.recogniser import LooksFirst, Recogniser
+from mfrkit.models.recogniser import LooksFirst, Recogniser, part_for
 from mfrkit.models.region import RegionPredictor
 from mfrkit.models.registry import build_network, load_for_task
 

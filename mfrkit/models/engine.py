@@ -20,8 +20,13 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.combined import CombinedRecogniser, SideBySide
 from mfrkit.models.completing import CompletingRecogniser
 from mfrkit.models.device import single_core_pool
-from mfrkit.models.fused import VIEWS, FusedEdgeFace, is_fusible
-from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
+from mfrkit.models.onednn import (
+    VIEWS,
+    BlockedMobileFaceNet,
+    FusedEdgeFace,
+    is_fusible,
+    is_supported,
+)
 from mfrkit.models.recogniser import Recogniser, embed_faces
 
 # Network inputs per call on a processor, unless the network has its own view: enough to hide the

@@ -1,7 +1,13 @@
 """Recognisers trained elsewhere: networks of InsightFace, AdaFace and EdgeFace and their kin.
 
-The architecture is read off the parameter names, whatever wrapper the training code put round them.
-Such a file is a pickle; only tensors and plain containers are unpickled, never code.
+The architecture is read off the parameter names, whatever wrapper the training code put round
+them. Such a file is a pickle; only tensors and plain containers are unpickled, never code.
+
+Source:
+    Kim, Jain, Liu, "AdaFace: Quality Adaptive Margin for Face Recognition", CVPR 2022,
+    arXiv:2204.00964. Its networks are those of `mfrkit.models.iresnet` under other names, with two
+    differences that change no value: the first unit's shortcut picks every second pixel where ours
+    convolves, and the last batch norm has neither scale nor shift.
 """
 
 import pickle
@@ -14,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256, load_pickled, mismatches
-from mfrkit.models import adaface, edgeface_files
+from mfrkit.models import edgeface
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.feeding import Feeding, describe
 
@@ -22,6 +28,80 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mfrkit.models.recogniser import Recogniser
+
+ADAFACE_LANDMARK = "body.0.res_layer.1.weight"
+_ENDS: Mapping[str, str] = {
+    "input_layer.0": "conv1",
+    "input_layer.1": "bn1",
+    "input_layer.2": "prelu",
+    "output_layer.0": "bn2",
+    "output_layer.3": "fc",
+    "output_layer.4": "features",
+}
+_PARTS: Mapping[str, str] = {
+    "res_layer.0": "bn1",
+    "res_layer.1": "conv1",
+    "res_layer.2": "bn2",
+    "res_layer.3": "prelu",
+    "res_layer.4": "conv2",
+    "res_layer.5": "bn3",
+    "shortcut_layer.0": "downsample.0",
+    "shortcut_layer.1": "downsample.1",
+}
+_NORM_EPS = 1e-5
+
+
+def from_adaface(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Return the tensors under our names, completed by those AdaFace does without.
+
+    Names that are not AdaFace's are kept, for the check that comes after to complain of.
+
+    Args:
+        tensors: by bare names.
+    """
+    import torch
+
+    places = _places(tensors)
+    renamed = {_rename(name, places): tensor for name, tensor in tensors.items()}
+    head = renamed.get("fc.weight")
+    if head is not None:
+        renamed.setdefault("features.weight", torch.ones(len(head)))
+        renamed.setdefault("features.bias", torch.zeros(len(head)))
+    width = len(tensors[ADAFACE_LANDMARK])
+    shortcut = {
+        "0.weight": torch.eye(width).view(width, width, 1, 1),
+        "1.weight": torch.ones(width),
+        "1.bias": torch.zeros(width),
+        "1.running_mean": torch.zeros(width),
+        # With what batch norm adds to it, this is 1.
+        "1.running_var": torch.full((width,), 1 - _NORM_EPS),
+    }
+    return {f"layer1.0.downsample.{name}": tensor for name, tensor in shortcut.items()} | renamed
+
+
+def _places(tensors: "Mapping[str, Tensor]") -> dict[str, str]:
+    """Return stage and unit in our names for the number of each unit in one row of them all."""
+    convolutions = (f"body.{number}.res_layer.1.weight" for number in range(len(tensors)))
+    places: dict[str, str] = {}
+    stage, unit, width = 0, 0, 0
+    for number, name in enumerate(convolutions):
+        if name not in tensors:
+            break
+        # A stage is a row of units of one width.
+        stage, unit = (stage, unit + 1) if len(tensors[name]) == width else (stage + 1, 0)
+        width = len(tensors[name])
+        places[str(number)] = f"layer{stage}.{unit}"
+    return places
+
+
+def _rename(name: str, places: Mapping[str, str]) -> str:
+    if match := re.fullmatch(r"body\.(\d+)\.(\w+\.\d+)\.(\w+)", name):
+        number, part, value = match.groups()
+        if number in places and part in _PARTS:
+            return f"{places[number]}.{_PARTS[part]}.{value}"
+    owner, _, value = name.rpartition(".")
+    return f"{_ENDS[owner]}.{value}" if owner in _ENDS else name
+
 
 # Units in each stage -> architecture.
 _DEPTHS: Mapping[tuple[int, ...], str] = {
@@ -40,7 +120,7 @@ _MAGFACE = "features"  # MagFace's training code holds its network under this na
 _DEPTH = 5  # of containers in containers
 # Every such network has one of these; what stands before it is a wrapper.
 _LANDMARK = "layer1.0.conv1.weight"
-_LANDMARKS = (_LANDMARK, adaface.LANDMARK, edgeface_files.LANDMARK)
+_LANDMARKS = (_LANDMARK, ADAFACE_LANDMARK, edgeface.LANDMARK)
 # What PyTorch Lightning keeps beside the weights.
 _NO_NAMES = (
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError,
@@ -99,11 +179,11 @@ def load_foreign(path: Path) -> "Recogniser":
 
 def _family(tensors: "Mapping[str, Tensor]", wrapper: str) -> tuple[str, Feeding]:
     """Tell whose network it is, and how it is fed, from names and what stood before them."""
-    if adaface.LANDMARK in tensors:
+    if ADAFACE_LANDMARK in tensors:
         return "AdaFace", Feeding("BGR", (0.5,) * 3, (0.5,) * 3)
-    if edgeface_files.LANDMARK not in tensors and _MAGFACE in wrapper.split("."):
+    if edgeface.LANDMARK not in tensors and _MAGFACE in wrapper.split("."):
         return "MagFace", Feeding("BGR", (0.0,) * 3, (1.0,) * 3)
-    family = "EdgeFace" if edgeface_files.LANDMARK in tensors else "arcface_torch"
+    family = "EdgeFace" if edgeface.LANDMARK in tensors else "arcface_torch"
     return family, Feeding("RGB", (0.5,) * 3, (0.5,) * 3)
 
 
@@ -146,7 +226,7 @@ def _networks(
     if not isinstance(content, Mapping) or len(place) > _DEPTH:
         return
     named = {name: value for name, value in content.items() if isinstance(name, str)}
-    tensors = edgeface_files.unpack(named)
+    tensors = edgeface.unpack(named)
     marks = [(name, mark) for name in tensors for mark in _LANDMARKS if _ends_in(name, mark)]
     for prefix in dict.fromkeys(name[: -len(mark)] for name, mark in marks):
         bare = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
@@ -182,10 +262,10 @@ def identify(
         WeightsError: a depth, head or shape that is not known.
     """
     try:
-        if edgeface_files.LANDMARK in tensors:
-            return tensors, "edgeface", edgeface_files.arguments_of(tensors, where)
-        if adaface.LANDMARK in tensors:
-            tensors = adaface.rename(tensors)
+        if edgeface.LANDMARK in tensors:
+            return tensors, "edgeface", edgeface.arguments_of(tensors, where)
+        if ADAFACE_LANDMARK in tensors:
+            tensors = from_adaface(tensors)
         return tensors, *_iresnet(tensors, where)
     except (TypeError, IndexError) as error:  # of tensors with fewer dimensions than theirs
         raise WeightsError(f"{where}: tensors of other shapes than their names say") from error

@@ -10,8 +10,8 @@ Weights published for these networks load under their own names, so the names he
 
 from torch import Tensor, nn
 
-from mfrkit.models.backbone import Backbone
 from mfrkit.models.prelu import PReLU
+from mfrkit.models.recogniser import Backbone
 
 _EPS = 1e-5
 _WIDTHS = (64, 128, 256, 512)

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.models.backbone import Backbone
 from mfrkit.models.prelu import prelu
+from mfrkit.models.recogniser import Backbone
 
 # Inverted residuals, in order: (input, expanded, output) channels and the stride.
 # A block adds its input to its output when the two have the same shape.

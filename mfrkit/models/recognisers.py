@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfrkit.errors import InputError
-from mfrkit.models.architectures import FOREIGN
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.feeding import Feeding
 from mfrkit.models.model_files import read_card
-from mfrkit.models.registry import load_for_task
+from mfrkit.models.registry import FOREIGN, load_for_task
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,8 @@
-"""Build networks, fresh or with the weights of a model. Importing this needs no torch."""
+"""Which architectures there are, and networks built fresh or with the weights of a model.
+
+Architectures, and readers of other programs' files, are found by name: importing this needs no
+torch.
+"""
 
 import importlib
 from collections.abc import Iterator, Mapping
@@ -8,19 +12,44 @@ from typing import TYPE_CHECKING
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import mismatches
-from mfrkit.models.architectures import ARCHITECTURES
 from mfrkit.models.cards import ModelCard, Task
-from mfrkit.models.model_files import (
-    find_model,
-    name_hint,
-    read_card,
-    read_tensors,
-    write_model,
-)
+from mfrkit.models.model_files import find_model, name_hint, read_card, read_tensors, write_model
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+# Architecture name -> where its class or factory lives.
+ARCHITECTURES: Mapping[str, tuple[str, str]] = {
+    "mobilefacenet": ("mfrkit.models.mobilefacenet", "MobileFaceNet"),
+    "edgeface": ("mfrkit.models.edgeface", "EdgeFace"),
+    "iresnet18": ("mfrkit.models.iresnet", "iresnet18"),
+    "iresnet34": ("mfrkit.models.iresnet", "iresnet34"),
+    "iresnet50": ("mfrkit.models.iresnet", "iresnet50"),
+    "iresnet100": ("mfrkit.models.iresnet", "iresnet100"),
+    "iresnet200": ("mfrkit.models.iresnet", "iresnet200"),
+    "yunet": ("mfrkit.models.detectors", "OpenCVGraph"),
+    "facemesh": ("mfrkit.models.facemesh", "FaceMesh"),
+    "mtcnn": ("mfrkit.models.detectors", "MTCNN"),
+    "region": ("mfrkit.models.region", "RegionNet"),
+    "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),
+    "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
+    "meer": ("mfrkit.models.meer", "MeerNet"),
+    "eum": ("mfrkit.models.unmasking", "EmbeddingUnmasker"),
+    "completion-guided": ("mfrkit.models.g2d", "GuidedUpsampler"),
+    "generative": ("mfrkit.models.g2d", "GenerativeRecogniser"),
+    "completing": ("mfrkit.models.completing", "build_completing"),
+    "combined": ("mfrkit.models.combined", "build_combined"),
+    "side-by-side": ("mfrkit.models.combined", "build_side_by_side"),
+}
+
+# Suffixes of other programs' files -> where their reader lives.
+FOREIGN: Mapping[str, tuple[str, str]] = {
+    ".pt": ("mfrkit.models.foreign", "load_foreign"),
+    ".pth": ("mfrkit.models.foreign", "load_foreign"),
+    ".ckpt": ("mfrkit.models.foreign", "load_foreign"),
+    ".onnx": ("mfrkit.models.onnx", "load_onnx"),
+}
 
 
 # What arguments that make no sense, or too much of it, make a constructor raise.
@@ -98,7 +127,7 @@ def load_for_task(
         InputError: no such model, or it is for another task.
         WeightsError: as `load_network`.
     """
-    from mfrkit.models.multitask import part_for
+    from mfrkit.models.recogniser import part_for
 
     card, _, path = read_card(model)
     if task not in card.tasks:

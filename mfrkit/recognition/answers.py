@@ -19,8 +19,7 @@ from mfrkit.recognition.decision import (
     lowest_fmr,
 )
 from mfrkit.recognition.gallery import NO_DIRECTION, Gallery
-from mfrkit.recognition.look import Seen
-from mfrkit.recognition.photo_face import PhotoFace
+from mfrkit.recognition.look import PhotoFace, Seen
 from mfrkit.stages.flow import batched
 
 UNKNOWN = "unknown"

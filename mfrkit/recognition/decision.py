@@ -2,19 +2,21 @@
 
 Masks lower the similarity of one person's photos, and raise that of two people's: no one
 threshold keeps its false match rate with and without them, so a card holds one list of them for
-each masked state.
+each masked state. A threshold given on the command line, as a number or as a file of
+`mfrkit eval --threshold-out`, overrides it.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
+from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ModelCard
-from mfrkit.models.thresholds import STATES, Operating, state_of
+from mfrkit.models.cards import STATES, ModelCard, Operating, state_of
 
 DEFAULT_FMR = 1e-3
 DEFAULT_FPIR = 1e-2
@@ -161,3 +163,41 @@ def _at_fmr(points: Sequence[Operating], fmr: float, state: str) -> Threshold | 
     where = [math.log(rate) for rate in rates]
     value, fnmr = (float(np.interp(math.log(fmr), where, each)) for each in (values, misses))
     return Threshold(value, fmr, fnmr, state)
+
+
+def given_threshold(
+    text: str | None, card: ModelCard, fmr: float, console: Console, *, flip: bool = True
+) -> Threshold | None:
+    """Read what `--threshold` says.
+
+    Args:
+        text: a cosine similarity or the name of a threshold file; None: nothing.
+        card: of the model that makes the embeddings.
+        fmr: the rate whose threshold is taken from a file.
+        console: is warned of a threshold for the other kind of flip.
+        flip: whether faces are averaged with their mirror images.
+
+    Raises:
+        InputError: neither a number nor a readable file, or a file of another model's thresholds
+            or without one for this rate.
+    """
+    if text is None:
+        return None
+    try:
+        return Threshold(float(text))
+    except ValueError:
+        path = Path(text)
+    if not path.is_file():
+        raise InputError(f"--threshold {text}: neither a number nor a file of eval --threshold-out")
+    from mfrkit.evaluation.threshold_file import ThresholdFile
+    from mfrkit.stages.embed import origin  # a number needs none of what files need
+
+    settings = ThresholdFile(path).settings_for(
+        origin(card, flip=flip), Path(f"model {card.name}"), console
+    )
+    for setting in settings:
+        found = setting.calibration
+        if abs(found.target - fmr) <= 1e-9 * fmr:
+            return Threshold(found.threshold, found.target, found.decisions.fnmr)
+    held = ", ".join(f"{setting.calibration.target:g}" for setting in settings)
+    raise InputError(f"{path}: no threshold at FMR {fmr:g}, only at {held}; choose with --fmr")

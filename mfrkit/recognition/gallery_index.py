@@ -26,9 +26,8 @@ from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.recognition.embedding_files import check_made_by, is_embedding_file
-from mfrkit.recognition.gallery import Gallery, gallery_in, person_of
+from mfrkit.recognition.gallery import Approximate, Gallery, gallery_in, person_of
 from mfrkit.recognition.look import Embedder, look, read_items
-from mfrkit.recognition.nearest import Approximate
 from mfrkit.stages.flow import batched
 
 _BLOCK = 256  # photos written at a time

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mfrkit.errors import ShapeError
 from mfrkit.faces.geometry import ARCFACE_SIZE, template
 from mfrkit.masks.spec import MaskSpec
-from mfrkit.stages.synth_mask_options import SynthMaskOptions
+from mfrkit.stages.options import SynthMaskOptions
 
 
 class Masked(NamedTuple):
@@ -106,7 +106,7 @@ class MaskRenderer:
             InputError: a point is not finite, or the points of a face coincide.
         """
         from mfrkit.masks.pictures import mask_pictures
-        from mfrkit.masks.sampling import sample_spec
+        from mfrkit.masks.spec import sample_spec
 
         if faces.ndim != 4 or faces.shape[3] != 3 or faces.dtype != np.uint8:
             raise ShapeError(f"expected RGB uint8 (B, H, W, 3), got {faces.dtype} {faces.shape}")

@@ -13,8 +13,8 @@ from mfrkit.errors import InputError
 from mfrkit.faces.detect import Face
 from mfrkit.faces.geometry import template, warp
 from mfrkit.faces.select import select
-from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.find_faces import FaceFinder, fit_crop
+from mfrkit.stages.options import AlignOptions
 
 
 class Crop(NamedTuple):

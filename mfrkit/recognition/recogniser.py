@@ -12,8 +12,16 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.recognition.decision import DEFAULT_FMR, Decider, Threshold
-from mfrkit.recognition.look import look, read_items, read_photos
-from mfrkit.recognition.photo_face import Photo, PhotoFace, as_list, name_of, pixels_of
+from mfrkit.recognition.look import (
+    Photo,
+    PhotoFace,
+    as_list,
+    look,
+    name_of,
+    pixels_of,
+    read_items,
+    read_photos,
+)
 
 if TYPE_CHECKING:  # what galleries need is loaded by those who have one: `verify` starts sooner
     from mfrkit.recognition.answers import Answer

@@ -14,9 +14,8 @@ from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError, PartialError
 from mfrkit.io.files import refuse_existing
 from mfrkit.models.recognisers import recogniser_card
-from mfrkit.recognition.decision import DEFAULT_FMR, Decider, check_fmr
-from mfrkit.recognition.given_threshold import given_threshold
-from mfrkit.recognition.photo_face import PhotoFace
+from mfrkit.recognition.decision import DEFAULT_FMR, Decider, check_fmr, given_threshold
+from mfrkit.recognition.look import PhotoFace
 from mfrkit.recognition.recogniser import Comparison, Recogniser, compare_faces
 
 SCHEMA = 1
@@ -212,7 +211,7 @@ def _share(rate: float | None) -> str:
 
 def _write_preview(path: Path, pairs: Sequence[Pair], console: Console) -> None:
     from mfrkit.io.images import write_image
-    from mfrkit.stages.contact_sheet import Cell, contact_sheet
+    from mfrkit.pages.contact_sheet import Cell, contact_sheet
 
     sheets = []
     for pair in pairs:

@@ -1,1 +1,1 @@
-"""Files in, files out: what each command does once its options are known."""
+"""Files in, files out: what each other command does once its options are known."""

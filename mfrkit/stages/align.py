@@ -1,6 +1,6 @@
 """Find faces in photos and cut them out: photos in, aligned crops and a manifest out.
 
-This module checks and drives; `mfrkit.stages.align_faces` does the work and loads torch for it, so
+This module checks and drives; `mfrkit.stages.align_worker` does the work and loads torch for it, so
 that a wrong argument is refused at once.
 """
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from mfrkit.console import Console
 from mfrkit.io.pairs import read_pairs
-from mfrkit.stages.align_options import AlignOptions
-from mfrkit.stages.clashes import numbered
-from mfrkit.stages.run import Process, run_stage
+from mfrkit.stages.options import AlignOptions
+from mfrkit.stages.run import Process, numbered, run_stage
 from mfrkit.stages.sink import Tally
 
 if TYPE_CHECKING:
-    from mfrkit.stages.contact_sheet import Cell
+    from mfrkit.pages.contact_sheet import Cell
 
 PREVIEW_COLUMNS = 8
 
@@ -41,7 +40,7 @@ def align(options: AlignOptions, console: Console) -> Tally:
         every=options.every,
     )
     if options.preview is not None and cells:
-        from mfrkit.stages.contact_sheet import write_contact_sheet
+        from mfrkit.pages.contact_sheet import write_contact_sheet
 
         write_contact_sheet(
             options.preview, cells, columns=PREVIEW_COLUMNS, heading="photo and crop"
@@ -53,6 +52,6 @@ def align(options: AlignOptions, console: Console) -> Tally:
 
 
 def _worker(options: AlignOptions, cells: "list[Cell]") -> Process:
-    from mfrkit.stages.align_faces import AlignWorker  # torch loads here
+    from mfrkit.stages.align_worker import AlignWorker  # torch loads here
 
     return AlignWorker(options, cells)

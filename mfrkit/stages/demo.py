@@ -16,7 +16,7 @@ from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import identity_of
 from mfrkit.io.source import FolderSource, open_source
-from mfrkit.stages.contact_sheet import Cell, write_contact_sheet
+from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
 
 PHOTOS = Path(__file__).parent.parent / "data" / "photos"
 FOLDS = 3  # as many as there are pairs of one person

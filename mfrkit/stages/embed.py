@@ -1,6 +1,6 @@
 """Turn aligned faces into embeddings: crops in, one HDF5 file out, rows in input order.
 
-This module checks and drives; `mfrkit.stages.embed_faces` does the work and loads torch for it, so
+This module checks and drives; `mfrkit.stages.embed_worker` does the work and loads torch for it, so
 that a wrong argument is refused at once.
 """
 
@@ -14,26 +14,23 @@ from typing import TYPE_CHECKING, Any
 from mfrkit.config import RunOptions
 from mfrkit.console import Console, Progress
 from mfrkit.errors import InputError
-from mfrkit.io.files import refuse_existing
+from mfrkit.io.files import held, hidden_name, refuse_existing
 from mfrkit.io.item import Item, Source, root_of
-from mfrkit.io.lock import held
 from mfrkit.io.manifest import END, Record
-from mfrkit.io.names import hidden_name
 from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.feeding import Feeding, Words
 from mfrkit.models.model_files import read_card
 from mfrkit.models.recognisers import is_completed, is_foreign
+from mfrkit.stages.embedding_parts import PIECE_INPUTS, PieceStore, join
 from mfrkit.stages.flow import batched, isolated
-from mfrkit.stages.merge import join
-from mfrkit.stages.pieces import PIECE_INPUTS, PieceStore
 from mfrkit.stages.run import announce, check_skipped, expected_total, first_or_fail, own_share
 from mfrkit.stages.sink import Tally
 
 if TYPE_CHECKING:
     from mfrkit.models.recogniser import Recogniser
-    from mfrkit.stages.embed_faces import Embedded
+    from mfrkit.stages.embed_worker import Embedded
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ def _find_model(
     """Return a model's card, at once where it is in the file, and what gives its network."""
 
     def load() -> "Recogniser":
-        from mfrkit.stages.embed_faces import load_model  # torch loads here
+        from mfrkit.stages.embed_worker import load_model  # torch loads here
 
         return load_model(options.model, options.run.device, feeding)
 
@@ -181,7 +178,7 @@ def _embed_pending(
     console: Console,
 ) -> tuple[Tally, int]:
     """Embed what the store does not hold yet, piece by piece; return the vectors' length too."""
-    from mfrkit.stages.embed_faces import EmbedWorker, give_up, to_rows
+    from mfrkit.stages.embed_worker import EmbedWorker, give_up, to_rows
 
     run, tally = options.run, store.tally()
     worker = EmbedWorker(load(), options.mask_model, flip=options.flip, run=run)

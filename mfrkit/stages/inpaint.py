@@ -1,6 +1,6 @@
 """Complete what covers faces: masked crops in, completed ones and a manifest out.
 
-This module checks and drives; `mfrkit.stages.complete_faces` does the work and loads torch for it,
+This module checks and drives; `mfrkit.stages.inpaint_worker` does the work and loads torch for it,
 so that a wrong argument is refused at once.
 """
 
@@ -8,10 +8,8 @@ from collections import Counter
 
 from mfrkit.console import Console
 from mfrkit.io.manifest import Record, manifest_path
-from mfrkit.stages.clashes import inside
-from mfrkit.stages.inpaint_options import InpaintOptions
-from mfrkit.stages.preview import Preview
-from mfrkit.stages.run import Process, run_stage
+from mfrkit.stages.options import InpaintOptions
+from mfrkit.stages.run import Preview, Process, inside, run_stage
 from mfrkit.stages.sink import Tally
 
 
@@ -27,7 +25,7 @@ def inpaint(options: InpaintOptions, console: Console) -> Tally:
     passed: Counter[bool] = Counter()
 
     def prepare() -> Process:
-        from mfrkit.stages.complete_faces import CompletionWorker  # torch loads here
+        from mfrkit.stages.inpaint_worker import CompletionWorker  # torch loads here
 
         return CompletionWorker(options, preview.pairs, passed)
 

@@ -1,7 +1,6 @@
 """Names that options take, for shells to offer. Needs no torch."""
 
-from mfrkit.masks.catalog import COLORS
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.kinds import COLORS, KINDS
 from mfrkit.models.cards import BUNDLED
 from mfrkit.models.model_files import read_card
 

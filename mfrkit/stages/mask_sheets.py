@@ -12,15 +12,14 @@ from mfrkit.errors import InputError
 from mfrkit.faces.geometry import similarity_from_points, template, transform_points, warp
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.images import read_image
-from mfrkit.masks.catalog import OWN, TEMPLATE
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.kinds import KINDS, OWN, TEMPLATE
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 from mfrkit.masks.template import ANCHORS, TemplateFile, find_problems
 from mfrkit.models.device import resolve_device
-from mfrkit.stages.contact_sheet import Cell, fit, write_contact_sheet
+from mfrkit.pages.contact_sheet import Cell, fit, write_contact_sheet
 from mfrkit.stages.demo import PHOTOS
 from mfrkit.stages.find_faces import load_detector
 

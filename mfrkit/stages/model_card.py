@@ -6,9 +6,8 @@ from typing import Any
 
 from mfrkit.console import Console
 from mfrkit.models.cards import ModelCard
+from mfrkit.pages.table import Table, to_markdown
 from mfrkit.stages.models import ModelInfo, describe
-from mfrkit.stages.table import Table
-from mfrkit.stages.table_formats import to_markdown
 
 
 def show_card(model: str, console: Console) -> None:

@@ -1,22 +1,164 @@
-"""Run a per-image stage: inputs in, records out, every input accounted for."""
+"""Run a per-image stage: inputs in, records out, every input accounted for.
 
+Results that an input's key gives rise to are kept apart from those of other inputs: `--variants
+2` makes `x.mask2` of `x`, and `align --select all` makes `x.face2`; either may be an input's own
+key as well, and one picture would take the place of the other. A sheet shows the run's first
+faces, before and after, whether or not it was done in one go.
+"""
+
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
-from mfrkit.errors import InputError, PartialError, reason_of
+from mfrkit.errors import ImageError, InputError, PartialError, reason_of
 from mfrkit.io.clips import Every
+from mfrkit.io.images import read_image
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import Record
-from mfrkit.io.source import NamedSource, open_source
-from mfrkit.stages.clashes import Owner, without_clashes
+from mfrkit.io.source import ManifestSource, NamedSource, open_source
 from mfrkit.stages.flow import isolated
-from mfrkit.stages.preview import Preview
 from mfrkit.stages.sink import RecordSink, Tally, source_name
+
+if TYPE_CHECKING:
+    from mfrkit.pages.contact_sheet import Cell
+
+Owner = Callable[[str], str | None]
+"""Returns the key whose results could have another key's name, None if there is none."""
+
+
+def numbered(kind: str, last: int = 10**9) -> Owner:
+    """Return the owner of keys that end in a number from 2 to `last`: `x` for `x.mask2`.
+
+    Example:
+        >>> numbered("mask", 3)("x.mask3"), numbered("mask", 3)("x.mask4")
+        ('x', None)
+    """
+    pattern = re.compile(rf"(.+)\.{kind}([1-9]\d{{0,8}})", re.DOTALL)
+
+    def owner(key: str) -> str | None:
+        match = pattern.fullmatch(key)
+        return match[1] if match and 2 <= int(match[2]) <= last else None
+
+    return owner
+
+
+def inside(*folders: str) -> Owner:
+    """Return the owner of keys in folders of by-products: `x` for `_regions/x`."""
+
+    def owner(key: str) -> str | None:
+        folder, _, rest = key.partition("/")
+        return rest if folder in folders and rest else None
+
+    return owner
+
+
+def either(*owners: Owner) -> Owner:
+    """Return the first owner that several rules find."""
+    return lambda key: next((who for rule in owners if (who := rule(key)) is not None), None)
+
+
+def without_clashes(items: Iterable[Item], owner: Owner | None) -> Iterator[Item]:
+    """Yield inputs; of two that could want one name, the later one comes as skipped.
+
+    Args:
+        items: all inputs, those of other shards too.
+        owner: the stage's rule; None for a stage whose results have their inputs' names.
+    """
+    seen: set[int] = set()  # hashes: a million keys as text would be a few hundred megabytes
+    wanted: dict[str, str] = {}  # owner -> the input that has one of its names
+    for item in items:
+        if owner is None:
+            yield item
+            continue
+        key = item.record.key
+        owners = list(_owners(key, owner))
+        reason = ""
+        if key in wanted:
+            reason = f"name taken: what it gives could replace {wanted[key]!r}"
+        for who in owners:
+            if hash(who) in seen:
+                reason = f"name taken: what {who!r} gives could have it"
+        if reason:
+            yield replace(item, record=item.record.skipped(reason), path=None)
+            continue
+        seen.add(hash(key))
+        wanted |= dict.fromkeys(owners, key)
+        yield item
+
+
+def _owners(key: str, owner: Owner) -> Iterator[str]:
+    """Yield a key's owner, and the owner's, as far as there are any."""
+    found = owner(key)
+    while found is not None:
+        yield found
+        found = owner(found)
+
+
+FACES = 24
+
+
+class Preview:
+    """The pictures of a sheet.
+
+    Args:
+        caption: says what was done to a face, by its record.
+
+    Attributes:
+        pairs: cells by the input's position, to be filled in while the run lasts.
+    """
+
+    def __init__(self, caption: Callable[[Record], str]) -> None:
+        self.pairs: dict[int, tuple[Cell, Cell]] = {}
+        self._caption = caption
+        self._first: dict[str, Item] = {}
+
+    def watch(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass inputs on, and note which are the first."""
+        for item in items:
+            if item.position < FACES and item.path is not None:
+                self._first[item.record.key] = item
+            yield item
+
+    def write(self, path: Path | None, manifest: Path, console: Console) -> None:
+        """Write the sheet; what an earlier run did is read from disk.
+
+        Args:
+            path: of the sheet; None for no sheet.
+            manifest: of the finished run.
+            console: narration.
+        """
+        if path is None:
+            return
+        from mfrkit.pages.contact_sheet import write_contact_sheet
+
+        self._complete(manifest)
+        if self.pairs:
+            cells = [cell for _, pair in sorted(self.pairs.items()) for cell in pair]
+            write_contact_sheet(path, cells, columns=8, heading="before and after")
+            console.info(f"preview -> {path}")
+
+    def _complete(self, manifest: Path) -> None:
+        """Add the faces that were done before this run went on."""
+        from mfrkit.pages.contact_sheet import Cell
+
+        missing = {k: item for k, item in self._first.items() if item.position not in self.pairs}
+        results = iter(ManifestSource([manifest]))
+        while missing and (made := next(results, None)) is not None:
+            item = missing.pop(made.record.key, None)
+            if item is None or item.path is None or made.path is None:
+                continue
+            try:
+                before, after = read_image(item.path), read_image(made.path)
+            except ImageError:
+                continue
+            caption = self._caption(made.record)
+            self.pairs[item.position] = Cell(before, made.record.key), Cell(after, caption)
+
 
 Process = Callable[[Iterable[Item]], Iterator[list[Record]]]
 

@@ -1,18 +1,126 @@
 """Put synthetic masks on faces: pictures in, masked ones, their regions and a manifest out.
 
-This module checks and drives; `mfrkit.stages.mask_worker` does the work and loads torch for it, so
-that a wrong argument is refused at once.
+This module checks and drives, batches side by side, in threads or in processes;
+`mfrkit.stages.synth_mask_worker` does the work and loads torch for it, so that a wrong argument
+is refused at once.
 """
 
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
 from mfrkit.console import Console
+from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, manifest_path
+from mfrkit.io.packed import Packed
 from mfrkit.io.pairs import read_pairs
-from mfrkit.stages.clashes import either, inside, numbered
-from mfrkit.stages.mask_worker import MaskWorker
-from mfrkit.stages.preview import Preview
-from mfrkit.stages.run import run_stage
+from mfrkit.stages import processes
+from mfrkit.stages.flow import batched, in_order, ordered_map
+from mfrkit.stages.options import SynthMaskOptions
+from mfrkit.stages.run import Preview, either, inside, numbered, run_stage
 from mfrkit.stages.sink import Tally
-from mfrkit.stages.synth_mask_options import SynthMaskOptions
+
+if TYPE_CHECKING:
+    from mfrkit.pages.contact_sheet import Cell
+    from mfrkit.stages.synth_mask_worker import Drawn, MaskDrawer
+
+MANY = 512  # inputs from which on starting processes pays
+BATCH_BYTES = 1 << 23  # of picture files in a batch: hundreds of crops or a few photos
+
+
+class MaskWorker:
+    """Turns inputs into masked files.
+
+    Args:
+        options: of the run.
+        preview: receives the first faces before and after, by position.
+    """
+
+    def __init__(
+        self,
+        options: SynthMaskOptions,
+        preview: "dict[int, tuple[Cell, Cell]]",
+    ) -> None:
+        self._options = options
+        self._preview = preview
+
+    def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
+        """Yield the records of each input, in input order.
+
+        Raises:
+            InputError: the device, the template or the manifest to draw from is not there.
+            MfrError: a worker process was killed.
+        """
+        items = iter(items)
+        first: list[Item] = []
+        if self._may_start_processes():
+            first = list(islice(items, MANY))
+        run = self._options.run
+        batches = batched(chain(first, items), run.batch_size, weight=_file_size, limit=BATCH_BYTES)
+        draw = self._in_processes if len(first) == MANY else self._in_threads
+        for drawn in draw(batches):
+            self._preview.update(drawn.preview)
+            yield from drawn.records
+
+    def _may_start_processes(self) -> bool:
+        """Whether processes would help; a pipeline's inputs are not held back to count them."""
+        options = self._options
+        if options.source == "-" or options.run.workers == 1:
+            return False
+        return options.run.device in ("auto", "cpu") and processes.are_possible()
+
+    def _in_processes(self, batches: "Iterator[list[Item]]") -> "Iterator[Drawn]":
+        """Draw in processes, unless it turns out that there is a faster device."""
+        workers = self._options.run.workers
+        build = partial(make_drawer, self._options)
+        with processes.Processes(build, workers, ["mfrkit.stages.synth_mask_worker"]) as crew:
+            from mfrkit.models.device import resolve_device  # torch loads here, and in processes
+
+            if resolve_device(self._options.run.device).type == "cpu":
+                yield from in_order(crew.submit, batches, ahead=2 * workers)
+                return
+        yield from self._in_threads(batches)
+
+    def _in_threads(self, batches: "Iterator[list[Item]]") -> "Iterator[Drawn]":
+        import torch
+
+        threads = torch.get_num_threads()
+        drawer = make_drawer(self._options)
+        try:
+            yield from ordered_map(drawer, batches, workers=self._options.run.workers)
+        finally:
+            torch.set_num_threads(threads)
+            drawer.close()
+
+
+def make_drawer(options: SynthMaskOptions) -> "MaskDrawer":
+    """Load what draws, and let each of its operations run on one core.
+
+    Many small operations on one core each beat each operation split over all cores.
+
+    Raises:
+        InputError: the device, the template or the manifest to draw from is not there.
+    """
+    import torch
+
+    from mfrkit.models.device import resolve_device
+    from mfrkit.stages.synth_mask_worker import MaskDrawer
+
+    drawer = MaskDrawer(options, resolve_device(options.run.device))
+    torch.set_num_threads(1)
+    return drawer
+
+
+def _file_size(item: Item) -> int:
+    """Return the size of an input's file; what cannot be read costs nothing."""
+    if isinstance(item.path, Packed):
+        return item.path.size
+    try:
+        return 0 if item.path is None else item.path.stat().st_size
+    except OSError:
+        return 0
+
 
 REGION_FOLDERS = ("_regions", "_regions_exact")
 

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
+from mfrkit.models.cards import STATES, operating_at
 from mfrkit.models.model_files import read_card
-from mfrkit.models.thresholds import STATES, operating_at
 
 PEOPLE, PHOTOS, DIM = 30, 4, 16
 

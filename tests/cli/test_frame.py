@@ -165,7 +165,7 @@ def test_values_offered(command, option, typed, offered):
 
 
 def test_the_methods_and_presets_offered_are_those_there_are():
-    from mfrkit.stages.distill_methods import METHODS
+    from mfrkit.training.methods import METHODS
 
     assert list(completion.METHODS) == list(METHODS)
     named = {preset for method in METHODS.values() for preset in all_presets(method)}

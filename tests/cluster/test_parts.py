@@ -14,8 +14,8 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError, MfrError
 from mfrkit.io.manifest import manifest_path
 from mfrkit.stages.embed import EmbedOptions, embed
+from mfrkit.stages.options import SynthMaskOptions
 from mfrkit.stages.synth_mask import synth_mask
-from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
 RUN = RunOptions(workers=1, device="cpu")
 QUIET = Console(-1, passes_records=False)

@@ -15,7 +15,7 @@ from mfrkit.config import Cluster, RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.stages.align import align
-from mfrkit.stages.align_options import AlignOptions
+from mfrkit.stages.options import AlignOptions
 from mfrkit.stages.sink import Tally
 from tests.cluster.test_parts import contents
 from tests.conftest import write_noise_crops

@@ -9,7 +9,7 @@ import pytest
 
 from mfrkit.cluster.task import ShardConsole, ShardJob, perform, when_free
 from mfrkit.errors import HeldError, InputError, MfrError
-from mfrkit.io.lock import held
+from mfrkit.io.files import held
 
 NODE = socket.gethostname()
 

@@ -12,7 +12,7 @@ from mfrkit.errors import InputError, ShapeError
 from mfrkit.faces import detect as module
 from mfrkit.faces.detect import MTCNNDetector
 from mfrkit.io.images import read_image
-from mfrkit.models.mtcnn import MTCNN
+from mfrkit.models.detectors import MTCNN
 
 DATA = Path(mfrkit.__file__).parent / "data"
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mfrkit.faces.integral import IntegralPhotos
+from mfrkit.faces.pyramid import IntegralPhotos
 
 CPU = torch.device("cpu")
 

@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.faces.geometry import (
-    invert,
-    similarity_from_points,
-    template,
-    transform_points,
-    warp,
-)
+from mfrkit.faces.geometry import invert, similarity_from_points, template, transform_points, warp
 
 PUBLISHED = [
     [38.2946, 51.6963],

@@ -22,36 +22,38 @@ from safetensors.torch import save
 
 from mfrkit.config import Shard
 from mfrkit.errors import MfrError
-from mfrkit.io.covariates import read_covariates
+from mfrkit.evaluation.benchmark_sets import BenchmarkFolder
+from mfrkit.evaluation.threshold_file import ThresholdFile
 from mfrkit.io.documents import parse_json
 from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.files import expand_braces
 from mfrkit.io.images import read_image
-from mfrkit.io.names import expand_braces
 from mfrkit.io.pairs import read_pairs
-from mfrkit.io.recordio import pack_entry, pack_record
-from mfrkit.io.score_files import read_scores
+from mfrkit.io.rec import pack_entry, pack_record
 from mfrkit.io.source import open_source
-from mfrkit.io.template_lists import read_templates
+from mfrkit.io.tables import read_covariates, read_scores, read_templates
 from mfrkit.io.verification_bin import read_bin
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 from mfrkit.masks.template import ANCHORS, TemplateFile
-from mfrkit.models.cards import ModelCard
+from mfrkit.models.cards import UNMASKED, ModelCard, Operating
 from mfrkit.models.edgeface import SIZES
 from mfrkit.models.foreign import identify, read_tensors, strip_wrappers
 from mfrkit.models.model_files import count_parameters, read_card
-from mfrkit.models.onnx_recogniser import load_onnx
+from mfrkit.models.onnx import load_onnx
 from mfrkit.models.registry import build_network, load_network
-from mfrkit.models.thresholds import UNMASKED, Operating
 from mfrkit.recognition.gallery import gallery_in
 from mfrkit.recognition.gallery_index import read_stamps
-from mfrkit.stages.benchmark_folder import BenchmarkFolder
-from mfrkit.stages.fit_options import FitOptions
-from mfrkit.stages.mask_book import MaskBook
-from mfrkit.stages.recipe import check_options, refuse_other_commands
-from mfrkit.stages.settings import make, parse_set
-from mfrkit.stages.threshold_file import ThresholdFile
-from mfrkit.stages.train_request import MaskSettings, TrainRequest, resolve_tables
+from mfrkit.stages.sink import check_options, refuse_other_commands
+from mfrkit.stages.synth_mask_worker import MaskBook
+from mfrkit.training.settings import (
+    FitOptions,
+    MaskSettings,
+    TrainRequest,
+    make,
+    parse_set,
+    resolve_tables,
+)
 
 Change = Callable[[object], object]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.io.covariates import read_covariates
+from mfrkit.io.tables import read_covariates
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

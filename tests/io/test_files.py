@@ -1,11 +1,17 @@
 import errno
 import os
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
 
 from mfrkit.errors import InputError
 from mfrkit.io.files import (
+    expand_braces,
+    held,
+    is_picture,
+    key_of,
     refuse_existing,
     replacing,
     replacing_together,
@@ -80,3 +86,83 @@ def test_files_that_belong_together_are_never_old_and_new(tmp_path, monkeypatch,
         assert {path.read_text() for path in paths} == {"old" if stop == 0 else "new"}
     else:
         assert 0 < stop < 4
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from mfrkit.io.files import held
+sys.argv = ["mfrkit", "pack", "a b"]
+with held(Path(sys.stdin.readline().strip())):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds `out.h5` until a line is written to it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    process.stdin.write(f"{tmp_path / 'out.h5'}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_is_refused_in_a_line_that_names_the_first(tmp_path, holder):
+    with pytest.raises(InputError) as caught, held(tmp_path / "out.h5"):
+        pass
+    text = str(caught.value)
+    assert f"out.h5: is being written by process {holder.pid} (mfrkit pack 'a b')" in text
+    assert "\n" not in text
+
+
+def test_a_lock_goes_with_the_run_however_that_ends(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    assert list(tmp_path.iterdir()), "a killed run leaves the name of its lock"
+    with held(tmp_path / "out.h5"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_those_that_share_keep_out_only_who_wants_it_alone(tmp_path):
+    lock = tmp_path / ".lock"
+    with held(tmp_path, lock, shared=True):
+        with held(tmp_path, lock, shared=True):
+            pass
+        assert lock.exists(), "the first still holds it"
+        with pytest.raises(InputError), held(tmp_path, lock):
+            pass
+    with held(tmp_path, lock):
+        pass
+    assert not lock.exists()
+
+
+def test_long_names_have_short_locks(tmp_path):
+    with held(tmp_path / ("x" * 255)):
+        assert len(os.listdir(tmp_path)[0]) < 100
+
+
+def test_key_of_knows_image_suffixes_only():
+    assert key_of("a/b.JPEG") == "a/b"
+    assert key_of("a/J.Lo") == "a/J.Lo"
+    assert key_of("v1.2/photo.face2.png") == "v1.2/photo.face2"
+
+
+def test_hidden_files_without_a_stem_are_no_pictures():
+    assert not is_picture("a/.png")
+    assert is_picture("a/b.webp")
+
+
+def test_braces_name_files_and_never_more_than_there_can_be():
+    assert expand_braces("{a,b}-{08..10}.tar")[::4] == ["a-08.tar", "b-09.tar"]
+    assert expand_braces("{9..7}.tar") == []
+    for pattern in ("{0..9999999999}.tar", "{a,b}" * 40, "{1..1000}" * 500):
+        with pytest.raises(InputError, match="more than 1000000 names"):
+            expand_braces(pattern)
+    assert expand_braces("{0..1" + "0" * 5000 + "}") == ["{0..1" + "0" * 5000 + "}"]

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
 from mfrkit.errors import InputError
-from mfrkit.io.names import canonical
-from mfrkit.io.pair_formats import parse
-from mfrkit.io.pairs import PairList, contiguous_folds, read_pairs
+from mfrkit.io.files import canonical
+from mfrkit.io.pairs import PairList, contiguous_folds, parse, read_pairs
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.io.score_files import read_scores
+from mfrkit.io.tables import read_scores
 
 
 @pytest.fixture

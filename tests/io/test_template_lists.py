@@ -3,7 +3,7 @@
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.io.template_lists import read_templates
+from mfrkit.io.tables import read_templates
 
 IJB = "1.jpg 10 69544\nimg/2.jpg 10 69544\n3.jpg 20 7\n4.jpg 10 8\n"
 

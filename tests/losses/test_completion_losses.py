@@ -5,10 +5,18 @@ import torch
 from torch import nn
 
 from mfrkit.errors import ShapeError
-from mfrkit.losses.adversarial import critic_loss, generator_loss, gradient_penalty
-from mfrkit.losses.identity import identity_distance
-from mfrkit.losses.perceptual import feature_distance, gram, style_distance
-from mfrkit.losses.reconstruction import border_weight, masked_l1, total_variation
+from mfrkit.losses.image import (
+    border_weight,
+    critic_loss,
+    feature_distance,
+    generator_loss,
+    gradient_penalty,
+    gram,
+    identity_distance,
+    masked_l1,
+    style_distance,
+    total_variation,
+)
 
 
 def test_hinge_stops_pulling_beyond_the_margin():

@@ -7,14 +7,15 @@ import torch
 import torch.nn.functional as F
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.losses.head import MarginHead, cosine_logits
 from mfrkit.losses.margin import (
     MARGINS,
     Adaptive,
     Elastic,
     Fixed,
     Magnitude,
+    MarginHead,
     add_angle,
+    cosine_logits,
     create_margin,
 )
 

@@ -6,10 +6,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from mfrkit.errors import InputError
-from mfrkit.losses.head import MarginHead
-from mfrkit.losses.margin import Elastic, create_margin
-from mfrkit.losses.partial import PartialHead
-from mfrkit.losses.processes import shard
+from mfrkit.losses.margin import Elastic, MarginHead, create_margin
+from mfrkit.losses.partial import PartialHead, shard
 
 DIM, CLASSES = 6, 7
 MARGINS = ("softmax", "arcface", "cosface", "adaface", "magface")

@@ -12,7 +12,7 @@ from mfrkit.masks.cutout import ACROSS, BOTTOM, COLUMNS, ROWS, TOP, CutOut, cut_
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pose import fit_pose
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 from mfrkit.masks.worn import WornFile, WornMasks
 
 POINTS = np.array([[[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]]])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mfrkit.masks.camera import PATCHES, read_camera
-from mfrkit.masks.noise import NoiseTiles
+from mfrkit.masks.canvas import NoiseTiles
 from mfrkit.masks.pose import fit_pose
 
 POINTS = np.array([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]], dtype=np.float64)

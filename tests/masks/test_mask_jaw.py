@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from mfrkit.errors import ShapeError
-from mfrkit.masks.jaw import follow_jaw
+from mfrkit.masks.head import follow_jaw
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pose import fit_pose
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 
 POINTS = np.array([[[38, 52], [74, 52], [56, 72.7], [40.2, 88.4], [71.8, 88.4]]])
 # Mean jaw line of 66 frontal LFW photos annotated by dlib, image-left half from ear to chin, in eye

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mfrkit.faces.geometry import template
-from mfrkit.masks.maskinv import draw_artwork, fit_homography, paste
+from mfrkit.masks.flat_paste import draw_artwork, fit_homography, paste
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 
 SOURCE = np.array([[[678, 464], [548, 614], [991, 664], [1009, 64], [557, 64]]], dtype=float)
 LANDED = [(52.1, 77.6), (61.8, 89.5), (30.3, 89.8), (31.5, 51.1), (62.4, 48.9)]

@@ -5,11 +5,9 @@ import json
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.masks.catalog import BARE, COLORS
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.kinds import BARE, COLORS, KINDS
 from mfrkit.masks.options import MaskOptions, parse_color, parse_colors, parse_weights
-from mfrkit.masks.sampling import sample_spec
-from mfrkit.masks.spec import MaskSpec
+from mfrkit.masks.spec import MaskSpec, sample_spec
 
 
 def test_spec_depends_on_seed_key_and_options_alone():

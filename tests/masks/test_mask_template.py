@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from mfrkit.errors import InputError
-from mfrkit.masks.catalog import TEMPLATE
+from mfrkit.masks.kinds import TEMPLATE
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 from mfrkit.masks.template import ANCHORS, Template, TemplateFile, find_problems
 
 POINTS = {

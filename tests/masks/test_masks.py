@@ -9,15 +9,13 @@ import torch
 from torch import Tensor
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.masks.catalog import COLORS, COVERAGES, PASTED
 from mfrkit.masks.draw import SHADOW_REACH
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.kinds import COLORS, COVERAGES, KINDS, PASTED
 from mfrkit.masks.options import MaskOptions
+from mfrkit.masks.pictures import outline_polygon
 from mfrkit.masks.pose import fit_pose
-from mfrkit.masks.region import outline_polygon
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
-from mfrkit.masks.sampling import sample_spec
-from mfrkit.masks.spec import MaskSpec
+from mfrkit.masks.spec import MaskSpec, sample_spec
 from mfrkit.masks.template import TemplateFile
 from mfrkit.masks.worn import WornMasks
 

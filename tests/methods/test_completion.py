@@ -1,17 +1,34 @@
-"""Completion: its losses by hand, whose turn it is, who may see what, and that it learns."""
+"""Free-form holes: of every size, reproducible, inside the picture."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
-from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.completion import FaceCompletion, with_holes
-from mfrkit.methods.completion_options import CompletionOptions
+from mfrkit.methods.base import FaceBatch
+from mfrkit.methods.completion import CompletionOptions, FaceCompletion, draw_strokes, with_holes
 from mfrkit.models.completion import Completion
 from mfrkit.models.critics import Critics
 from mfrkit.models.features import Seen
 from mfrkit.models.inpaint import SmallCompletion
+
+
+def test_holes_are_reproducible_and_differ():
+    one, again, two = (draw_strokes(np.random.default_rng(s), (112, 112)) for s in (3, 3, 4))
+    assert (one == again).all()
+    assert (one != two).any()
+    assert one.shape == (112, 112)
+    assert one.dtype == np.float32
+
+
+def test_holes_cover_some_but_not_all():
+    shares = [draw_strokes(np.random.default_rng(s), (96, 64)).mean() for s in range(60)]
+    assert min(shares) > 0.005
+    assert max(shares) < 0.85
+    assert 0.1 < np.mean(shares) < 0.45
+    assert np.std(shares) > 0.05
+
 
 SIDE = 32
 

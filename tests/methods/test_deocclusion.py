@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mfrkit.errors import InputError
-from mfrkit.losses.head import MarginHead
-from mfrkit.losses.margin import create_margin
+from mfrkit.losses.margin import MarginHead, create_margin
 from mfrkit.losses.relation import pair_loss, triplet_loss
-from mfrkit.methods.batch import FaceBatch
+from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.deocclusion import DeOcclusion, DeOcclusionOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import CompletingRecogniser

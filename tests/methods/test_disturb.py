@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mfrkit.errors import InputError
-from mfrkit.methods.disturb import DisturbOptions, disturb
+from mfrkit.methods.region import DisturbOptions, disturb
 
 NOTHING = DisturbOptions(stuff=0, patch=0, shade=0, grain=0)
 

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
-from mfrkit.losses.head import MarginHead
-from mfrkit.losses.margin import create_margin
-from mfrkit.methods.batch import FaceBatch
+from mfrkit.losses.margin import MarginHead, create_margin
+from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.g2d import (
     ClassifierOptions,
     FeatureClassification,
@@ -18,7 +17,7 @@ from mfrkit.methods.g2d import (
     RelationReforming,
 )
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.generative import GenerativeRecogniser
+from mfrkit.models.g2d import GenerativeRecogniser
 from mfrkit.models.recogniser import Recogniser
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "input_size": (32, 32)}

@@ -14,9 +14,8 @@ from mfrkit.faces.select import select
 from mfrkit.io.images import read_image
 from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.landmarks import LandmarkOptions, LandmarkTask, Teacher
-from mfrkit.methods.looks import WIDE, WIDE_MARGIN
-from mfrkit.methods.view_draw import ViewOptions, draw_view
-from mfrkit.methods.views import PairedViews
+from mfrkit.methods.realign import WIDE, WIDE_MARGIN
+from mfrkit.methods.views import PairedViews, ViewOptions, draw_view
 from mfrkit.models.registry import load_network
 from mfrkit.stages.demo import PHOTOS
 from mfrkit.stages.find_faces import FaceFinder, fit_crop

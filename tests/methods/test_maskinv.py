@@ -1,23 +1,52 @@
-"""MaskInv's losses by hand, its frozen teacher, and that it learns."""
+"""Attention maps and their distance by hand."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mfrkit.errors import InputError, WeightsError
-from mfrkit.losses.attention import attention_distance
-from mfrkit.losses.head import MarginHead
-from mfrkit.losses.margin import create_margin
-from mfrkit.methods.base import Frozen
-from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.maskinv import MaskInv, MaskInvOptions
+from mfrkit.errors import InputError, ShapeError, WeightsError
+from mfrkit.losses.margin import MarginHead, create_margin
+from mfrkit.methods.base import FaceBatch, Frozen
+from mfrkit.methods.maskinv import MaskInv, MaskInvOptions, Tap, attention_distance, attention_map
 from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss, RealOptions, UnnamedOptions
-from mfrkit.methods.tap import Tap
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.mobilefacenet import MobileFaceNet
+from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
+
+
+def test_the_distance_is_the_papers():
+    """Eq. 2 of arXiv:1612.03928 with p = 2, in numpy, place by place."""
+    torch.manual_seed(0)
+    student, teacher = torch.randn(3, 4, 5, 6), torch.randn(3, 7, 5, 6)
+    for face, found in enumerate(attention_distance(student, teacher).tolist()):
+        flat = []
+        for maps in (student[face].numpy(), teacher[face].numpy()):
+            energy = np.array([(maps[:, y, x] ** 2).sum() for y in range(5) for x in range(6)])
+            flat.append(energy / np.sqrt((energy**2).sum()))
+        assert found == pytest.approx(np.sqrt(((flat[0] - flat[1]) ** 2).sum()), rel=1e-5)
+
+
+def test_it_does_not_depend_on_how_strong_features_are():
+    maps = torch.rand(2, 3, 4, 4)
+    torch.testing.assert_close(attention_map(5 * maps), attention_map(maps))
+
+
+def test_equal_maps_have_a_gradient_and_the_teacher_none():
+    student = torch.rand(2, 3, 4, 4, requires_grad=True)
+    teacher = student.detach().clone().requires_grad_()
+    attention_distance(student, teacher).sum().backward()
+    assert student.grad.isfinite().all()
+    assert teacher.grad is None
+
+
+def test_maps_of_another_size_are_refused():
+    with pytest.raises(ShapeError, match="feature maps differ in size"):
+        attention_distance(torch.rand(2, 3, 4, 4), torch.rand(2, 3, 8, 8))
 
 
 def tiny(dim=6, seed=0):
@@ -216,3 +245,35 @@ def test_unnamed_faces_add_theirs_beside_real_ones(batch):
     wanted = task.unnamed(seen, other, batch.index)["unnamed"]
     torch.testing.assert_close(found["unnamed"], wanted)
     torch.testing.assert_close(found["loss"], without["loss"] + found["real"] + wanted)
+
+
+def test_a_blocked_network_gives_the_map_of_the_plain_one():
+    torch.manual_seed(0)
+    plain = MobileFaceNet().eval()
+    if not is_supported(plain):
+        pytest.skip("no blocked layout on this processor")
+    blocked = BlockedMobileFaceNet(plain)
+    faces, maps = torch.rand(1, 3, 112, 112), []
+    for network in (plain, blocked):
+        tap = Tap(network, "block.11")
+        with torch.no_grad():
+            network(faces)
+        maps.append(tap.take())
+    assert maps[0].shape == (1, 128, 14, 14)
+    torch.testing.assert_close(maps[1], maps[0], atol=1e-4, rtol=1e-3)
+
+
+def test_a_map_is_given_once():
+    network = nn.Sequential(nn.Conv2d(3, 2, 1))
+    tap = Tap(network, "0")
+    network(torch.rand(1, 3, 2, 2))
+    tap.take()
+    with pytest.raises(RuntimeError, match="not called"):
+        tap.take()
+
+
+@pytest.mark.parametrize(("stage", "count"), [("layer9", 0), ("0", 2)])
+def test_a_stage_must_be_one_module(stage, count):
+    network = nn.ModuleList([nn.Sequential(nn.Identity()), nn.Identity()])
+    with pytest.raises(InputError, match=f"method.stage '{stage}': {count} modules"):
+        Tap(network, stage)

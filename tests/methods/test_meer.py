@@ -8,23 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
-from mfrkit.losses.adversarial import critic_loss
-from mfrkit.losses.decorrelation import decorrelation
-from mfrkit.losses.head import MarginHead
-from mfrkit.losses.margin import create_margin
-from mfrkit.losses.reconstruction import masked_l1
-from mfrkit.losses.segmentation import dice_loss, pixel_loss
-from mfrkit.methods.batch import FaceBatch
-from mfrkit.methods.meer import Meer
-from mfrkit.methods.meer_options import MeerOptions
+from mfrkit.losses.image import critic_loss, dice_loss, masked_l1, pixel_loss
+from mfrkit.losses.margin import MarginHead, create_margin
+from mfrkit.methods.base import FaceBatch
+from mfrkit.methods.meer import Meer, MeerOptions, decorrelation
 from mfrkit.models import registry
-from mfrkit.models.backbone import Backbone
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import composite, grown
 from mfrkit.models.critics import Critics
 from mfrkit.models.features import Seen
 from mfrkit.models.meer import MARGIN, MeerNet
-from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recogniser import Backbone, Recogniser
 
 SIDE, DIM = 16, 6
 

@@ -5,12 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mfrkit.errors import InputError
-from mfrkit.methods.real_masks import (
-    OtherViewLoss,
-    PortraitLoss,
-    RealOptions,
-    UnnamedOptions,
-)
+from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss, RealOptions, UnnamedOptions
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ import torch
 from mfrkit.errors import InputError
 from mfrkit.faces.geometry import template
 from mfrkit.masks.options import MaskOptions
-from mfrkit.methods.disturb import DisturbOptions
-from mfrkit.methods.region import RegionOptions, RegionTask
-from mfrkit.methods.view_draw import ViewOptions, draw_view
-from mfrkit.methods.views import PairedViews
+from mfrkit.methods.region import DisturbOptions, RegionOptions, RegionTask
+from mfrkit.methods.views import PairedViews, ViewOptions, draw_view
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.region import RegionNet, RegionPredictor
 

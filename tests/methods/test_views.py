@@ -10,8 +10,7 @@ from mfrkit.errors import InputError, ShapeError
 from mfrkit.faces.geometry import template
 from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.realign import Context
-from mfrkit.methods.view_draw import ViewOptions, draw_view
-from mfrkit.methods.views import PairedViews
+from mfrkit.methods.views import PairedViews, ViewOptions, draw_view
 
 POINTS = torch.tensor(template(), dtype=torch.float32)
 BARE = MaskOptions(probability=0.0)

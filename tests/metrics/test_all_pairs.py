@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 
 from mfrkit.metrics import all_pairs
-from mfrkit.metrics.all_pairs import PairCounter, pair_totals, to_histogram
-from mfrkit.metrics.blocks import Faces, equal_pairs, unit_rows
-from mfrkit.metrics.histogram import BINS, SCALE
+from mfrkit.metrics.all_pairs import (
+    BINS,
+    SCALE,
+    Faces,
+    PairCounter,
+    equal_pairs,
+    pair_totals,
+    to_histogram,
+    unit_rows,
+)
 
 RANDOM = np.random.default_rng(7)
 DIM = 16

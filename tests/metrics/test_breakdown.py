@@ -5,8 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from mfrkit.metrics.bootstrap import PairSubjects, draw_weights
-from mfrkit.metrics.breakdown import Outcomes, rate_intervals
-from mfrkit.metrics.calibration import decide
+from mfrkit.metrics.calibration import Outcomes, decide, rate_intervals
 
 
 def draw(seed: int, count: int = 400, people: int = 60):

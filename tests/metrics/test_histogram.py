@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mfrkit.errors import ShapeError
-from mfrkit.metrics.histogram import (
+from mfrkit.metrics.all_pairs import (
     BINS,
     SCALE,
     ScoreHistogram,
@@ -13,8 +13,7 @@ from mfrkit.metrics.histogram import (
     spread_of_counts,
     to_bins,
 )
-from mfrkit.metrics.rates import auc, equal_error, operating_point
-from mfrkit.metrics.roc import roc
+from mfrkit.metrics.rates import auc, equal_error, operating_point, roc
 from mfrkit.metrics.verification import spread
 
 RANDOM = np.random.default_rng(3)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.metrics.blocks import Faces
-from mfrkit.metrics.gallery import Gallery
+from mfrkit.metrics.all_pairs import Faces
 from mfrkit.metrics.identification import (
     NEVER,
+    Gallery,
     Searches,
     cmc,
     failed_searches,

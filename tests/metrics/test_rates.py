@@ -8,8 +8,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from mfrkit.errors import InputError
-from mfrkit.metrics.rates import auc, equal_error, operating_point
-from mfrkit.metrics.roc import roc
+from mfrkit.metrics.rates import auc, equal_error, operating_point, roc
 
 FAILED = -np.inf
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.metrics.roc import roc, roc_from_counts
+from mfrkit.metrics.rates import roc, roc_from_counts
 
 FAILED = -np.inf
 

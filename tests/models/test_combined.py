@@ -6,12 +6,7 @@ from torch import nn
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.combined import (
-    CombinedRecogniser,
-    SideBySide,
-    combined_card,
-    side_by_side_card,
-)
+from mfrkit.models.combined import CombinedRecogniser, SideBySide, combined_card, side_by_side_card
 from mfrkit.models.recogniser import Recogniser, embed_faces
 from mfrkit.models.region import RegionPredictor
 

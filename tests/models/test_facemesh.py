@@ -13,7 +13,7 @@ from mfrkit.faces.yunet import YuNetDetector
 from mfrkit.io.images import read_image
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
-from mfrkit.masks.sampling import sample_spec
+from mfrkit.masks.spec import sample_spec
 from mfrkit.models.device import single_core_pool
 from mfrkit.models.onednn import BlockedFaceMesh, has_blocked_layout
 from mfrkit.models.registry import load_network

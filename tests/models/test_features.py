@@ -5,11 +5,10 @@ import torch
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.features import FaceFeatures
+from mfrkit.models.features import FaceFeatures, Vgg, load_vgg
 from mfrkit.models.iresnet import IResNet
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.recognisers import load_recogniser
-from mfrkit.models.vgg import Vgg, load_vgg
 
 
 @torch.no_grad()

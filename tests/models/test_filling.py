@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mfrkit.models.filling import smooth_filling
+from mfrkit.models.completion import smooth_filling
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
+from mfrkit.methods.method import Teachers
 from mfrkit.models.edgeface import EdgeFace
 from mfrkit.models.foreign import load_foreign
 from mfrkit.models.iresnet import iresnet18
 from mfrkit.models.recognisers import load_recogniser
-from mfrkit.models.teachers import Teachers
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import torch
 from mfrkit.errors import ShapeError
 from mfrkit.models.completion import composite
 from mfrkit.models.contextual import ContextualCompletion, borrow_patches
+from mfrkit.models.g2d import GuidedUpsampler
 from mfrkit.models.inpaint import SmallCompletion
 from mfrkit.models.registry import build_network
-from mfrkit.models.upsampler import GuidedUpsampler
 
 
 @pytest.fixture(params=["small", "contextual", "guided"])

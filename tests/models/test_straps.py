@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mfrkit.models.straps import find_straps
+from mfrkit.models.region import find_straps
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ARCFACE
-from mfrkit.models.thresholds import STATES, Operating
+from mfrkit.models.cards import ARCFACE, STATES, Operating
 from mfrkit.recognition.answers import Probe, answer_all, search_decider
 from mfrkit.recognition.decision import fmr_for, fpir_for
 from mfrkit.recognition.gallery import pooled

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ARCFACE
-from mfrkit.models.thresholds import Operating
+from mfrkit.models.cards import ARCFACE, Operating
 from mfrkit.recognition.decision import Decider, Threshold, possible_states
 
 

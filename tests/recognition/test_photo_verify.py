@@ -9,11 +9,11 @@ import pytest
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError, PartialError
-from mfrkit.models.thresholds import STATES, Operating
+from mfrkit.evaluation.threshold_file import SCHEMA
+from mfrkit.models.cards import STATES, Operating
 from mfrkit.recognition import verify as module
 from mfrkit.recognition.mask_renderer import MaskRenderer
 from mfrkit.recognition.verify import VerifyOptions, verify
-from mfrkit.stages.threshold_file import SCHEMA
 
 
 @pytest.fixture

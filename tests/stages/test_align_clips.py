@@ -10,8 +10,8 @@ from mfrkit.console import Console
 from mfrkit.io.clips import Every, _Reader
 from mfrkit.io.images import read_image
 from mfrkit.stages.align import align
-from mfrkit.stages.align_options import AlignOptions
 from mfrkit.stages.demo import PHOTOS
+from mfrkit.stages.options import AlignOptions
 
 SIZE, EACH = (320, 400), 4
 

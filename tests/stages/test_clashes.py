@@ -4,7 +4,7 @@ import pytest
 
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
-from mfrkit.stages.clashes import either, inside, numbered, without_clashes
+from mfrkit.stages.run import either, inside, numbered, without_clashes
 
 
 def passed(keys, owner):

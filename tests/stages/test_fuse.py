@@ -9,7 +9,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import Rows, write_embeddings
 from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.stages.fuse import FuseOptions, fuse, parse_weights
+from mfrkit.stages.vectors import FuseOptions, fuse, parse_weights
 
 
 def write(path, keys, vectors, model):

@@ -17,7 +17,7 @@ from mfrkit.models import registry
 from mfrkit.models.cards import ModelCard
 from mfrkit.stages.embed import EmbedOptions, embed
 from mfrkit.stages.inpaint import inpaint
-from mfrkit.stages.inpaint_options import InpaintOptions
+from mfrkit.stages.options import InpaintOptions
 
 SKIN, GREEN = (190, 150, 130), (0, 255, 0)
 

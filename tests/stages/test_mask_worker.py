@@ -9,9 +9,9 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.source import open_source
-from mfrkit.stages import mask_worker
+from mfrkit.stages import synth_mask as mask_worker
+from mfrkit.stages.options import SynthMaskOptions
 from mfrkit.stages.synth_mask import synth_mask
-from mfrkit.stages.synth_mask_options import SynthMaskOptions
 
 QUIET = Console(-1)
 

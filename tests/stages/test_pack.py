@@ -10,12 +10,12 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import InputError, PartialError
 from mfrkit.faces.geometry import template
-from mfrkit.io.recordio import unpack_entry, unpack_record
+from mfrkit.io.rec import unpack_entry, unpack_record
 from mfrkit.io.source import open_source
 from mfrkit.masks.options import MaskOptions
-from mfrkit.methods.view_draw import ViewOptions
+from mfrkit.methods.views import ViewOptions
 from mfrkit.stages.pack import PackOptions, pack
-from mfrkit.stages.train_data import Batches, open_train_set
+from mfrkit.training.data import Batches, open_train_set
 
 
 def run(source, output, **options):

@@ -12,7 +12,7 @@ from mfrkit.errors import InputError, PartialError
 from mfrkit.io.pairs import read_pairs
 from mfrkit.io.source import open_source
 from mfrkit.io.verification_bin import read_bin, write_bin
-from mfrkit.stages.verification_bin import pack_bin, unpack_bin
+from mfrkit.stages.pack import pack_bin, unpack_bin
 
 QUIET = Console(-1)
 

@@ -1,0 +1,1 @@
+"""Numbers from embeddings: how well systems tell people apart, as tables and pages."""

@@ -1,0 +1,156 @@
+"""Score a pair list with one or more embedding files and report how well they tell people apart.
+
+Needs neither network nor graphics processor, nor the models that made the embeddings.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mfrkit.console import Console
+from mfrkit.evaluation.assess import Assessment, assess
+from mfrkit.evaluation.intervals import comparison_record, confidence_record
+from mfrkit.evaluation.options import EvalOptions
+from mfrkit.evaluation.results import DEFINITIONS, SystemResult, columns, row, to_json
+from mfrkit.evaluation.tables import counts_table, further_tables, results_table
+from mfrkit.evaluation.threshold_file import write_thresholds
+from mfrkit.io.files import refuse_existing, write_whole
+from mfrkit.io.pairs import PairList
+from mfrkit.pages.table import Table, render
+
+SCHEMA = 1
+_MANY = 4  # systems from which on they are lines on a terminal, not columns
+
+
+def evaluate(options: EvalOptions, console: Console) -> list[dict[str, Any]]:
+    """Evaluate every system on the pair list; print the table or JSON and write the files.
+
+    Returns:
+        One plain object per system, as `--json` prints them.
+
+    Raises:
+        InputError: unusable pairs, embeddings or options, images without embedding under
+            `missing="error"`, or an output that exists.
+    """
+    for path in options.outputs:
+        refuse_existing(path, force=options.force)
+    found = assess(options, console)
+    write_files(found, options)
+    document = to_document(found, options)
+    if options.json:
+        console.data(json.dumps(document, ensure_ascii=False))
+    else:
+        show(found, options, console)
+    for path in options.outputs:
+        console.info(f"wrote {path}")
+    results: list[dict[str, Any]] = document["results"]
+    return results
+
+
+def write_files(found: Assessment, options: EvalOptions) -> None:
+    """Write the files that the options name."""
+    pairs, results = found.pairs, found.results
+    if options.threshold_out is not None:
+        settings = [(r.attributes, [fixed.setting for fixed in r.fixed]) for r in results]
+        write_thresholds(options.threshold_out, pairs.path, settings)
+    if options.scores is not None:
+        write_whole(options.scores, scores_table(pairs, results).encode())
+    if options.table is not None:
+        further = _further(found, for_people=True)
+        tables = [results_table(results, options.far), *further, counts_table(results)]
+        write_whole(options.table, render(tables, options.table))
+    if not options.plots and options.report is None:
+        return
+    from mfrkit.evaluation.plots import draw  # matplotlib loads here, when a picture is wanted
+
+    for plot in options.plots:
+        write_whole(plot, draw(pairs.same, results, plot.suffix[1:].lower()))
+    if options.report is not None:
+        from mfrkit.evaluation.page import report_page
+
+        further = _further(found, for_people=True)
+        write_whole(options.report, report_page(pairs, results, further, options).encode())
+
+
+def scores_table(pairs: PairList, results: Sequence[SystemResult]) -> str:
+    """Return every pair with its scores as tab-separated text with a header.
+
+    Convention:
+        One line a pair, in the order of the list; one score column a system. A failed comparison
+        scores `-inf`; a pair that was left out has an empty cell. Scores have all their digits.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter="\t", lineterminator="\n")
+    names = ["score"] if len(results) == 1 else [result.label for result in results]
+    writer.writerow(["key_a", "key_b", "same", "fold", *names])
+    cells = [
+        [repr(float(s)) if kept else "" for s, kept in zip(r.scores, r.counted, strict=True)]
+        for r in results
+    ]
+    same, fold = pairs.same.astype(int).tolist(), pairs.fold.tolist()
+    writer.writerows(zip(pairs.a, pairs.b, same, fold, *cells, strict=True))
+    return out.getvalue()
+
+
+def to_document(found: Assessment, options: EvalOptions) -> dict[str, Any]:
+    """Return the evaluation as one plain object, as `--json` prints it."""
+    pairs = found.pairs
+    document = {
+        "schema": SCHEMA,
+        "pairs": {
+            "path": str(pairs.path),
+            "format": pairs.format,
+            "count": len(pairs),
+            "genuine": int(np.count_nonzero(pairs.same)),
+            "impostor": int(np.count_nonzero(~pairs.same)),
+            "folds": int(np.unique(pairs.fold).size),
+        },
+        "missing": options.missing,
+        "definitions": dict(DEFINITIONS),
+        "results": [to_json(result) for result in found.results],
+    }
+    if found.confidence is not None:
+        document["bootstrap"] = confidence_record(found.confidence)
+        document["comparisons"] = [comparison_record(each) for each in found.comparisons]
+    return document
+
+
+def show(found: Assessment, options: EvalOptions, console: Console) -> None:
+    """Print the tables: a system a line, for people a column while these are few."""
+    results = found.results
+    if console.is_terminal_out:
+        lines = [columns(options.far), *(row(result, flag="*") for result in results)]
+        if len(results) < _MANY:
+            lines = [list(line) for line in zip(*lines, strict=True)]
+        console.table(f"{found.pairs.path.name}: {len(found.pairs)} pairs", lines[0], lines[1:])
+        _explain_flags(results, console)
+    else:
+        console.table("", columns(options.far), [row(result) for result in results])
+    for table in _further(found, for_people=console.is_terminal_out):
+        _show_below(table, console)
+
+
+def _further(found: Assessment, *, for_people: bool) -> list[Table]:
+    return further_tables(found.results, found.comparisons, found.confidence, for_people)
+
+
+def _explain_flags(results: Sequence[SystemResult], console: Console) -> None:
+    impostors = min(result.figures.impostor.count for result in results)
+    if any(not p.enough_impostors for r in results for p in (r.figures.fmr1000, *r.figures.tar)):
+        console.info(f"* rests on too few impostor pairs ({impostors}); 1/FAR are needed")
+
+
+def _show_below(table: Table, console: Console) -> None:
+    """Print a further table; in a pipe, an empty line parts it from the one before."""
+    if not console.is_terminal_out:
+        console.data("")
+    if table.rows:
+        console.table(table.title, table.columns, table.rows)
+    else:
+        console.info(table.title)
+    for note in table.notes:
+        console.info(note)

@@ -1,0 +1,310 @@
+"""WebDataset shards: plain tar files whose members form samples, read in any order, and written.
+
+Source:
+    The WebDataset format: consecutive members whose names agree up to the first dot of their last
+    part are one sample. Here that is a picture (`key.jpg`, `key.png`, ...) and what is known of
+    it: `key.json` or `key.cls`.
+
+Opening shards reads the head of every member and the small ones that name people; what is kept
+of a picture are its name and six numbers. Damage costs the members it hits: the search for the
+next intact one goes on behind it.
+"""
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.console import to_line
+from mfrkit.errors import ImageError, InputError
+from mfrkit.io.files import is_picture, naming, replacing_together
+from mfrkit.io.images import picture_suffix
+from mfrkit.io.item import ArchiveSource
+from mfrkit.io.manifest import Record, parse_line
+from mfrkit.io.packed import Packed
+
+FACTS = (".json", ".cls")  # what is known of a picture
+_DAMAGED = "damaged tar archive: a stretch that cannot be read"
+_LOOK = 1 << 20  # bytes of an unreadable stretch that are searched for anything but zeros
+
+
+class Member(NamedTuple):
+    """One file of a tar archive.
+
+    Attributes:
+        name: without a leading `./`.
+        offset: where its content begins, bytes.
+        size: its length, bytes.
+        fault: why it cannot be used; empty where it can.
+    """
+
+    name: str
+    offset: int
+    size: int
+    fault: str = ""
+
+
+@dataclass
+class Sample:
+    """What belongs to one picture.
+
+    Attributes:
+        name: of the picture, or of the sample if there is none.
+        picture: the first picture, if there is one.
+        facts: what is known of it: members by suffix, of `FACTS`.
+        fault: why it cannot be used; empty where it can.
+    """
+
+    name: str
+    picture: Member | None = None
+    facts: Mapping[str, Member] = field(default_factory=dict)
+    fault: str = ""
+
+
+def sample_key(name: str) -> str:
+    """Return the key of the sample a member belongs to.
+
+    Example:
+        >>> sample_key("a.b/0001.left.jpg"), sample_key("0001.json")
+        ('a.b/0001', '0001')
+    """
+    folder, slash, base = name.rpartition("/")
+    return folder + slash + base.partition(".")[0]
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Yield the samples of a shard; what tells of no picture at all is left out.
+
+    Raises:
+        InputError: no such file, or not a plain tar archive.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such tar file")
+    for key, members in groupby(read_members(path), lambda member: sample_key(member.name)):
+        yield from _samples(key, members)
+
+
+def _samples(key: str, members: Iterable[Member]) -> Iterator[Sample]:
+    """Sort out the members of one sample."""
+    pictures: list[Member] = []
+    facts: dict[str, Member] = {}
+    for member in members:
+        suffix = "." + member.name.rpartition(".")[2].lower()
+        if member.fault and not is_picture(member.name):
+            yield Sample(member.name, fault=member.fault)
+        elif is_picture(member.name):
+            pictures.append(member)
+        elif suffix in FACTS:
+            facts.setdefault(suffix, member)
+    if pictures:
+        yield Sample(pictures[0].name, pictures[0], facts, pictures[0].fault)
+    elif facts:
+        yield Sample(key, fault="no picture in the sample")
+    for extra in pictures[1:]:
+        yield Sample(extra.name, extra, fault=extra.fault or "second picture of a sample")
+
+
+def read_members(path: Path) -> Iterator[Member]:
+    """Yield the files of a tar archive, and a faulty one for each unreadable stretch.
+
+    Raises:
+        InputError: not a plain tar archive.
+    """
+    size, end = path.stat().st_size, 0
+    try:
+        with tarfile.open(path, "r:", ignore_zeros=True) as archive:
+            while (found := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
+                if _holds_something(path, end, found.offset):
+                    yield Member(f"byte {end}", end, 0, _DAMAGED)
+                end = found.offset_data + -(-found.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                name = found.name.removeprefix("./")
+                if not found.isdir() and not name.rpartition("/")[2].startswith("."):
+                    yield Member(name, found.offset_data, found.size, _fault(found, size))
+    except (tarfile.TarError, OSError, EOFError) as error:
+        if end == 0:
+            raise InputError(f"{path}: not a plain tar archive ({error})") from error
+    if end == 0:
+        raise InputError(f"{path}: not a plain tar archive; unpack a compressed one first")
+    if _holds_something(path, end, size):
+        yield Member(f"byte {end}", end, 0, _DAMAGED)
+
+
+def _fault(found: tarfile.TarInfo, size: int) -> str:
+    if not found.isreg():
+        return "not a plain file"
+    return "truncated: its archive ends too early" if found.offset_data + found.size > size else ""
+
+
+def _holds_something(path: Path, start: int, stop: int) -> bool:
+    """Whether a stretch of an archive is more than padding."""
+    if stop <= start:
+        return False
+    with path.open("rb") as file:
+        file.seek(start)
+        return bool(file.read(min(stop - start, _LOOK)).strip(b"\0"))
+
+
+_NOWHERE = Member("", 0, 0)
+
+
+class _Shard(NamedTuple):
+    """Where the pictures of one file lie.
+
+    Attributes:
+        path: the file.
+        names: (N,) of the pictures, UTF-8.
+        places: (N, 3, 2) int64, offset and size of the picture and of what is known of it.
+    """
+
+    path: Path
+    names: NDArray[np.bytes_]
+    places: NDArray[np.int64]
+
+
+class TarSource(ArchiveSource):
+    """The pictures of tar shards, shard by shard in the order of their members.
+
+    A record is what `key.json` says: a manifest record, or as much of one as `identity` and
+    `points` (pixels of the crop). Else the person is what `key.cls` says, number or name, or else
+    the first folder of the name.
+
+    Args:
+        shards: files; the same name in two of them is one person.
+
+    Raises:
+        InputError: a shard that is not there, or no tar file.
+    """
+
+    def __init__(self, shards: Sequence[str]) -> None:
+        people: dict[str, int] = {}
+        faults: dict[int, str] = {}
+        labels: list[int] = []
+        self._shards: list[_Shard] = []
+        for path in map(Path, shards):
+            names, places = [], []
+            for sample in read_samples(path):
+                who, reason = _identify(path, sample)
+                if reason:
+                    faults[len(labels)] = reason
+                labels.append(-1 if who is None else people.setdefault(who, len(people)))
+                names.append(sample.name.encode("utf-8", "surrogateescape"))
+                places.append(_places(sample))
+            self._shards.append(
+                _Shard(path, np.array(names, bytes), np.array(places, np.int64).reshape(-1, 3, 2))
+            )
+        self._ends = np.cumsum([len(shard.names) for shard in self._shards])
+        super().__init__(np.array(labels, np.int32), list(people), faults)
+
+    def _record(self, position: int) -> Record:
+        path, sample = self._find(position)
+        if position in self.faults:
+            name = f"{path.name}/{sample.name.lstrip('/').replace('..', '_')}"
+            return Record(name, None, name)
+        return _read_record(path, sample)
+
+    def _picture(self, position: int, record: Record) -> Packed:
+        path, sample = self._find(position)
+        picture = sample.picture or _NOWHERE
+        return Packed(path, sample.name, picture.offset, picture.size)
+
+    def _find(self, position: int) -> tuple[Path, Sample]:
+        """Return a sample's shard, and the sample as the index had it."""
+        at = int(np.searchsorted(self._ends, position, side="right"))
+        shard = self._shards[at]
+        row = position - int(self._ends[at])  # counted from the end: negative
+        name = shard.names[row].decode("utf-8", "surrogateescape")
+        picture, *facts = (Member(name, *place) for place in shard.places[row].tolist())
+        known = {suffix: fact for suffix, fact in zip(FACTS, facts, strict=True) if fact.size}
+        return shard.path, Sample(name, picture, known)
+
+
+def _places(sample: Sample) -> list[tuple[int, int]]:
+    facts = [sample.facts.get(suffix) for suffix in FACTS]
+    return [(m.offset, m.size) for m in (each or _NOWHERE for each in [sample.picture, *facts])]
+
+
+def _identify(path: Path, sample: Sample) -> tuple[str | None, str]:
+    """Return who is on a sample's picture, and why it cannot be used, if so."""
+    if sample.fault:
+        return None, sample.fault
+    try:
+        return _read_record(path, sample).identity, ""
+    except (ImageError, InputError) as error:
+        return None, f"damaged sample: {error}"
+
+
+def _read_record(path: Path, sample: Sample) -> Record:
+    """Read what is known of a picture."""
+    where = f"{path}: {sample.name}"
+    fields: dict[str, Any] = {"key": sample_key(sample.name)}
+    for suffix in reversed(FACTS):  # the first of them has the last word
+        member = sample.facts.get(suffix)
+        if member is not None:
+            content = Packed(path, member.name, member.offset, member.size).read_bytes()
+            fields |= _read_facts(suffix, content, where)
+    fields |= {"path": sample.name, "source": sample.name, "status": "ok"}
+    return Record.from_json(fields, where)
+
+
+def _read_facts(suffix: str, content: bytes, where: str) -> dict[str, Any]:
+    if suffix == ".cls":
+        return {"identity": content.decode("utf-8", "replace").strip()}
+    fields = parse_line(content, where)
+    if isinstance(fields.get("identity"), int):
+        fields["identity"] = str(fields["identity"])
+    if "points" in fields:
+        fields.setdefault("align", {"points": fields.pop("points")})
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+class TarWriter:
+    """Deal samples out to shards in turn, so that each gets as many and of all people.
+
+    Args:
+        shards: open for writing.
+    """
+
+    def __init__(self, shards: Sequence[tarfile.TarFile]) -> None:
+        self._shards = shards
+        self._count = 0
+
+    def add(self, label: int, record: Record, picture: bytes) -> None:
+        """Append a sample.
+
+        Args:
+            label: of the person; none is written if negative.
+            record: what is known of the picture.
+            picture: content of a picture file.
+
+        Raises:
+            ImageError: it is no picture.
+        """
+        shard, name = self._shards[self._count % len(self._shards)], f"{self._count:09d}"
+        facts = {field: value for field, value in record.to_json().items() if field != "path"}
+        _append(shard, name + picture_suffix(picture), picture)
+        _append(shard, name + ".json", to_line(facts).encode())
+        if label >= 0:
+            _append(shard, name + ".cls", str(label).encode())
+        shard.members.clear()  # type: ignore[attr-defined]  # it would keep all of them
+        self._count += 1
+
+
+def _append(shard: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)  # no times, no owners: the same inputs give the same bytes
+    member.size, member.mode = len(content), 0o644
+    shard.addfile(member, io.BytesIO(content))
+
+
+@contextmanager
+def writing_shards(paths: Sequence[Path]) -> Iterator[TarWriter]:
+    """Write tar files; they appear when the block succeeds."""
+    with replacing_together(paths) as parts, naming(paths[0]), ExitStack() as stack:
+        yield TarWriter([stack.enter_context(tarfile.open(part, "w")) for part in parts])

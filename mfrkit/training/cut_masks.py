@@ -1,0 +1,154 @@
+"""Cut the masks out of photos of people who wear them, to be drawn on others."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mfrkit.config import RunOptions
+from mfrkit.console import Console
+from mfrkit.errors import ImageError, InputError
+from mfrkit.faces.geometry import ARCFACE_SIZE
+from mfrkit.io.files import refuse_existing
+from mfrkit.masks.camera import read_camera
+from mfrkit.masks.cutout import CutOut, cut_out
+from mfrkit.masks.head import place_heads
+from mfrkit.masks.worn import WornFile
+from mfrkit.models.device import resolve_device
+from mfrkit.models.region import RegionPredictor, load_region
+from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
+from mfrkit.stages.flow import batched
+from mfrkit.stages.mask_faces import MaskFaces
+from mfrkit.training.crops import TrainCrop, TrainFace, read_crop
+from mfrkit.training.data import open_train_set
+
+_SIZE = (ARCFACE_SIZE, ARCFACE_SIZE)
+_SHOWN = 60  # masks of the preview
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """What to cut masks out of.
+
+    Attributes:
+        sources: folders, manifests or archives of aligned crops of masked people.
+        output: file to write.
+        most: masks to stop at; crops are taken in an order without chance or preference.
+        preview: contact sheet to write, or None.
+        run: device, workers, batch size, force.
+
+    Raises:
+        InputError: on construction, for a number of masks below 1 or an output that exists.
+    """
+
+    sources: tuple[str, ...]
+    output: Path
+    most: int = 2000
+    preview: Path | None = None
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        if self.most < 1:
+            raise InputError(f"--most {self.most}: expected at least 1")
+        for path in (self.output, self.preview):
+            if path is not None:
+                refuse_existing(path, force=self.run.force)
+
+
+def cut_masks(options: CutOptions, console: Console) -> WornFile:
+    """Cut masks out and write them.
+
+    Raises:
+        InputError: sources that cannot be read, or not one mask in them.
+    """
+    data = open_train_set(options.sources)
+    # The same faces every time, from all over the sources.
+    order = np.random.default_rng(0).permutation(len(data)).tolist()
+    cutter = Cutter(resolve_device(options.run.device), options.run.workers)
+    masks: list[CutOut] = []
+    keys: list[str] = []
+    cells: list[Cell] = []
+    reasons: Counter[str] = Counter()
+    with console.progress("cut-masks", len(order)) as progress:
+        for places in batched(order, options.run.batch_size):
+            for face, crop, found in cutter([data.faces[place] for place in places]):
+                if isinstance(found, str):
+                    reasons[found] += 1
+                elif len(masks) < options.most:
+                    masks.append(found)
+                    keys.append(face.record.key)
+                    if crop is not None and len(masks) <= _SHOWN:
+                        cells += [Cell(crop.pixels, face.record.key), _cell(found)]
+            progress.update(len(places))
+            if len(masks) >= options.most:
+                break
+    said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    if not masks:
+        raise InputError(f"{', '.join(options.sources)}: no mask to cut out; {said}")
+    file = WornFile.write(options.output, masks, keys)
+    console.info(f"{options.output}: {len(masks)} masks; left out: {said or 'none'}")
+    if options.preview is not None:
+        write_contact_sheet(options.preview, cells, columns=10, side=ARCFACE_SIZE)
+        console.info(f"preview -> {options.preview}")
+    return file
+
+
+Found = tuple[TrainFace, TrainCrop | None, CutOut | str]
+
+
+class Cutter:
+    """Cuts the masks out of crops.
+
+    Args:
+        device: where networks run.
+        workers: threads.
+    """
+
+    def __init__(self, device: torch.device, workers: int = 1) -> None:
+        self._device = device
+        self._region: RegionPredictor = load_region("region", device)
+        self._finder = MaskFaces("yunet", device, mesh=True, workers=workers)
+
+    def __call__(self, faces: Sequence[TrainFace]) -> Iterator[Found]:
+        """Yield each face with its crop and mask, or why there is none."""
+        kept: list[TrainFace] = []
+        crops: list[TrainCrop] = []
+        for face in faces:
+            try:
+                crops.append(read_crop(face, _SIZE))
+            except ImageError:
+                yield face, None, "unreadable"
+                continue
+            kept.append(face)
+        if not kept:
+            return
+        pictures = np.stack([crop.pixels for crop in crops])
+        regions = self._regions(pictures)
+        places = [crop.place for crop in crops]
+        blank = [at for at, place in enumerate(places) if not place.meshed]
+        meshed = self._finder.in_crops([pictures[at] for at in blank], [places[at] for at in blank])
+        for at, place in zip(blank, meshed, strict=True):
+            places[at] = place
+        for at, (face, place) in enumerate(zip(kept, places, strict=True)):
+            if not place.meshed:
+                yield face, crops[at], "without a sure mesh"
+                continue
+            pose = place_heads(place.points[None], place.landmarks[None], place.turn[None])
+            camera = read_camera(pictures, [at], pose)
+            yield face, crops[at], cut_out(pictures[at], regions[at], pose, camera)
+
+    @torch.inference_mode()
+    def _regions(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return how surely each pixel is covered, (B, H, W)."""
+        shown = torch.from_numpy(pictures).to(self._device).permute(0, 3, 1, 2).float() / 255
+        return np.asarray(self._region(shown)[:, 0].cpu().numpy(), np.float32)
+
+
+def _cell(mask: CutOut) -> Cell:
+    """Show a mask flat, what lies outside of it dimmed."""
+    shown = mask.color * np.where(mask.edge > 0, 1.0, 0.3)[..., None]
+    return Cell((shown * 255).astype(np.uint8))

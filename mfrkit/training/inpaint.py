@@ -1,0 +1,358 @@
+"""Train a completion generator: crops in, one model file out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mfrkit import __version__
+from mfrkit.console import Console
+from mfrkit.errors import InputError
+from mfrkit.methods.completion import CompletionOptions, FaceCompletion
+from mfrkit.methods.method import Preset, choose
+from mfrkit.methods.views import ViewOptions
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.completion import Completion
+from mfrkit.models.critics import Critics
+from mfrkit.models.device import compile_in_place
+from mfrkit.models.features import FaceFeatures, load_vgg
+from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.registry import build_network, load_network
+from mfrkit.training.checks import CompletionCheck
+from mfrkit.training.data import Batches, TrainSet, hold_out, open_train_set
+from mfrkit.training.run import Built, Plan, Trained, deal_out, paired_views, train
+from mfrkit.training.settings import (
+    CardOptions,
+    FitOptions,
+    MaskSettings,
+    TrainRequest,
+    plain_tables,
+    resolve_tables,
+)
+from mfrkit.training.world import World
+
+
+@dataclass(frozen=True)
+class GeneratorOptions:
+    """What is trained, and who looks on.
+
+    Attributes:
+        network: architecture of the generator.
+        init: model file whose weights it starts from; empty for fresh ones.
+        size: side of the crops.
+        recogniser: bundled name or model file; sees whether a face stays the same person.
+        vgg: `.pth` file of torchvision's VGG-16, which then gives the feature maps instead of the
+            recogniser; empty for none.
+    """
+
+    network: str = "completion-small"
+    init: str = ""
+    size: int = 112
+    recogniser: str = "arcface"
+    vgg: str = ""
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What the checks during training look at.
+
+    Attributes:
+        faces: about how many are held out; at most a tenth of the data is. 0 checks nothing, and
+            the last weights are exported.
+    """
+
+    faces: int = 128
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of a run, checked.
+
+    Attributes:
+        model: what is trained.
+        method: what pulls it.
+        views: how faces vary; only as both views do, since pixels are compared.
+        masks: the words behind the masks; faces without one get a free-form hole.
+        fit: of the loop.
+        check: of the held-out faces.
+        card: of the model.
+
+    Raises:
+        InputError: on construction, for views that differ in more than the mask.
+    """
+
+    model: GeneratorOptions
+    method: CompletionOptions
+    views: ViewOptions
+    masks: MaskSettings
+    fit: FitOptions
+    check: CheckOptions
+    card: CardOptions
+
+    def __post_init__(self) -> None:
+        for name in ("rotation", "scale", "shift", "blur"):
+            if getattr(self.views, name):
+                raise InputError(f"views.{name} must be 0: the pixels of both views are compared")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain tables, which `--config` reads again."""
+        return plain_tables(vars(self))
+
+
+_TABLES: Mapping[str, type] = {
+    "model": GeneratorOptions,
+    "method": CompletionOptions,
+    "views": ViewOptions,
+    "masks": MaskSettings,
+    "fit": FitOptions,
+    "check": CheckOptions,
+    "card": CardOptions,
+}
+
+_G2D_FIT = {
+    "epochs": 1.0,
+    "batch_size": 16,
+    "lr": 1e-5,
+    "betas": (0.5, 0.9),
+    "weight_decay": 0.0,
+    "schedule": "constant",
+    "warmup": 0,
+    "check_every": 500,
+}
+
+PRESETS: Mapping[str, Preset] = {
+    "small": {
+        "method": {"looked": 0.25, "variation": 0.5},
+        "views": {"gain": 0.1, "offset": 0.05},
+        "masks": {"probability": 0.85, "coverage": "above:7,on:2,below:1"},
+        "fit": {
+            "epochs": 3.0,
+            "batch_size": 32,
+            "lr": 1e-3,
+            "betas": (0.5, 0.99),
+            "weight_decay": 0.0,
+            "warmup": 100,
+            "ema": 0.997,
+            "check_every": 500,
+        },
+    },
+    # Phase 1 of G2D: Ge et al., ICML 2024, arXiv:2405.16761, give rate, betas and batch size.
+    "g2d": {
+        "model": {"init": "completion"},
+        "method": {"looked": 0.25, "critic_from": 0.0},
+        "views": {"gain": 0.1, "offset": 0.05},
+        "masks": {"probability": 0.85, "coverage": "above:7,on:2,below:1"},
+        "fit": _G2D_FIT,
+    },
+    # The same with the generator behind the paper's, ICT's upsampler, and weights of its losses
+    # (Wan et al., ICCV 2021, arXiv:2103.14031), which are meant for VGG's maps: name a file of them
+    # as model.vgg. Crops of 112 are seen at 256. Starts from fresh weights unless told otherwise.
+    "g2d-paper": {
+        "model": {"network": "completion-guided"},
+        "method": {
+            "hole": 1.0,
+            "features": 0.1,
+            "style": 250.0,
+            "identity": 0.0,
+            "adversarial": 0.1,
+            "critic_from": 0.0,
+            "critic_width": 64,
+        },
+        "masks": {"probability": 1.0},
+        "fit": {**_G2D_FIT, "check_every": 5000, "save_every": 1000},
+    },
+    # Yu et al., CVPR 2018, arXiv:1801.07892 and the configuration published with it, at 256x256;
+    # `mfrkit align` makes crops of 224. Its number of steps was for scenes; stop when it is good.
+    "paper": {
+        "model": {"network": "completion-paper", "size": 224},
+        "method": {
+            "hole": 1.2,
+            "known": 1.2,
+            "border": 0.9,
+            "features": 0.0,
+            "identity": 0.0,
+            "adversarial": 1e-3,
+            "game": "wasserstein",
+            "critic_steps": 5,
+            "critic_from": 0.0,
+            "critic_width": 64,
+        },
+        "masks": {"probability": 1.0},
+        "fit": {
+            "steps": 1_000_000,
+            "batch_size": 16,
+            "lr": 1e-4,
+            "betas": (0.5, 0.9),
+            "weight_decay": 0.0,
+            "schedule": "constant",
+            "warmup": 0,
+            "clip": 0.0,
+            "check_every": 5000,
+            "save_every": 1000,
+        },
+    },
+}
+
+
+def resolve(request: TrainRequest) -> Settings:
+    """Lay preset, TOML file, assignments and flags over each other and check the result.
+
+    Raises:
+        InputError: an unknown table, name or preset, or a value that cannot be used.
+    """
+    preset = choose("preset", request.preset, PRESETS)
+    return Settings(**resolve_tables(request, preset, _TABLES))
+
+
+_PAPER = (
+    "Li et al., Look Through Masks, ACM MM 2020, arXiv:2409.12385; Yu et al., Generative Image "
+    "Inpainting with Contextual Attention, CVPR 2018, arXiv:1801.07892"
+)
+_CHECK_SEED = 7  # of the masks the held-out faces wear, the same in every run
+_CHECK_BATCH = 16
+_LEAST_SIZE = 32
+
+
+def build(
+    request: TrainRequest,
+    settings: Settings,
+    device: torch.device,
+    world: World,
+    console: Console,
+) -> Built:
+    """Load, build and connect everything a run needs.
+
+    Raises:
+        InputError: unusable data, models or options.
+        WeightsError: a model that does not load.
+    """
+    data = open_train_set(request.data)
+    if data.skipped:
+        console.info(f"{data.skipped} inputs were skipped by an earlier stage")
+    train, held = hold_out(data, settings.check.faces)
+    size = (settings.model.size, settings.model.size)
+    batches = deal_out(train, size, settings, request.seed, world)
+    generator, arguments = _generator(settings.model)
+    looker = _looker(settings.model)
+    task = _task(settings, generator, looker, settings.fit.total_steps(batches.steps_per_epoch))
+    task.to(device)
+    looker.requires_grad_(False).eval().to(device)  # also where no loss needs it: the check does
+    show = paired_views(settings.views, device, settings.masks.renderer())
+    check = None
+    if len(held) and world.writes:
+        check = CompletionCheck(generator, _held_batches(held, size, settings), show, looker)
+    return Built(
+        task=task,
+        network=generator,
+        card=_card(settings.model, arguments),
+        batches=batches,
+        show=show,
+        device=device,
+        check=check,
+        measure="feature distance",
+        draw=None if check is None else check.draw,
+    )
+
+
+def _looker(options: GeneratorOptions) -> FaceFeatures:
+    vgg = load_vgg(Path(options.vgg)) if options.vgg else None
+    return FaceFeatures(load_recogniser(options.recogniser), vgg)
+
+
+def _generator(options: GeneratorOptions) -> tuple[Completion, Mapping[str, Any]]:
+    """Build the generator, fresh from torch's default generator or as another one is.
+
+    Returns:
+        It, and the arguments of its architecture.
+    """
+    if options.init:
+        network, card = load_network(options.init)
+        if card.architecture != options.network:
+            raise InputError(
+                f"model.init {options.init}: is {card.architecture}, not {options.network}"
+            )
+        arguments = card.arguments
+    else:
+        network, arguments = build_network(options.network, {}), {}
+    if not isinstance(network, Completion):
+        raise InputError(f"model.network {options.network!r}: is no completion generator")
+    if options.size < _LEAST_SIZE or options.size % network.multiple:
+        raise InputError(
+            f"model.size must be a multiple of {network.multiple} from {_LEAST_SIZE}, "
+            f"not {options.size}"
+        )
+    return network, arguments
+
+
+def _task(
+    settings: Settings, generator: Completion, looker: FaceFeatures, total: int
+) -> FaceCompletion:
+    options = settings.method
+    critics = None
+    if options.adversarial:
+        spectral = options.game == "hinge"
+        critics = Critics(settings.model.size, options.critic_width, spectral=spectral)
+    networks: list[nn.Module] = [generator, looker, *([] if critics is None else [critics])]
+    for network in networks:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.fit.compile:
+        compile_in_place(networks)
+    return FaceCompletion(
+        generator=generator,
+        critics=critics,
+        looker=looker if options.looks else None,
+        options=options,
+        critic_start=round(options.critic_from * total),
+    )
+
+
+def _held_batches(held: TrainSet, size: tuple[int, int], settings: Settings) -> Batches:
+    """Deal out the held-out faces, every one of them masked."""
+    masks = replace(settings.masks.parsed(), probability=1.0)
+    return Batches(
+        held,
+        size=size,
+        views=ViewOptions(flip=0.0),
+        masks=masks,
+        seed=_CHECK_SEED,
+        batch_size=min(_CHECK_BATCH, len(held)),
+    )
+
+
+def _card(options: GeneratorOptions, arguments: Mapping[str, Any]) -> ModelCard:
+    return ModelCard(
+        name="completion",
+        task="completion",
+        architecture=options.network,
+        arguments=arguments,
+        input_size=(options.size, options.size),
+        licence="not stated; depends on the data",
+        source=f"mfrkit {__version__}, trained with {options.recogniser} looking on",
+        paper=_PAPER,
+    )
+
+
+def train_inpaint(request: TrainRequest, console: Console) -> Trained:
+    """Train a generator and write it.
+
+    Raises:
+        InputError: unusable options, data or models, or an output that exists.
+        WeightsError: a model that does not load or gives nonsense.
+        MfrError: a loss was not finite.
+    """
+    settings = resolve(request)
+    tables = settings.to_json()
+    plan = Plan(
+        command="train-inpaint",
+        what=f"train {settings.model.network}",
+        tables=tables,
+        recipe={"data": list(request.data), "seed": request.seed, **tables},
+        fit=settings.fit,
+        card=settings.card,
+        build=partial(build, request, settings),
+    )
+    return train(request, plan, console)

@@ -1,0 +1,243 @@
+"""Train a mask region predictor: crops in, one model file out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from mfrkit import __version__
+from mfrkit.console import Console
+from mfrkit.errors import InputError
+from mfrkit.masks.options import MaskOptions
+from mfrkit.methods.method import Preset, choose
+from mfrkit.methods.region import DisturbOptions, RegionOptions, RegionTask
+from mfrkit.methods.views import ViewOptions
+from mfrkit.models.cards import ModelCard
+from mfrkit.models.device import compile_in_place
+from mfrkit.models.region import RegionNet, RegionPredictor
+from mfrkit.training.checks import RegionCheck
+from mfrkit.training.data import hold_out, open_train_set
+from mfrkit.training.run import Built, Plan, Trained, deal_out, paired_views, train
+from mfrkit.training.settings import (
+    CardOptions,
+    FitOptions,
+    MaskSettings,
+    TrainRequest,
+    plain_tables,
+    resolve_tables,
+)
+from mfrkit.training.world import World
+
+_VIEWS = {
+    "gain": 0.15,
+    "offset": 0.1,
+    "rotation": 5.0,
+    "scale": 0.06,
+    "shift": 0.03,
+    "blur": 0.25,
+}
+# All kinds but those the check holds out; a quarter of the faces wear none.
+_MASKS = {
+    "types": "surgical:4,n95:1,cloth:4,sponge:1,window:0.3,gaiter:1,scarf:1,hand:2,rectangle:0.7,"
+    "nist-a:0.3,nist-b:0.3,nist-c:0.3,nist-e:0.3,nist-f:0.3",
+    "coverage": "above:5,on:2,below:1.5,chin:1",
+    "probability": 0.75,
+    "jitter": 1.5,
+}
+_SMALL: Preset = {
+    "views": _VIEWS,
+    "masks": _MASKS,
+    "fit": {
+        "epochs": 4.0,
+        "batch_size": 48,
+        "lr": 2e-3,
+        "warmup": 100,
+        "precision": "bf16",
+        "ema": 0.998,
+        "check_every": 500,
+    },
+}
+PRESETS: Mapping[str, Preset] = {
+    "small": _SMALL,
+    "large": {
+        **_SMALL,
+        "model": {"widths": (32, 64, 128, 192)},
+        "fit": {**_SMALL["fit"], "epochs": 30.0, "batch_size": 256},
+    },
+}
+
+
+@dataclass(frozen=True)
+class RegionModelOptions:
+    """What is trained.
+
+    Attributes:
+        widths: channels at strides 2, 4, 8 and 16.
+
+    Raises:
+        InputError: on construction, unless there are two to four positive widths.
+    """
+
+    widths: tuple[int, ...] = (16, 32, 64, 96)
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.widths) <= 4 or min(self.widths) < 1:
+            raise InputError(f"model.widths {list(self.widths)}: expected two to four numbers")
+
+
+@dataclass(frozen=True)
+class RegionCheckOptions:
+    """What the predictor is measured on while it trains.
+
+    Attributes:
+        faces: about how many are held out of the training, at most a tenth, whole people; 0 for
+            no check.
+        types: kinds of mask to measure beside those of `masks.types`, normally none of them.
+
+    Raises:
+        InputError: on construction, for unknown kinds or a negative number.
+    """
+
+    faces: int = 256
+    types: str = "kn95,valve,bandana,nist-d,maskinv"
+
+    def __post_init__(self) -> None:
+        if self.faces < 0:
+            raise InputError(f"check.faces must not be negative, not {self.faces}")
+        self.parsed()
+
+    def parsed(self) -> MaskOptions:
+        """Return what may be drawn."""
+        return MaskOptions.parse(types=self.types)
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """Every setting of a run, checked.
+
+    Attributes:
+        model: what is trained.
+        method: weights of the losses.
+        views: how faces vary.
+        masks: the words behind the masks.
+        disturb: what is done to masked faces beyond that.
+        check: what the predictor is measured on.
+        fit: of the loop.
+        card: of the model.
+    """
+
+    model: RegionModelOptions
+    method: RegionOptions
+    views: ViewOptions
+    masks: MaskSettings
+    disturb: DisturbOptions
+    check: RegionCheckOptions
+    fit: FitOptions
+    card: CardOptions
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain tables, which `--config` reads again."""
+        return plain_tables(vars(self))
+
+
+_TABLES: Mapping[str, type] = {
+    "model": RegionModelOptions,
+    "method": RegionOptions,
+    "views": ViewOptions,
+    "masks": MaskSettings,
+    "disturb": DisturbOptions,
+    "check": RegionCheckOptions,
+    "fit": FitOptions,
+    "card": CardOptions,
+}
+
+
+def resolve(request: TrainRequest) -> RegionSettings:
+    """Lay preset, TOML file, assignments and flags over each other and check the result.
+
+    Raises:
+        InputError: an unknown table, name or preset, or a value that cannot be used.
+    """
+    preset = choose("preset", request.preset, PRESETS)
+    return RegionSettings(**resolve_tables(request, preset, _TABLES))
+
+
+_SIZE = (112, 112)
+
+
+def train_region(request: TrainRequest, console: Console) -> Trained:
+    """Train a predictor and write it.
+
+    Raises:
+        InputError: unusable options or data, or an output that exists.
+        MfrError: a loss was not finite.
+    """
+    settings = resolve(request)
+    tables = settings.to_json()
+    plan = Plan(
+        command="train-region",
+        what="train a region predictor",
+        tables=tables,
+        recipe={"data": list(request.data), "seed": request.seed, **tables},
+        fit=settings.fit,
+        card=settings.card,
+        build=partial(_build, request, settings),
+    )
+    return train(request, plan, console)
+
+
+def _build(
+    request: TrainRequest,
+    settings: RegionSettings,
+    device: torch.device,
+    world: World,
+    console: Console,
+) -> Built:
+    data, held = hold_out(open_train_set(request.data), settings.check.faces)
+    if data.skipped:
+        console.info(f"data: {len(data)} crops, {data.tally.losses}")
+    student = _student(settings).to(device)
+    show = paired_views(settings.views, device, settings.masks.renderer())
+    check = None
+    if len(held) and world.writes:
+        measured = RegionCheck(
+            held.faces,
+            size=_SIZE,
+            masks={
+                "seen": replace(settings.masks.parsed(), probability=1.0),
+                "unseen": settings.check.parsed(),
+            },
+            device=device,
+            renderer=settings.masks.renderer(),
+        )
+        check = partial(measured, student)
+    return Built(
+        task=RegionTask(student=student, options=settings.method, changes=settings.disturb),
+        network=student.network,
+        card=student.card,
+        batches=deal_out(data, _SIZE, settings, request.seed, world),
+        show=show,
+        device=device,
+        check=check,
+        measure="error of the regions",
+    )
+
+
+def _student(settings: RegionSettings) -> RegionPredictor:
+    widths = list(settings.model.widths)
+    network = RegionNet(widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.fit.compile:
+        compile_in_place([network])
+    card = ModelCard(
+        name="region",
+        task="region",
+        architecture="region",
+        arguments={"widths": widths},
+        input_size=_SIZE,
+        licence="not stated; depends on the data",
+        source=f"mfrkit {__version__}",
+        paper="Ronneberger et al., U-Net, MICCAI 2015, arXiv:1505.04597",
+    )
+    return RegionPredictor(network, card).train()
