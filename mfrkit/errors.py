@@ -96,5 +96,5 @@ def instead(name: str, names: Sequence[str]) -> str:
         '; did you mean cosine? Known: cosine, step'
     """
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ";"
-    return f"{hint} Known: {', '.join(names)}"
+    hint = f"; did you mean {near[0]}? Known" if near else "; known"
+    return f"{hint}: {', '.join(names)}"

@@ -286,7 +286,8 @@ def _open_session(path: Path) -> Any:
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     providers = [name for name in wanted if name in runtime.get_available_providers()]
     try:
-        return runtime.InferenceSession(str(path), options, providers)
+        # Trying again with other providers prints to standard output, which is not its own.
+        return runtime.InferenceSession(str(path), options, providers, enable_fallback=0)
     except _faults() as error:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path}: ONNX Runtime cannot load it: {reason}") from error

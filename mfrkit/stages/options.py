@@ -104,8 +104,9 @@ class AlignOptions:
         names = ("detector", "select", "size", "margin", "min_size", "image_format")
         recipe = {name: getattr(self, name) for name in names}
         recipe["landmarks"] = self.fitted_by
-        recipe["every"] = str(self.every)
         recipe["min_score"] = self.least_score
+        if self.every != EACH_SECOND:  # earlier records know of no clips
+            recipe["every"] = str(self.every)
         return recipe | ({} if self.only is None else {"only": read_pairs(self.only).images()})
 
 

@@ -93,6 +93,7 @@ class TrainLog:
         self._waited = 0.0
         self._first, self._done = first, 0
         self._start = self._since = self._told = time.perf_counter()
+        self._step_told = first
         self._events: EventWriter | None = None
         if folder is not None:
             _forget_after(folder / HISTORY, first)
@@ -141,9 +142,10 @@ class TrainLog:
         step, now = self._first + self._done, time.perf_counter()
         each = (now - self._start) / self._done
         pause = min(_LONGEST_PAUSE, max(_PAUSE, each * (self._total - self._first) / 100))
-        if self._done > 1 and step < self._total and now - self._told < pause:
+        early = self._done > 1 and step < self._total and now - self._told < pause
+        if early or step == self._step_told:
             return
-        self._told = now
+        self._told, self._step_told = now, step
         text = f"loss {self._mean_loss():.4f}, {duration(each)} a step"
         left = f", {duration(each * (self._total - step))} left" if step < self._total else ""
         self._console.info(f"step {step}/{self._total}: {text}{left}")

@@ -203,7 +203,7 @@ def test_a_users_template_is_worn_and_checked(mfr, worked):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--type", "template"], "--template my.png"),
+        (["--type", "template"], "name the file with --template"),
         (["--template", "none.png"], "none.png: no such template"),
         (["--check-template"], "--template my.png"),
         (["--region", "some"], "expected soft, exact, both, none"),

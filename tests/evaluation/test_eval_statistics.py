@@ -140,7 +140,7 @@ def test_a_threshold_of_other_flip_averaging_is_remarked_on(folder, capsys):
     ("text", "message"),
     [
         ("nonsense", "not JSON"),
-        ("[]", "not a file of thresholds"),
+        ("[]", "expected a JSON object, got list"),
         ('{"schema": 2, "thresholds": []}', "schema 2"),
         ('{"schema": 1, "thresholds": [{"threshold": 0.3}]}', "not a file of thresholds"),
         ('{"schema": 1, "thresholds": []}', "holds thresholds of nothing"),
@@ -333,7 +333,7 @@ def test_tables_in_a_pipe_are_parted_by_empty_lines(mfr, folder):
         [line.split("\t") for line in table.splitlines()]
         for table in done.stdout.decode().split("\n\n")
     )
-    assert main[0][:5] == ["system", "pairs", "missing", "FTE %", "FTA %"]
+    assert main[0][:3] == ["system", "EER %", "TAR@1e-2 %"]
     assert ends[0] == ["system", "figure", "value", "low", "high"]
     assert len(ends) == 1 + 2 * 9
     assert differences[1][2] == "accuracy %, first - second"

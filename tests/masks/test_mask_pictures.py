@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from mfrkit.masks.kinds import KINDS
+from mfrkit.masks.kinds import KINDS, OWN
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.masks.spec import sample_spec
 
 POINTS = np.array([[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]], np.float32)
-DRAWN = [name for name in KINDS if name != "template"]
+DRAWN = [name for name in KINDS if name not in OWN]
 
 
 def test_pictures_get_the_renderers_own_bytes():

@@ -131,12 +131,16 @@ def test_unknown_names_and_broken_files(tmp_path):
         resolve(request(config=tmp_path / "none.toml"))
 
 
-@pytest.mark.parametrize("name", ["maskinv", "deocclusion"])
-def test_the_example_holds_the_settings_of_the_bundled_student(name):
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("maskinv", "maskinv"), ("maskinv-edge", "maskinv"), ("deocclusion", "deocclusion")],
+)
+def test_the_example_holds_the_settings_of_the_bundled_student(name, method):
     example = Path(__file__).parents[2] / "examples" / f"{name}.toml"
     config = read_card(name)[0].config
-    settings = resolve(request(config=example, method=name)).to_json()
+    taught = config["average"][0]["config"] if "average" in config else config
+    settings = resolve(request(config=example, method=method)).to_json()
     for table in ("views", "masks", "fit"):
-        for name, value in config[table].items():
-            if name not in ("log_every", "save_every"):
-                assert settings[table][name] == value, f"{table}.{name}"
+        for key, value in taught[table].items():
+            if key not in ("log_every", "save_every"):
+                assert settings[table][key] == value, f"{table}.{key}"

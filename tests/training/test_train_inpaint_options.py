@@ -29,7 +29,7 @@ def test_presets_resolve(preset):
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("method.game=chess", "expected hinge or wasserstein"),
+        ("method.game=chess", "'chess'; known: hinge, wasserstein"),
         ("fit.betas=[0.5]", "expected 2 values"),
         ("fit.betas=[0.5, 1.0]", "fit.betas must be from 0 to below 1"),
         ("views.rotation=3", "views.rotation must be 0"),
