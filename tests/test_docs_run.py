@@ -9,7 +9,6 @@ import shlex
 import shutil
 
 import pytest
-from conftest import Shell
 from documentation import COMMANDS, PAGES, call, example_of, name_of
 
 BLOCK = re.compile(r"^<!-- run -->\n```(\w+)\n(.*?)^```$", re.S | re.M)
@@ -33,13 +32,13 @@ def demo(tmp_path_factory):
 
 
 @pytest.fixture
-def beside(demo, tmp_path, monkeypatch):
+def beside(demo, tmp_path, monkeypatch, mfr):
     """A working folder of its own: the demo, and its photos and pairs under the names of README."""
     shutil.copytree(demo, tmp_path / "demo")
     shutil.copytree(demo / "photos", tmp_path / "photos")
     shutil.copy(demo / "pairs.csv", tmp_path / "pairs.txt")
     monkeypatch.chdir(tmp_path)
-    return Shell(tmp_path)
+    return mfr
 
 
 @pytest.mark.parametrize("page", MARKED, ids=name_of)

@@ -29,10 +29,10 @@ def test_a_card_tells_what_made_it_and_how_well_it_does(capsys):
     page = capsys.readouterr().out
     headings = re.findall("^## (.*)$", page, re.M)
     assert headings == ["Data", "Training", "Measured", "Thresholds"]
-    assert "```sh\nmfrkit distill utkface112" in page
-    assert "| probe masked | 98.2 | 1.53 | 2.27 | 6.27 | 10.71 |" in page
-    assert "conditions: flip averaged; benchmark --seed 7" in page
-    assert "\n| maskinv | unmasked-unmasked | 0.001 | 0.4772 | 2.85 | 4,414 | 7,255,541 |" in page
+    assert "```sh\nmfrkit distill wide wide wide" in page
+    assert "| probe masked | 98.3 | 1.73 | 2.53 | 8.33 | 10.53 |" in page
+    assert "conditions: benchmark lfw\\_pairs\\_test.txt lfw --seed 7" in page
+    assert "\n| maskinv | unmasked-unmasked | 0.001 | 0.4744 | 2.90 | 4,414 | 7,255,541 |" in page
 
 
 def test_parts_are_named_and_damage_is_told():
