@@ -80,6 +80,7 @@ def add_legend(axes: Axes, where: Literal["upper right", "lower right"], otherwi
     """Name the lines, many of them below the axes, or say why there are none."""
     count = len(axes.get_legend_handles_labels()[0])
     if count > MANY_LINES:
+        axes.set_aspect("auto")  # a fixed one leaves the layout no room for the legend
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), borderaxespad=0)
     elif count:
         axes.legend(loc=where)
