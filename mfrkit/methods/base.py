@@ -48,6 +48,16 @@ class FaceBatch:
     def __len__(self) -> int:
         return len(self.masked)
 
+    @property
+    def shown(self) -> Tensor:
+        """Return (N, 3, S, S): these faces, the real ones, both views of the unnamed."""
+        seen = [self.masked]
+        if self.real is not None:
+            seen.append(self.real.masked)
+        if self.unnamed is not None:
+            seen += [self.unnamed.clean, self.unnamed.masked]
+        return torch.cat(seen)
+
     def parts(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cut rows, of these faces, the real ones and both views of the unnamed, into three."""
         real, unnamed = (0 if each is None else len(each) for each in (self.real, self.unnamed))

@@ -42,6 +42,7 @@ from mfrkit.methods.method import (
     build_head,
     build_student,
 )
+from mfrkit.methods.real_masks import WornLosses
 from mfrkit.models.completing import CompletingRecogniser, completing_card, load_generator
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import load_region
@@ -117,6 +118,7 @@ class DeOcclusion(Task):
         teacher: maps clean faces to templates; frozen here.
         head: the classifier, None to go without.
         options: weights.
+        really_worn: what faces that really wear masks add.
     """
 
     def __init__(
@@ -126,12 +128,14 @@ class DeOcclusion(Task):
         teacher: Teachers,
         head: MarginHead | PartialHead | None,
         options: DeOcclusionOptions,
+        really_worn: WornLosses | None = None,
     ) -> None:
         super().__init__()
         self.student: Recogniser = student
         self.teacher = Frozen(teacher)
         self.head = head
         self.options = options
+        self.really_worn = really_worn or WornLosses()
         self.network.region.requires_grad_(False)
         self.network.generator.requires_grad_(bool(options.joint))
 
@@ -160,19 +164,22 @@ class DeOcclusion(Task):
         """
         template = self.teacher(batch.clean) if batch.template is None else batch.template
         check_finite(template)
-        region = self.network.region.cover(batch.masked)
+        shown = batch.shown
+        region = self.network.region.cover(shown)
         with torch.set_grad_enabled(bool(self.options.joint)):
-            completed = self.network.complete(batch.masked, region)
+            completed = self.network.complete(shown, region)
         features = self.network.recogniser.features(completed)
         # The losses ask for more digits than half precision has.
         with torch.autocast(features.device.type, enabled=False):
-            losses = self._relations(features.float(), template.float(), batch)
+            own, real, unnamed = batch.parts(features.float())
+            losses = self._relations(own, template.float(), batch)
             if self.options.joint:
-                hole = self.network.generator.hole(region)
-                losses["joint"] = masked_l1(completed.float(), batch.clean, hole)
+                hole = self.network.generator.hole(region[: len(batch)])
+                losses["joint"] = masked_l1(completed[: len(batch)].float(), batch.clean, hole)
             weights = {name: getattr(self.options, name) for name in losses}
-            total = sum(weights[name] * value for name, value in losses.items())
-        return {"loss": torch.as_tensor(total), **losses}
+            total, really = self.really_worn(real, unnamed, batch)
+            total = total + sum(weights[name] * value for name, value in losses.items())
+        return {"loss": total, **losses, **really}
 
     def _relations(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
         options = self.options
@@ -245,16 +252,18 @@ def _build(parts: MethodParts, options: DeOcclusionOptions) -> DeOcclusion:
             "is made if it is not there"
         )
     dim = parts.student.card.embedding_dim
-    if options.weight("instance") and dim != parts.teachers.dim:
+    if (options.weight("instance") or parts.really_worn.any) and dim != parts.teachers.dim:
         raise InputError(
-            f"the student gives {dim} values, the teachers {parts.teachers.dim}; "
-            "choose model.embedding alike, or leave instance out of method.relation"
+            f"the student gives {dim} values, the teachers {parts.teachers.dim}; choose "
+            "model.embedding alike, or go without really masked faces and leave instance out of "
+            "method.relation"
         )
     return DeOcclusion(
         student=parts.student,
         teacher=parts.teachers,
         head=build_head(parts, options.margin, options.scale) if options.identity else None,
         options=options,
+        really_worn=parts.really_worn,
     )
 
 
@@ -265,4 +274,5 @@ METHOD = Method(
     "Distillation, ACM MM 2020, arXiv:2409.12385",
     presets=_PRESETS,
     student=_student,
+    takes_real=True,
 )

@@ -34,7 +34,7 @@ from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
 from mfrkit.methods.method import SMALL_VIEWS, Method, MethodParts, Preset, build_head
-from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss
+from mfrkit.methods.real_masks import WornLosses
 from mfrkit.models.recogniser import Recogniser
 
 _TINY = 1e-12  # of a squared distance: the root's slope is infinite at 0
@@ -192,8 +192,7 @@ class MaskInv(Task):
         options: weights.
         taps: where the student's and the teacher's feature maps are taken; None to leave attention
             out.
-        real: the loss of faces that really wear masks; None where there are none.
-        unnamed: likewise, of people without names.
+        really_worn: what faces that really wear masks add.
     """
 
     def __init__(
@@ -205,8 +204,7 @@ class MaskInv(Task):
         projection: nn.Module | None,
         options: MaskInvOptions,
         taps: tuple[Tap, Tap] | None = None,
-        real: PortraitLoss | None = None,
-        unnamed: OtherViewLoss | None = None,
+        really_worn: WornLosses | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -215,8 +213,7 @@ class MaskInv(Task):
         self.projection = projection
         self.options = options
         self.taps = taps
-        self.real = real
-        self.unnamed = unnamed
+        self.really_worn = really_worn or WornLosses()
 
     def forward(self, batch: FaceBatch) -> Losses:
         """Return `loss`, `template`, `masked`, and those of the other terms that count.
@@ -226,12 +223,7 @@ class MaskInv(Task):
         """
         template = self._template(batch).float()
         check_finite(template)
-        shown = [batch.masked]
-        if batch.real is not None:
-            shown.append(batch.real.masked)
-        if batch.unnamed is not None:
-            shown += [batch.unnamed.clean, batch.unnamed.masked]
-        features = self.embed(torch.cat(shown))
+        features = self.embed(batch.shown)
         # The losses ask for more digits than half precision has.
         with torch.autocast(features.device.type, enabled=False):
             return self._losses(features.float(), template, batch)
@@ -277,13 +269,8 @@ class MaskInv(Task):
             student, teacher = (tap.take().float()[: len(batch)] for tap in self.taps)
             terms["attention"] = attention_distance(student, teacher).mean()
             total = total + options.attention * terms["attention"]
-        if self.real is not None and batch.real is not None:
-            terms |= self.real(real, batch.real.label)
-            total = total + terms["real"]
-        if self.unnamed is not None and batch.unnamed is not None:
-            terms |= self.unnamed(*unnamed.chunk(2), batch.unnamed.index)
-            total = total + terms["unnamed"]
-        return {"loss": total, **terms, **batch.by_view(distance.detach())}
+        added, really = self.really_worn(real, unnamed, batch)
+        return {"loss": total + added, **terms, **really, **batch.by_view(distance.detach())}
 
 
 # MS1MV2 at 512 faces a step: 26 epochs, the rate divided by ten at four of them, no warm-up. Huber
@@ -341,8 +328,7 @@ def recognition_parts(parts: MethodParts, options: MaskInvOptions) -> dict[str, 
         "projection": None if dim == teachers.dim else nn.Linear(dim, teachers.dim, bias=False),
         "taps": _taps(parts, options.stage) if options.attention else None,
         "options": options,
-        "real": parts.real,
-        "unnamed": parts.unnamed,
+        "really_worn": parts.really_worn,
     }
 
 

@@ -205,7 +205,10 @@ class Meer(MaskInv):
         drawing = self.options.synthesise and done >= self.decoder_start
         recognising = not drawing or done >= self.joint_start
         self._rest(resting=not recognising)
-        embedding, parts = self._see(batch.masked, whole=recognising)
+        embedding, parts = self._see(
+            batch.shown if recognising else batch.masked, whole=recognising
+        )
+        parts = parts.first(len(batch))
         losses: Losses = {}
         if recognising:
             losses |= self._recognise(embedding, parts, batch)
@@ -442,4 +445,5 @@ METHOD = Method(
     "Recognition, arXiv:2311.11512",
     presets=_PRESETS,
     student=_student,
+    takes_real=True,
 )

@@ -7,7 +7,7 @@ templates, a student with its start and its card, a margin classifier (`MethodPa
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +17,7 @@ from mfrkit.errors import InputError, instead
 from mfrkit.losses.margin import MarginHead, create_margin
 from mfrkit.losses.partial import PartialHead
 from mfrkit.methods.base import Task
-from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss
+from mfrkit.methods.real_masks import WornLosses
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import CompletingRecogniser
@@ -181,8 +181,7 @@ class MethodParts:
         recognisers: the teachers as they were loaded, where gradients have to go through one.
         views: how faces vary.
         steps: of the run.
-        real: the loss of really masked faces, if there are any.
-        unnamed: likewise, of people without names.
+        really_worn: what really masked faces add to the losses.
         rank: of this process among those of the run, from 0.
         processes: how many there are.
     """
@@ -194,8 +193,7 @@ class MethodParts:
     recognisers: Sequence[Recogniser]
     views: ViewOptions
     steps: int
-    real: PortraitLoss | None = None
-    unnamed: OtherViewLoss | None = None
+    really_worn: WornLosses = field(default_factory=WornLosses)
     rank: int = 0
     processes: int = 1
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError
+from mfrkit.methods.base import FaceBatch, Losses
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,45 @@ class OtherViewLoss(nn.Module):
             each = each + (held + options.anchor * away) / 2
         least = _least(each, options.trim)
         return {"unnamed": each[least].mean(), "unnamed_template": distance[least].detach().mean()}
+
+
+class WornLosses(nn.Module):
+    """What the really masked faces of a batch add to any method's losses.
+
+    Args:
+        real: of people with portraits; None where there are none.
+        unnamed: of people without names; likewise.
+    """
+
+    def __init__(
+        self, real: PortraitLoss | None = None, unnamed: OtherViewLoss | None = None
+    ) -> None:
+        super().__init__()
+        self.real = real
+        self.unnamed = unnamed
+
+    @property
+    def any(self) -> bool:
+        """Return whether a run has such faces."""
+        return self.real is not None or self.unnamed is not None
+
+    def forward(self, real: Tensor, unnamed: Tensor, batch: FaceBatch) -> tuple[Tensor, Losses]:
+        """Return what is to be added to the loss, 0 without such faces, and the terms of it.
+
+        Args:
+            real: (R, D) float, what the student made of the real faces of the batch.
+            unnamed: (2 U, D) float, of both views of the unnamed ones, as `FaceBatch.parts` cuts.
+            batch: of which they are.
+        """
+        terms: Losses = {}
+        total = real.new_zeros(())
+        if self.real is not None and batch.real is not None:
+            terms |= self.real(real, batch.real.label)
+            total = total + terms["real"]
+        if self.unnamed is not None and batch.unnamed is not None:
+            terms |= self.unnamed(*unnamed.chunk(2), batch.unnamed.index)
+            total = total + terms["unnamed"]
+        return total, terms
 
 
 def _held(

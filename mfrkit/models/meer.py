@@ -43,6 +43,11 @@ class Decoupled(NamedTuple):
     maps: list[Tensor]
     attention: Tensor | None
 
+    def first(self, count: int) -> "Decoupled":
+        """Return those of the first faces alone."""
+        attention = None if self.attention is None else self.attention[:count]
+        return Decoupled([each[:count] for each in self.maps], attention)
+
     def identity(self) -> list[Tensor]:
         """Return the identity part of the maps."""
         return self.maps if self.attention is None else _share(self.maps, self.attention)

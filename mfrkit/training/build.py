@@ -10,7 +10,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.method import Method, MethodParts, Teachers
-from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss
+from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss, WornLosses
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.device import compile_in_place
 from mfrkit.models.engine import fused_or_blocked
@@ -56,8 +56,7 @@ def build(
         recognisers=recognisers,
         views=settings.views,
         steps=settings.fit.total_steps(batches.steps_per_epoch),
-        real=worn.real,
-        unnamed=worn.unnamed,
+        really_worn=worn.losses,
         rank=world.rank,
         processes=world.size,
     )
@@ -94,8 +93,7 @@ class _ReallyMasked:
     """What the faces are that really wear masks, if there are any, and what they are held to."""
 
     batches: dict[str, Batches] = field(default_factory=dict)
-    real: PortraitLoss | None = None
-    unnamed: OtherViewLoss | None = None
+    losses: WornLosses = field(default_factory=WornLosses)
 
 
 def _really_masked(
@@ -116,14 +114,14 @@ def _really_masked(
         real = open_real(request.real, settings.real, size)
         console.info(f"real: {real.summary}")
         found.batches["real"] = real.batches(settings.real, settings.views, size, seed, world)
-        found.real = PortraitLoss(real.templates(teachers, workers), settings.real)
+        found.losses.real = PortraitLoss(real.templates(teachers, workers), settings.real)
     if request.unnamed:
         unnamed = open_unnamed(request.unnamed)
         console.info(f"unnamed: {unnamed.summary}")
         found.batches["unnamed"] = unnamed.batches(
             settings.unnamed, settings.views, settings.masks.parsed(), size, seed, world
         )
-        found.unnamed = OtherViewLoss(unnamed.anchors(teachers, workers), settings.unnamed)
+        found.losses.unnamed = OtherViewLoss(unnamed.anchors(teachers, workers), settings.unnamed)
     return found
 
 

@@ -1,6 +1,7 @@
 """De-occlusion distillation: relations by hand, what stays frozen, and that it learns."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mfrkit.losses.margin import MarginHead, create_margin
 from mfrkit.losses.relation import pair_loss, triplet_loss
 from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.deocclusion import DeOcclusion, DeOcclusionOptions
+from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss, RealOptions, UnnamedOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import CompletingRecogniser
 from mfrkit.models.inpaint import SmallCompletion
@@ -120,6 +122,24 @@ def test_the_task_loss_is_the_classifiers(batch):
     losses = task(batch)
     assert losses["identity"].item() == pytest.approx(wanted.item(), rel=1e-4)
     assert losses["loss"].item() == pytest.approx(0.5 * wanted.item(), rel=1e-4)
+
+
+def test_really_masked_faces_are_completed_and_add_their_loss(batch):
+    """Those are a batch of their own: what is said of the drawn ones does not change."""
+    task = method().eval()
+    without = task(batch)
+    task.really_worn.real = PortraitLoss(F.normalize(torch.randn(3, 6)), RealOptions(trim=0))
+    task.really_worn.unnamed = OtherViewLoss(
+        F.normalize(torch.randn(len(batch), 6)), UnnamedOptions(trim=0)
+    )
+    real = replace(batch, label=torch.arange(len(batch)) % 3)
+    found = task(replace(batch, real=real, unnamed=batch))
+    worn = task.really_worn.real(task.student.features(batch.masked), real.label)["real"]
+    views = (task.student.features(each) for each in (batch.clean, batch.masked))
+    alike = task.really_worn.unnamed(*views, batch.index)["unnamed"]
+    torch.testing.assert_close(found["loss"], without["loss"] + worn + alike)
+    for name in ("instance", "pair", "triplet"):
+        torch.testing.assert_close(found[name], without[name])
 
 
 def learn(task, batch, steps=40):

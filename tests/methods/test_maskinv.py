@@ -223,10 +223,10 @@ def test_really_masked_faces_add_their_loss_and_leave_the_others_as_they_are(bat
     portraits = F.normalize(torch.randn(3, 6))
     task = method(pairs=0.5).eval()
     without = task(batch)
-    task.real = PortraitLoss(portraits, RealOptions(trim=0))
+    task.really_worn.real = PortraitLoss(portraits, RealOptions(trim=0))
     real = replace(batch, label=torch.arange(8) % 3)
     found = task(replace(batch, real=real))
-    wanted = task.real(task.student.features(batch.masked), real.label)
+    wanted = task.really_worn.real(task.student.features(batch.masked), real.label)
     torch.testing.assert_close(found["real"], wanted["real"])
     torch.testing.assert_close(found["loss"], without["loss"] + wanted["real"])
     for name in ("template", "pairs", "masked", "unmasked"):
@@ -237,12 +237,12 @@ def test_unnamed_faces_add_theirs_beside_real_ones(batch):
     """Both views of an unnamed face are embedded; neither is among what is distilled."""
     task = method().eval()
     without = task(batch)
-    task.real = PortraitLoss(F.normalize(torch.randn(3, 6)), RealOptions(trim=0))
-    task.unnamed = OtherViewLoss(F.normalize(torch.randn(8, 6)), UnnamedOptions(trim=0))
+    task.really_worn.real = PortraitLoss(F.normalize(torch.randn(3, 6)), RealOptions(trim=0))
+    task.really_worn.unnamed = OtherViewLoss(F.normalize(torch.randn(8, 6)), UnnamedOptions(trim=0))
     real = replace(batch, label=torch.arange(8) % 3)
     found = task(replace(batch, real=real, unnamed=batch))
     seen, other = (task.student.features(each) for each in (batch.clean, batch.masked))
-    wanted = task.unnamed(seen, other, batch.index)["unnamed"]
+    wanted = task.really_worn.unnamed(seen, other, batch.index)["unnamed"]
     torch.testing.assert_close(found["unnamed"], wanted)
     torch.testing.assert_close(found["loss"], without["loss"] + found["real"] + wanted)
 

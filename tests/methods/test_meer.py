@@ -1,6 +1,7 @@
 """MEER: its losses by hand, which phase trains what, its frozen teacher, and that it learns."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mfrkit.losses.image import critic_loss, dice_loss, masked_l1, pixel_loss
 from mfrkit.losses.margin import MarginHead, create_margin
 from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.meer import Meer, MeerOptions, decorrelation
+from mfrkit.methods.real_masks import PortraitLoss, RealOptions
 from mfrkit.models import registry
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import composite, grown
@@ -135,6 +137,17 @@ def test_recognition_and_mask_by_hand(batch):
     assert losses["loss"].item() == pytest.approx(wanted.item(), rel=1e-4)
     assert losses["covered"].item() == pytest.approx(0.9)
     assert losses["visible"].item() == pytest.approx(0.9)
+
+
+def test_really_masked_faces_teach_recognition_alone(batch):
+    task = method().eval()
+    ((_, without),) = task.steps(batch)
+    task.really_worn.real = PortraitLoss(F.normalize(torch.randn(3, 6)), RealOptions(trim=0))
+    real = replace(batch, label=torch.arange(len(batch)) % 3)
+    ((_, found),) = at(task, 0).steps(replace(batch, real=real))
+    worn = task.really_worn.real(task.embed(batch.masked), real.label)["real"]
+    torch.testing.assert_close(found["loss"], without["loss"] + worn)
+    torch.testing.assert_close(found["mask"], without["mask"])
 
 
 def test_drawing_by_hand(batch):
