@@ -51,7 +51,8 @@ class YuNetDetector:
         self._graph = graph
         self._finest = min(1.0, _CLEAR / min_size)
         self._pool = ThreadPoolExecutor(workers, "yunet")
-        self._own = threading.local()  # OpenCV's networks hold state: one a thread
+        # OpenCV's networks hold state and 100 MB: there are as many as were at work at once.
+        self._idle: list[cv2.FaceDetectorYN] = []
 
     def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
         """Find the faces of each photo.
@@ -87,11 +88,13 @@ class YuNetDetector:
 
     def _look(self, view: np.ndarray) -> np.ndarray:
         """Return OpenCV's rows for a view: corner, size, five points and score, (N, 15) float32."""
-        network = getattr(self._own, "network", None)
-        if network is None:
-            network = self._own.network = _load(self._graph)
+        try:
+            network = self._idle.pop()  # the one that was used last
+        except IndexError:
+            network = _load(self._graph)
         network.setInputSize((view.shape[1], view.shape[0]))
         rows = network.detect(view)[1]
+        self._idle.append(network)
         return np.empty((0, 15), np.float32) if rows is None else np.asarray(rows, np.float32)
 
 

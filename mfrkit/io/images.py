@@ -237,11 +237,9 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _decode_plain(content: bytes) -> NDArray[np.uint8] | None:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    if decoded is None:
-        return None
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return None if decoded is None else decoded.astype(np.uint8, copy=False)
 
 
 def read_layer(path: Path) -> NDArray[np.uint8]:

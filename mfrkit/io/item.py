@@ -7,6 +7,7 @@ pictures.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -32,10 +33,10 @@ class Item:
     record: Record
     path: Path | Packed | None
 
-
-def pixel_count(item: Item) -> int:
-    """Return how many pixels an input's picture has; 0 where reading it will fail."""
-    return 0 if item.path is None else count_pixels(item.path)
+    @cached_property
+    def pixels(self) -> int:
+        """How many pixels its picture has by its header; 0 where reading it will fail."""
+        return 0 if self.path is None else count_pixels(self.path)
 
 
 def root_of(item: Item) -> Path:

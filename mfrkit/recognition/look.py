@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mfrkit.config import default_workers
 from mfrkit.errors import ImageError, InputError, ShapeError
 from mfrkit.io.images import read_image
-from mfrkit.io.item import Item, pixel_count
+from mfrkit.io.item import Item
 from mfrkit.models.cards import ModelCard
 from mfrkit.stages.flow import batched, ordered_map
 
@@ -88,7 +88,6 @@ def name_of(photo: Photo | Any, place: int) -> str:
 
 
 _BATCH = 32
-_BATCH_PIXELS = 1 << 25  # 100 MB of decoded photos; larger ones travel alone
 
 
 class Embedder(Protocol):
@@ -145,7 +144,7 @@ class Seen:
 
 def look(pictures: Iterable[Picture], embedder: Embedder) -> Iterator[Seen]:
     """Yield what each picture shows, in order."""
-    for batch in batched(pictures, _BATCH, weight=_size, limit=_BATCH_PIXELS):
+    for batch in batched(pictures, _BATCH, weight=_size):
         crops = [p.pixels for p in batch if p.is_crop and p.pixels is not None]
         photos = [p.pixels for p in batch if not p.is_crop and p.pixels is not None]
         aligned = ([face] for face in embedder.aligned(crops))
@@ -162,7 +161,7 @@ def look(pictures: Iterable[Picture], embedder: Embedder) -> Iterator[Seen]:
 def read_items(items: Iterable[Item], embedder: Embedder) -> Iterator[Picture]:
     """Decode the inputs of a command, some ahead, in threads."""
     load = partial(_load, side=embedder.card.input_size)
-    return ordered_map(load, items, workers=default_workers(), weight=pixel_count)
+    return ordered_map(load, items, workers=default_workers(), weight=lambda item: item.pixels)
 
 
 def read_photos(photos: Iterable[Photo], person: str | None = None) -> Iterator[Picture]:

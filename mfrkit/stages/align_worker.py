@@ -14,7 +14,7 @@ from mfrkit.faces.geometry import ARCFACE_SIZE, template, warp
 from mfrkit.faces.select import Policy, select
 from mfrkit.io.clips import decoded
 from mfrkit.io.images import read_image, write_image
-from mfrkit.io.item import Item, pixel_count
+from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.models.device import resolve_device
 from mfrkit.pages.contact_sheet import Cell
@@ -67,7 +67,6 @@ def _dots(
         cv2.circle(picture, (x, y), radius, colour, -1, cv2.LINE_AA)
 
 
-BATCH_PIXELS = 1 << 25  # 100 MB of decoded photos; larger photos travel alone
 PREVIEW_FACES = 24
 
 
@@ -105,8 +104,10 @@ class AlignWorker:
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the records of each input, in input order."""
         run = self._options.run
-        photos = ordered_map(_load, decoded(items), workers=run.workers, weight=pixel_count)
-        batches = batched(photos, run.batch_size, weight=_pixels, limit=BATCH_PIXELS)
+        photos = ordered_map(
+            _load, decoded(items), workers=run.workers, weight=lambda item: item.pixels
+        )
+        batches = batched(photos, run.batch_size, weight=_pixels)
         found = (pair for batch in batches for pair in self._find(batch))
         saved = ordered_map(
             self._save, found, workers=run.workers, weight=lambda pair: _pixels(pair[0])
@@ -137,20 +138,21 @@ class AlignWorker:
 
     def _save(self, pair: tuple[_Photo, Found]) -> tuple[_Photo, Found, list[_Crop]]:
         photo, found = pair
+        shown = photo if self._options.preview is not None else photo._replace(pixels=None)
         record = replace(photo.item.record, source=source_name(photo.item))
         if photo.pixels is None:
-            return photo, found, [_Crop(record.skipped(photo.reason))]
+            return shown, found, [_Crop(record.skipped(photo.reason))]
         height, width = photo.pixels.shape[:2]
         if self._finder is None and height != width:
             reason = f"not an aligned crop: {width}x{height} is not square"
-            return photo, found, [_Crop(record.skipped(reason))]
+            return shown, found, [_Crop(record.skipped(reason))]
         if not found.chosen:
-            return photo, found, [_Crop(record.skipped(_why_none(found.faces)))]
+            return shown, found, [_Crop(record.skipped(_why_none(found.faces)))]
         crops = [
             self._save_face(_numbered(record, number), photo.pixels, face, found)
             for number, face in enumerate(found.chosen, start=1)
         ]
-        return photo, found, crops
+        return shown, found, crops
 
     def _save_face(
         self, record: Record, photo: NDArray[np.uint8], face: Face, found: Found

@@ -13,7 +13,7 @@ from mfrkit.config import RunOptions
 from mfrkit.errors import ImageError, reason_of
 from mfrkit.io.embedding_rows import Rows
 from mfrkit.io.images import read_image
-from mfrkit.io.item import Item, pixel_count
+from mfrkit.io.item import Item
 from mfrkit.io.manifest import worn_mask
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
@@ -92,7 +92,7 @@ class EmbedWorker:
     def __call__(self, items: Iterable[Item]) -> Iterator[Embedded]:
         """Yield what each input gave."""
         load = partial(_load, size=self._size)
-        crops = ordered_map(load, items, workers=self._run.workers, weight=pixel_count)
+        crops = ordered_map(load, items, workers=self._run.workers, weight=lambda item: item.pixels)
         under_way: deque[tuple[list[_Crop], list[bool | None]]] = deque()
 
         def arrays() -> Iterator[NDArray[np.uint8]]:

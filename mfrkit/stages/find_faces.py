@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 
@@ -25,6 +26,12 @@ from mfrkit.models.registry import load_network
 Choose = Callable[[Sequence[Face], tuple[int, int]], list[Face]]
 # A turned face must make good this share of what the other's score lacks; its score if it is alone.
 _BETTER, _ALONE = 0.3, 0.75
+# By quarters of a turn counterclockwise.
+_TURNS = {
+    1: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    2: cv2.ROTATE_180,
+    3: cv2.ROTATE_90_CLOCKWISE,
+}
 
 
 @dataclass(frozen=True)
@@ -88,8 +95,8 @@ class FaceFinder:
         upright = list(photos)
         sure = getattr(self._detector, "sure", 0.0)
         doubtful = [at for at, each in enumerate(found) if _best(each) < sure]
-        for quarters in (1, 2, 3) if doubtful else ():
-            turned = [np.ascontiguousarray(np.rot90(photos[at], quarters)) for at in doubtful]
+        for quarters, turn in _TURNS.items() if doubtful else ():
+            turned = [cv2.rotate(photos[at], turn) for at in doubtful]
             for at, photo, other in zip(
                 doubtful, turned, self._search(turned, choose, 90 * quarters), strict=True
             ):

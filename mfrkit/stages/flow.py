@@ -12,6 +12,7 @@ Out = TypeVar("Out")
 
 
 PIXELS_AHEAD = 1 << 27  # of photos that are decoded or about to be: 400 MB, whatever the workers
+BATCH_PIXELS = 1 << 25  # of photos taken together: 100 MB; larger ones travel alone
 
 
 def ordered_map(
@@ -169,14 +170,14 @@ def batched(
     size: int,
     *,
     weight: Callable[[In], int] | None = None,
-    limit: int = 0,
+    limit: int = BATCH_PIXELS,
 ) -> Iterator[list[In]]:
     """Group consecutive inputs into lists of at most `size`; an error comes behind the last group.
 
     Args:
         inputs: consumed lazily.
         size: largest number of inputs in a group.
-        weight: what an input costs, for example its pixels.
+        weight: what an input costs, mostly its pixels.
         limit: largest summed weight of a group; a heavier single input makes a group of its own.
 
     Example:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.images import read_image, write_image
-from mfrkit.io.item import Item, pixel_count, root_of
+from mfrkit.io.item import Item, root_of
 from mfrkit.io.manifest import Record, check_inside
 from mfrkit.masks.renderer import to_uint8
 from mfrkit.models.device import resolve_device
@@ -144,11 +144,10 @@ class CompletionWorker:
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the record of each input."""
         run = self._options.run
-        jobs = ordered_map(self._load, items, workers=run.workers, weight=pixel_count)
-        completed = (
-            job for batch in batched(jobs, run.batch_size) for job in self._complete(batch)
-        )
-        for record in ordered_map(self._save, completed, workers=run.workers):
+        jobs = ordered_map(self._load, items, workers=run.workers, weight=lambda item: item.pixels)
+        batches = batched(jobs, run.batch_size, weight=_pixels)
+        completed = (job for batch in batches for job in self._complete(batch))
+        for record in ordered_map(self._save, completed, workers=run.workers, weight=_pixels):
             yield [record]
 
     def _load(self, item: Item) -> _Job:
@@ -226,6 +225,10 @@ class CompletionWorker:
             self._preview[place] = Cell(job.picture, record.key), Cell(job.completed, said)
         blocks = {**_without_regions(record.blocks), "inpaint": block}
         return replace(record, path=path, source=source, blocks=blocks)
+
+
+def _pixels(job: _Job) -> int:
+    return 0 if job.picture is None else job.item.pixels
 
 
 def _scaled(region: NDArray[np.uint8], picture: Any) -> NDArray[np.uint8]:

@@ -111,7 +111,9 @@ def pack(options: PackOptions, console: Console) -> Tally:
     with console.progress("pack", expected_total(inputs, run, console)) as bar:
         packed = _Packed(console, bar)
         with _writing(output, packed) as add:
-            for content in ordered_map(_load, inputs, workers=run.workers):
+            for content in ordered_map(
+                _load, inputs, workers=run.workers, weight=lambda item: item.pixels
+            ):
                 packed.add(content, add)
             if not packed.tally.written:
                 raise PartialError(f"{options.source}: no usable picture; --verbose says why")

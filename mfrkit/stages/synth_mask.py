@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from mfrkit.console import Console
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, manifest_path
-from mfrkit.io.packed import Packed
 from mfrkit.io.pairs import read_pairs
 from mfrkit.stages import processes
 from mfrkit.stages.flow import batched, in_order, ordered_map
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from mfrkit.stages.synth_mask_worker import Drawn, MaskDrawer
 
 MANY = 512  # inputs from which on starting processes pays
-BATCH_BYTES = 1 << 23  # of picture files in a batch: hundreds of crops or a few photos
 
 
 class MaskWorker:
@@ -57,7 +55,7 @@ class MaskWorker:
         if self._may_start_processes():
             first = list(islice(items, MANY))
         run = self._options.run
-        batches = batched(chain(first, items), run.batch_size, weight=_file_size, limit=BATCH_BYTES)
+        batches = batched(chain(first, items), run.batch_size, weight=lambda item: item.pixels)
         draw = self._in_processes if len(first) == MANY else self._in_threads
         for drawn in draw(batches):
             self._preview.update(drawn.preview)
@@ -78,7 +76,7 @@ class MaskWorker:
             from mfrkit.models.device import resolve_device  # torch loads here, and in processes
 
             if resolve_device(self._options.run.device).type == "cpu":
-                yield from in_order(crew.submit, batches, ahead=2 * workers)
+                yield from in_order(crew.submit, batches, ahead=2 * workers, weight=_pixels)
                 return
         yield from self._in_threads(batches)
 
@@ -88,7 +86,8 @@ class MaskWorker:
         threads = torch.get_num_threads()
         drawer = make_drawer(self._options)
         try:
-            yield from ordered_map(drawer, batches, workers=self._options.run.workers)
+            workers = self._options.run.workers
+            yield from ordered_map(drawer, batches, workers=workers, weight=_pixels)
         finally:
             torch.set_num_threads(threads)
             drawer.close()
@@ -112,14 +111,8 @@ def make_drawer(options: SynthMaskOptions) -> "MaskDrawer":
     return drawer
 
 
-def _file_size(item: Item) -> int:
-    """Return the size of an input's file; what cannot be read costs nothing."""
-    if isinstance(item.path, Packed):
-        return item.path.size
-    try:
-        return 0 if item.path is None else item.path.stat().st_size
-    except OSError:
-        return 0
+def _pixels(batch: list[Item]) -> int:
+    return sum(item.pixels for item in batch)
 
 
 REGION_FOLDERS = ("_regions", "_regions_exact")

@@ -106,6 +106,15 @@ def test_odd_shapes_hold_no_face(detector, shape):
     assert detector([np.zeros(shape, np.uint8)]) == [[]]
 
 
+def test_photos_one_after_another_share_a_network(graph, monkeypatch):
+    loaded, load = [], yunet._load
+    monkeypatch.setattr(yunet, "_load", lambda graph: loaded.append(1) or load(graph))
+    detector = YuNetDetector(graph, workers=16)
+    for _ in range(40):
+        detector([np.zeros((64, 64, 3), np.uint8)])
+    assert len(loaded) == 1
+
+
 def test_not_a_photo(detector):
     with pytest.raises(ShapeError):
         detector([np.zeros((9, 9), np.uint8)])

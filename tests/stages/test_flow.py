@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mfrkit.errors import ImageError, InputError, ShapeError
-from mfrkit.stages.flow import PIXELS_AHEAD, batched, isolated, ordered_map
+from mfrkit.stages.flow import BATCH_PIXELS, PIXELS_AHEAD, batched, isolated, ordered_map
 
 
 def test_results_come_in_input_order_although_they_finish_in_another():
@@ -76,6 +76,10 @@ def test_batches_keep_order_and_limits(costs, size, limit, weighted):
     assert all(1 <= len(group) <= size for group in groups)
     if weighted:
         assert all(sum(group) <= limit or len(group) == 1 for group in groups)
+
+
+def test_large_photos_travel_alone():
+    assert [len(batch) for batch in batched([BATCH_PIXELS // 2] * 5, 64, weight=int)] == [2, 2, 1]
 
 
 def test_a_full_batch_does_not_wait_for_the_next_input():
