@@ -56,7 +56,7 @@ def _models(command: str) -> list[str]:
 
 
 def _models_for(task: str | None) -> list[str]:
-    from mfrkit.stages.known_names import models_for
+    from mfrkit.stages.options import models_for
 
     return models_for(task)
 
@@ -78,13 +78,13 @@ def _layouts(_: str) -> Iterable[str]:
 
 
 def _kinds(_: str) -> list[str]:
-    from mfrkit.stages.known_names import KINDS
+    from mfrkit.stages.options import KINDS
 
     return ["all", *KINDS]
 
 
 def _colours(_: str) -> Iterable[str]:
-    from mfrkit.stages.known_names import COLORS
+    from mfrkit.stages.options import COLORS
 
     return COLORS
 

@@ -10,8 +10,11 @@ from mfrkit.faces.geometry import template
 from mfrkit.io.clips import Every
 from mfrkit.io.files import refuse_existing
 from mfrkit.io.pairs import read_pairs
+from mfrkit.masks.kinds import COLORS as COLORS
+from mfrkit.masks.kinds import KINDS as KINDS
 from mfrkit.masks.kinds import OWN, TEMPLATE, WORN
 from mfrkit.masks.options import MaskOptions
+from mfrkit.models.cards import BUNDLED
 from mfrkit.models.model_files import read_card
 
 DETECTORS = ("yunet", "mtcnn", "face-alignment", "none")
@@ -291,3 +294,8 @@ class InpaintOptions:
             "save_region": self.save_region,
             "image_format": self.image_format,
         }
+
+
+def models_for(task: str | None) -> list[str]:
+    """Return the bundled models for a task; all of them for None."""
+    return [name for name in BUNDLED if task is None or task in read_card(name)[0].tasks]

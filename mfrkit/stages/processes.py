@@ -1,22 +1,19 @@
 """Worker processes, for stages whose own Python fills a processor.
 
 Threads share one interpreter: a stage that strings together thousands of short tensor operations
-gains nothing from a second one. Processes do, once they have started, which takes as long as
-loading torch.
+gains nothing from a second one. Processes do, once they have started.
 """
 
 import functools
 import multiprocessing
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.connection import wait
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from mfrkit.errors import MfrError
@@ -30,7 +27,8 @@ _work: Callable[[], Callable[[Any], Any]]  # in a worker process: what it does, 
 class Processes(Generic[In, Out]):
     """A few processes that all do the same to whatever they are sent; a context manager.
 
-    They end with the program, however that ends.
+    They end with the program, however that ends. A script that uses them needs the usual guard,
+    `if __name__ == "__main__"`.
 
     Args:
         build: Makes the function that does it, once in each process; can be pickled, as can all
@@ -50,10 +48,11 @@ class Processes(Generic[In, Out]):
         if can_fork:
             from multiprocessing.forkserver import ensure_running
 
-            context.set_forkserver_preload([__name__, *preload, "mfrkit.stages.frozen"])
-            # Ctrl-C is this program's to answer, not that of what it starts.
-            with _without_main(), _handled((signal.SIGINT,), signal.SIG_IGN):
-                ensure_running()
+            context.set_forkserver_preload([__name__, *preload])
+            # Ctrl-C is this program's to answer: what is started with it blocked never sees it.
+            usual = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            ensure_running()
+            signal.pthread_sigmask(signal.SIG_SETMASK, usual)
 
     def submit(self, each: In) -> "Future[Out]":
         """Send one input to a process that is free.
@@ -61,14 +60,7 @@ class Processes(Generic[In, Out]):
         Returns:
             Its result to come: `result()` raises what the work, or building it, raised.
         """
-        came: list[int] = []
-        ends = (signal.SIGINT, signal.SIGTERM)
-        # A process may have to be started for it; half started, it would complain of our absence.
-        with _without_main(), _handled(ends, lambda number, _: came.append(number)):
-            result = self._pool.submit(_perform, each)
-        if came:
-            signal.raise_signal(came[0])
-        return result
+        return self._pool.submit(_perform, each)
 
     def __enter__(self) -> "Processes[In, Out]":
         """Return itself."""
@@ -118,33 +110,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep a new process from loading the program's main module, which it has no use for.
-
-    It would run the program again if that is a script without a guard.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def _handled(
-    numbers: Sequence[int], handler: Callable[[int, Any], Any] | signal.Handlers
-) -> Iterator[None]:
-    """Answer some signals in another way for a while."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
-        return
-    usual = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, own in usual.items():
-            signal.signal(number, own)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import pytest
@@ -62,67 +61,36 @@ def test_a_killed_worker_is_one_line_that_says_what_to_do():
         map_in_order([1, "die", 2, 3], workers=1)
 
 
+def test_ctrl_c_is_for_the_program_not_for_its_workers():
+    with Processes(Doubler, 1) as processes:
+        _, _, worker = processes.submit(1).result()
+        os.kill(worker, signal.SIGINT)
+        assert processes.submit(2).result() == (4, 2, worker)
+
+
 SCRIPT = """
-import time
+import os, time
 from mfrkit.stages.processes import Processes
-from own_work import build
-print("loaded", flush=True)
-with Processes(build, 1) as processes:
-    print(*processes.submit(7).result(), flush=True)
-    {then}
-"""
-OWN_WORK = """
-import os
+
 def build():
-    return lambda number: (number, os.getpid())
+    return lambda number: os.getpid()
+
+if __name__ == "__main__":
+    with Processes(build, 1) as processes:
+        print(processes.submit(7).result(), flush=True)
+        time.sleep(60)
 """
-
-
-def run_script(folder, then):
-    """Start a program without a guard round its main part; its worker says its own number."""
-    (folder / "own_work.py").write_text(OWN_WORK)
-    script = folder / "unguarded.py"
-    script.write_text(SCRIPT.format(then=then))
-    return subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
-
-
-def test_a_script_without_a_guard_is_not_run_again(tmp_path):
-    with run_script(tmp_path, "pass") as process:
-        loaded, seven, worker = process.stdout.read().split()
-    assert (process.returncode, loaded, seven) == (0, "loaded", "7")
-    assert int(worker) != process.pid
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_end_with_a_killed_program(tmp_path):
-    with run_script(tmp_path, "time.sleep(60)") as process:
-        _, said = process.stdout.readline(), process.stdout.readline()
-        number = int(said.split()[1])
+    script = tmp_path / "program.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as process:
+        number = int(process.stdout.readline())
         assert os.path.exists(f"/proc/{number}")
         process.kill()
     end = time.monotonic() + 20
     while os.path.exists(f"/proc/{number}"):
         assert time.monotonic() < end, "the worker has outlived its program"
         time.sleep(0.02)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no signal reaches a process there")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_until_a_worker_has_started(number, monkeypatch):
-    """Half started, a worker would print a traceback once its program has gone."""
-    order = []
-
-    def start_slowly(self):
-        os.kill(os.getpid(), number)
-        order.append("started")
-        return real(self)
-
-    real = ProcessPoolExecutor._adjust_process_count
-    monkeypatch.setattr(ProcessPoolExecutor, "_adjust_process_count", start_slowly)
-    usual = signal.signal(number, lambda *_: order.append("answered"))
-    try:
-        with Processes(Doubler, 1) as processes:
-            assert processes.submit(2).result()[0] == 4
-    finally:
-        signal.signal(number, usual)
-    assert order == ["started", "answered"]
