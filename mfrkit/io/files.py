@@ -26,6 +26,7 @@ IMAGE_SUFFIXES = frozenset(
     | {".ppm", ".pgm", ".pnm", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf"}
 )
 _BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
+_PLAIN_KEY = re.compile(r"[^./][^/]*(?:/[^./][^/]*)*", re.DOTALL)
 _MOST_NAMES = 1_000_000
 CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp"}
@@ -75,8 +76,20 @@ def canonical(key: str) -> str:
         >>> canonical("./Jose\u0301//1") == "Jos\u00e9/1"
         True
     """
+    if key.isascii() and is_plain(key):
+        return key
     spelled = str(PurePosixPath(composed(key)))
     return "" if spelled == "." else spelled
+
+
+def is_plain(key: str) -> bool:
+    """Whether no part of a key is empty or begins with a dot: then it has nothing to tidy.
+
+    Example:
+        >>> is_plain("ada/ada_0001"), is_plain("ada/../bob")
+        (True, False)
+    """
+    return _PLAIN_KEY.fullmatch(key) is not None
 
 
 def composed(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from mfrkit.errors import InputError, ItemError
 from mfrkit.io.documents import parse_json
-from mfrkit.io.files import canonical, composed, key_of
+from mfrkit.io.files import canonical, composed, is_plain, key_of
 
 SCHEMA = 1
 MANIFEST = "manifest.jsonl"
@@ -132,7 +132,7 @@ def identity_of(key: str) -> str | None:
         >>> identity_of("Ada/Ada_0001"), identity_of("Ada_0001")
         ('Ada', None)
     """
-    parts = PurePosixPath(key).parts
+    parts = key.split("/", 1) if is_plain(key) else PurePosixPath(key).parts
     return parts[0] if len(parts) > 1 else None
 
 

@@ -263,8 +263,8 @@ class FolderSource(Source):
             if twin is None and self._is_clip(relative):
                 yield from frames_of(path, relative, self._every or Every(1, "frames"))
                 continue
-            record = Record(key_of(relative), relative, relative)
-            record = replace(record, identity=identity_of(record.key))
+            key = key_of(relative)
+            record = Record(key, relative, relative, identity=identity_of(key))
             if twin is None:
                 yield record, path
             else:

@@ -33,7 +33,7 @@ from mfrkit.training.fit import Check, Draw, FitParts, duration, fit
 from mfrkit.training.run_folder import claim, command_to_go_on, give_back, is_complete, run_folder
 from mfrkit.training.settings import CardOptions, FitOptions, MaskSettings, TrainRequest
 from mfrkit.training.state import TrainState, checkpoints, steps_of
-from mfrkit.training.world import World, join_world
+from mfrkit.training.world import World, is_lost, join_world
 
 _TIMED_STEPS = 3
 
@@ -280,6 +280,11 @@ def _train(
         state = fit(parts, plan.fit, console, world, resume=request.run.resume)
     except (KeyboardInterrupt, Terminated) as stop:
         raise type(stop)(_how_to_go_on(request, world, console)) from stop
+    except RuntimeError as error:
+        if not is_lost(error):
+            raise
+        how = _how_to_go_on(request, world, console)
+        raise MfrError("another process of the run is gone" + (how and f"; {how}")) from error
     figures: Mapping[str, float] = {}
     if world.writes:
         if state.unchecked:

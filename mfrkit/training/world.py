@@ -146,3 +146,8 @@ def join_world(device: str) -> tuple[World, str]:
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
     return World(dist.get_rank(), size, inner), device
+
+
+def is_lost(error: RuntimeError) -> bool:
+    """Whether a failure means that another process of the run is gone; gloo has no class for it."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)

@@ -2,7 +2,9 @@
 
 import json
 import random
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -226,3 +228,25 @@ def test_two_processes_learn_what_one_does(here):
     here(*line, "-o", "two.safetensors", "--resume", check=0)
     again = load_file(here.folder / "two.safetensors")
     assert sum(float((again[n] - two[n]).square().sum()) for n in one) ** 0.5 < 0.02 * moved
+
+
+def test_a_process_that_is_killed_ends_the_others_in_one_line(here):
+    """As `torchrun` starts them: each is told its number, and where the first one listens."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    here.environment |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    processes = []
+    for rank in "01":
+        here.environment["RANK"] = rank
+        processes.append(here.start("distill", "-o", "two.safetensors", *FAST, "--steps", "1000"))
+    first, second = processes
+    wait_for_step(first, here.folder / "two.run", 1)
+    second.kill()
+    second.communicate()
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 1
+    *_, saved, last = said.decode().splitlines()
+    assert re.fullmatch(r"mfrkit: step \d+ is saved in two.run/checkpoint-\d+.pt", saved)
+    assert last.startswith("mfrkit: another process of the run is gone; to go on: under torchrun")
+    assert last.endswith("--resume")
