@@ -32,9 +32,9 @@ from mfrkit.console import Console
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.training.build import build
 from mfrkit.training.distill import resolve
-from mfrkit.training.distill_settings import DistillRequest
 from mfrkit.training.fit import FitParts, fit
 from mfrkit.training.methods import find_method
+from mfrkit.training.options import DistillRequest
 from mfrkit.training.world import World
 
 
@@ -55,7 +55,7 @@ class Ours:
         self.settings = resolve(request)
         torch.manual_seed(0)
         method = find_method(request.method)
-        built = build(request, self.settings, method, torch.device("cpu"), World(), Console(-1))
+        built = build(method, request, self.settings, torch.device("cpu"), World(), Console(-1))
         self.folder = tempfile.TemporaryDirectory()
         self.parts = FitParts(
             task=built.task,

@@ -2,9 +2,13 @@
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 from mfrkit.errors import InputError
+from mfrkit.options import Checked, Device, Force, Resume, Within
 
 MOST_WORKERS = 1024
 
@@ -56,6 +60,42 @@ class Shard:
         return "" if self.is_whole else f"-{self.index}-of-{self.count}"
 
 
+@dataclass(frozen=True)
+class Every:
+    """Which frames of a clip to take: the first, and then one in so many frames or seconds.
+
+    Attributes:
+        step: at least 1 frame, or above 0 seconds.
+        unit: `frames` or `seconds`.
+    """
+
+    step: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Every":
+        """Read `N` (frames) or `Ns` (seconds).
+
+        Raises:
+            InputError: neither.
+
+        Example:
+            >>> Every.parse("25"), Every.parse("0.5s")
+            (Every(step=25, unit='frames'), Every(step=0.5, unit='seconds'))
+        """
+        match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?|\.\d+)\s*s", text.strip())
+        if match and match[1] and int(match[1]):
+            return cls(int(match[1]), "frames")
+        if match and match[2] and float(match[2]):
+            return cls(float(match[2]), "seconds")
+        raise InputError(
+            f"--every {text!r}: expected a number of frames or seconds, for example 25 or 0.5s"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.step:g}s" if self.unit == "seconds" else f"{self.step:g}"
+
+
 def default_workers() -> int:
     """Return the number of processors this process may use, at most 16."""
     if hasattr(os, "sched_getaffinity"):
@@ -64,59 +104,78 @@ def default_workers() -> int:
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """Where the shards of a run are worked on.
-
-    Attributes:
-        address: `local` starts a Ray cluster on this machine, `auto` joins the one this machine
-            belongs to or `RAY_ADDRESS` names, anything else is the address of one.
-        workers: processors of a shard; None is one, or with GPUs a GPU's share of its node's.
-        json: print a summary as one JSON object.
-    """
-
-    address: str
-    workers: int | None = None
-    json: bool = False
-
-
-@dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Checked):
     """The options that mean the same in every command.
 
     None of them changes a result: only how fast it comes and what happens to earlier ones.
 
     Attributes:
-        workers: threads that decode and encode pictures, or processes that draw on them.
-        batch_size: pictures per network call.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        resume: continue an unfinished run.
-        force: replace an earlier result.
-        dry_run: say what would be done, and stop.
-        shard: the part of the inputs this process takes.
-        max_skipped: largest acceptable share of skipped inputs in [0, 1]; None accepts any
-            share but all of them.
-        cluster: where shards are worked on; None works here.
+        workers: None is `threads`, and in a shard of a cluster one, or with GPUs a GPU's share of
+            its node's.
+        max_skipped: None accepts any share but all of the inputs.
+        cluster: `local` starts a Ray cluster on this machine, `auto` joins the one this machine
+            belongs to or `RAY_ADDRESS` names, anything else is the address of one; None works here.
+
+    Raises:
+        InputError: on construction, for a value no run can use.
     """
 
-    workers: int = field(default_factory=default_workers)
-    batch_size: int = 64
-    device: str = "auto"
-    resume: bool = False
-    force: bool = False
-    dry_run: bool = False
-    shard: Shard = Shard()
-    max_skipped: float | None = None
-    cluster: Cluster | None = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            *("--workers", "-j"),
+            help="Threads that read and write pictures.",
+            show_default="processors",
+        ),
+        Within(1, MOST_WORKERS),
+    ] = None
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", help="Pictures per network call."), Within(1)
+    ] = 32
+    device: Device = "auto"
+    resume: Resume = False
+    force: Force = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done.")] = (
+        False
+    )
+    shard: Annotated[
+        Shard,
+        typer.Option(
+            "--shard", metavar="I/N", help="Take part I of N of the inputs.", parser=Shard.parse
+        ),
+    ] = Shard()
+    max_skipped: Annotated[
+        float | None,
+        typer.Option(
+            "--max-skipped",
+            help="Exit with 3 if a larger share of the inputs is skipped.",
+            show_default="any but all",
+        ),
+        Within(0, 1, "a share from"),
+    ] = None
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="local|auto|ADDRESS",
+            help="Spread the work over a Ray cluster (extra `cluster`): local starts one here.",
+            show_default=False,
+        ),
+    ] = None
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="With --cluster: print one JSON object, with each node."),
+    ] = False
 
     def __post_init__(self) -> None:
         """Refuse values no run can use."""
-        if not 1 <= self.workers <= MOST_WORKERS:
-            raise InputError(f"--workers {self.workers}: expected 1 to {MOST_WORKERS}")
-        if self.batch_size < 1:
-            raise InputError(f"--batch-size {self.batch_size}: expected at least 1")
+        super().__post_init__()
         if self.resume and self.force:
             raise InputError("--resume and --force exclude each other: continue, or replace?")
-        if self.max_skipped is not None and not 0 <= self.max_skipped <= 1:
-            raise InputError(f"--max-skipped {self.max_skipped}: expected a share from 0 to 1")
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
-            raise InputError(f"--device {self.device!r}: expected auto, cpu, cuda, cuda:N or mps")
+        if self.json and self.cluster is None:
+            raise InputError("--json: sums up a run on a --cluster; other runs print their records")
+
+    @property
+    def threads(self) -> int:
+        """Return how many threads read and write pictures, or processes draw on them."""
+        return self.workers or default_workers()

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "data": set(),
     "cluster": {"stages", "io"},
 }
-LEAVES = {"errors", "config", "console", "__version__"}
+LEAVES = {"errors", "config", "console", "options", "__version__"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

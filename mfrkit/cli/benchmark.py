@@ -6,21 +6,11 @@ from typing import Annotated
 import typer
 
 from mfrkit.cli import evaluate as given
-from mfrkit.cli.align import Detector, Landmarks
-from mfrkit.cli.options import (
-    BatchSize,
-    ClusterOption,
-    Device,
-    DryRun,
-    Force,
-    Json,
-    Seed,
-    Workers,
-    WornMasks,
-    run_options,
-    takes_worn_masks,
-)
+from mfrkit.cli.options import takes
+from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
+from mfrkit.options import Json, Seed
+from mfrkit.stages.options import Color, Coverage, Detector, Jitter, Landmarks, Texture, Types
 
 Layout = Annotated[
     str | None,
@@ -57,7 +47,7 @@ Figures = Annotated[
 Fmr = Annotated[str, typer.Option(help="FMRs at which thresholds are set, on unmasked pairs.")]
 
 
-@takes_worn_masks
+@takes(RunOptions, "run", ("workers", "batch_size", "device", "force", "dry_run", "cluster"))
 def benchmark(
     ctx: typer.Context,
     pairs: Annotated[
@@ -86,14 +76,13 @@ def benchmark(
     figures: Figures = "eer,fmr100,fmr1000",
     seed: Seed = 0,
     json: Json = False,
-    workers: Workers = None,
-    batch_size: BatchSize = 32,
-    device: Device = "auto",
-    force: Force = False,
-    dry_run: DryRun = False,
-    cluster: ClusterOption = None,
+    types: Types = None,
+    color: Color = None,
+    texture: Texture = None,
+    coverage: Coverage = None,
+    jitter: Jitter = 1.0,
     *,
-    worn: WornMasks,
+    run: RunOptions,
 ) -> None:
     """Compare models on a pair list: unmasked, probes masked, both masked, by kind of mask.
 
@@ -106,13 +95,13 @@ def benchmark(
     """
     from mfrkit.cluster.spread import spread
     from mfrkit.evaluation.benchmark import BenchmarkOptions, tabulate
-    from mfrkit.evaluation.benchmark import benchmark as run
+    from mfrkit.evaluation.benchmark import benchmark as compare
     from mfrkit.evaluation.benchmark_sets import BenchmarkSets
     from mfrkit.evaluation.layouts import place
     from mfrkit.evaluation.options import parse_rates
     from mfrkit.evaluation.paper_tables import PaperTables, parse_figures
 
-    tables = PaperTables(tuple(table or ()), parse_figures(figures), ci, force)
+    tables = PaperTables(tuple(table or ()), parse_figures(figures), ci, run.force)
     if pairs is None:
         if not table:
             raise InputError("no pair list given; name one, or --table for a finished benchmark")
@@ -122,13 +111,17 @@ def benchmark(
     sets = BenchmarkSets(
         **found._asdict(),
         folder=output,
-        **worn,
         landmarks=landmarks,
         mask_on=mask_on,
+        types=types,
+        color=color,
+        texture=texture,
+        coverage=coverage,
+        jitter=jitter,
         seed=seed,
-        run=run_options(workers, batch_size, device, False, force, dry_run, cluster=cluster),
+        run=run,
     )
     rates = parse_rates(fmr, "--fmr")
     models = tuple(model or ["arcface", "mfr"])
     options = BenchmarkOptions(sets, models, rates, ci, missing, json, tables)
-    run(options, ctx.obj, spread)
+    compare(options, ctx.obj, spread)

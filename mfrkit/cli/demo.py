@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Force
+from mfrkit.options import Force
 
 
 def demo(

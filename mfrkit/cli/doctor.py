@@ -4,8 +4,8 @@ import json
 
 import typer
 
-from mfrkit.cli.options import Json
 from mfrkit.errors import MfrError
+from mfrkit.options import Json
 
 
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:

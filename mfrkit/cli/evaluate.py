@@ -1,16 +1,15 @@
 """mfrkit eval: score a pair list with embeddings, or everybody against everybody.
 
-Its options come in three groups: what is compared and how, which files are read and written
-beside the table, and `--all-pairs`, which takes the place of a pair list.
+`--all-pairs` takes the place of a pair list.
 """
 
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Force, Json, Seed, default_input, option_group
 from mfrkit.errors import InputError
+from mfrkit.options import Force, Json, Seed, Usually
 
 Pairs = Annotated[
     Path | None,
@@ -59,7 +58,7 @@ Covariates = Annotated[
 ]
 
 
-_CROPS = "crops"
+_CROPS, _EMBEDDINGS = "crops", Usually("embeddings.h5", "mfrkit embed")
 
 Templates = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Pool: `image template media`, or CSV.")
@@ -94,50 +93,6 @@ Pictures = Annotated[
 ]
 
 
-class EvalFiles(TypedDict):
-    """The options, under the names they have in `mfrkit.evaluation.options.EvalOptions`."""
-
-    templates: Path | None
-    scores_in: tuple[Path, ...]
-    scores: Path | None
-    table: Path | None
-    plots: tuple[Path, ...]
-    report: Path | None
-    crops: tuple[str, ...]
-    probe_crops: tuple[str, ...]
-    pictures: tuple[Path, ...]
-
-
-def eval_files(
-    templates: Templates = None,
-    scores_in: ScoresIn = None,
-    scores: Scores = None,
-    table: Table = None,
-    plot: Plots = None,
-    report: Report = None,
-    crops: Crops = None,
-    probe_crops: ProbeCrops = None,
-    thumbnails: Thumbnails = True,
-    picture: Pictures = None,
-) -> EvalFiles:
-    """Collect the options; crops/ serves the report if it is there and no other is named."""
-    usual = [_CROPS] if report and Path(_CROPS).is_dir() else []
-    return EvalFiles(
-        templates=templates,
-        scores_in=tuple(scores_in or ()),
-        scores=scores,
-        table=table,
-        plots=tuple(plot or ()),
-        report=report,
-        crops=tuple(crops or usual) if thumbnails else (),
-        probe_crops=tuple(probe_crops or ()) if thumbnails else (),
-        pictures=tuple(picture or ()),
-    )
-
-
-takes_eval_files = option_group("files", eval_files)
-
-
 AllPairs = Annotated[
     bool,
     typer.Option(
@@ -158,7 +113,7 @@ def evaluate_all_pairs(ctx: typer.Context) -> None:
     if chosen - _UNDERSTOOD:
         name = min(chosen - _UNDERSTOOD).replace("_", "-")
         raise InputError(f"--{name} cannot be used with --all-pairs")
-    first = default_input(given["pairs"], "embeddings.h5", "mfrkit embed")
+    first = given["pairs"] or _EMBEDDINGS.find()
     files = (first, *(given["embeddings"] or ()), *(given["probes"] or ()))
     options = AllPairsOptions(
         files=tuple(Path(path) for path in files),
@@ -174,7 +129,6 @@ def _is_given(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-@takes_eval_files
 def evaluate(
     ctx: typer.Context,
     pairs: Pairs = None,
@@ -194,8 +148,16 @@ def evaluate(
     all_pairs: AllPairs = False,
     json: Json = False,
     force: Force = False,
-    *,
-    files: EvalFiles,
+    templates: Templates = None,
+    scores_in: ScoresIn = None,
+    scores: Scores = None,
+    table: Table = None,
+    plot: Plots = None,
+    report: Report = None,
+    crops: Crops = None,
+    probe_crops: ProbeCrops = None,
+    thumbnails: Thumbnails = True,
+    picture: Pictures = None,
 ) -> None:
     """Measure how well embeddings tell the people of a pair list apart.
 
@@ -212,11 +174,13 @@ def evaluate(
     from mfrkit.evaluation.evaluate import evaluate as run
     from mfrkit.evaluation.options import EvalOptions, parse_rates
 
-    needed = pairs and not embeddings and not files["scores_in"]
-    default = [default_input(None, "embeddings.h5", "mfrkit embed")] if needed else []
+    if pairs and not (embeddings or scores_in):
+        embeddings = [Path(_EMBEDDINGS.find())]
+    # crops/ serves the report if it is there and no other is named
+    usual = [_CROPS] if report and Path(_CROPS).is_dir() else []
     options = EvalOptions(
         pairs=pairs,
-        embeddings=tuple(Path(path) for path in embeddings or default),
+        embeddings=tuple(embeddings or ()),
         probes=tuple(probes or ()),
         missing=missing,
         far=parse_rates(far),
@@ -231,6 +195,14 @@ def evaluate(
         covariates=covariates,
         json=json,
         force=force,
-        **files,
+        templates=templates,
+        scores_in=tuple(scores_in or ()),
+        scores=scores,
+        table=table,
+        plots=tuple(plot or ()),
+        report=report,
+        crops=tuple(crops or usual) if thumbnails else (),
+        probe_crops=tuple(probe_crops or ()) if thumbnails else (),
+        pictures=tuple(picture or ()),
     )
     run(options, ctx.obj)

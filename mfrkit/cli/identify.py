@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Force, Json
+from mfrkit.options import Force, Json
 
 KnownPeople = Annotated[
     Path,

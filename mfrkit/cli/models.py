@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Colour, Force, Mean, Std
+from mfrkit.cli.options import takes
 from mfrkit.errors import InputError
+from mfrkit.models.feeding import Feeding
+from mfrkit.options import Force, Json
 
 
+@takes(Feeding, "fed")
 def add(
     ctx: typer.Context,
     file: Annotated[
@@ -25,9 +28,8 @@ def add(
     source: Annotated[str, typer.Option(help="Where the weights come from.")] = "",
     paper: Annotated[str, typer.Option(help="The publication.")] = "",
     data: Annotated[str, typer.Option(help="What they were trained on.")] = "",
-    colour: Colour = None,
-    mean: Mean = None,
-    std: Std = None,
+    *,
+    fed: Feeding,
     force: Force = False,
 ) -> None:
     """Make a model file of somebody else's recogniser, with its card inside.
@@ -40,7 +42,7 @@ def add(
     """
     from mfrkit.stages.models import Origin, add_model
 
-    origin, fed = Origin(licence, source, paper, data), (colour, mean, std)
+    origin = Origin(licence, source, paper, data)
     made = output or Path(f"{file.stem}.safetensors")
     add_model(file, made, origin, ctx.obj, fed=fed, force=force)
 
@@ -190,8 +192,6 @@ def export(
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 
 
 @app.callback()

@@ -5,32 +5,13 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import (
-    DryRun,
-    Force,
-    MaxSkipped,
-    Resume,
-    Workers,
-    default_input,
-    run_options,
-)
+from mfrkit.cli.options import takes
+from mfrkit.options import Force, Resume
+from mfrkit.stages.options import PackOptions
 
 
-def pack(
-    ctx: typer.Context,
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="SRC", help="Crops: folder, manifest, .rec, .tar shards or -."),
-    ] = None,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="train.rec, train.tar or train-{000..009}.tar."),
-    ] = Path("train.rec"),
-    workers: Workers = None,
-    force: Force = False,
-    dry_run: DryRun = False,
-    max_skipped: MaxSkipped = None,
-) -> None:
+@takes(PackOptions)
+def pack(ctx: typer.Context, options: PackOptions) -> None:
     """Pack crops into one large file, or few, which disks read faster than many small ones.
 
     SRC is crops/ unless named. The name of the output chooses the form: .rec is RecordIO as
@@ -40,12 +21,9 @@ def pack(
 
     Example: mfrkit pack demo/crops -o train.rec
     """
-    source = default_input(source, "crops", "mfrkit align PHOTOS")
-    from mfrkit.stages.pack import PackOptions
-    from mfrkit.stages.pack import pack as run_stage
+    from mfrkit.stages.pack import pack as run
 
-    run = run_options(workers, force=force, dry_run=dry_run, max_skipped=max_skipped)
-    run_stage(PackOptions(source, output, run), ctx.obj)
+    run(options, ctx.obj)
 
 
 def pack_bin(

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Device, Force
 from mfrkit.cli.verify import GivenThreshold, RegionModel
+from mfrkit.options import Device, Force
 
 Photos = "Folder, picture, manifest, .rec, .tar, or an HDF5 file of embed."
 

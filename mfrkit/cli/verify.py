@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mfrkit.cli.options import Device, Force, Json
+from mfrkit.options import Device, Force, Json
 
 Model = Annotated[
     str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")

@@ -12,7 +12,7 @@ from mfrkit.cluster.parts import Parts, parts_of
 from mfrkit.cluster.summary import Summary
 from mfrkit.cluster.task import ShardJob, ShardReport, when_free
 from mfrkit.cluster.tasks import Share, Totals, cluster_share, joined, run_all
-from mfrkit.config import Cluster, RunOptions, Shard
+from mfrkit.config import RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import held, hidden_name
@@ -46,7 +46,7 @@ def spread(stage: Stage, options: Any, console: Console) -> Tally:
     if run.cluster is None:
         return stage(options, console)
     _check(options)
-    here = replace(options, run=replace(run, cluster=None))
+    here = replace(options, run=replace(run, cluster=None, json=False))
     if run.dry_run:
         return stage(here, console)
     command = stage.__name__.replace("_", "-")
@@ -59,7 +59,7 @@ def spread(stage: Stage, options: Any, console: Console) -> Tally:
         inputs = _inputs(here)
         first_or_fail(inputs, options.source)
         begun = when_free(parts.begin, _LINGER if run.resume else 0)
-        return _Spread(stage, command, here, run.cluster, parts, console)(inputs, begun)
+        return _Spread(stage, command, options, parts, console)(inputs, begun)
 
 
 def _check(options: Any) -> None:
@@ -93,19 +93,18 @@ class _Spread:
         stage: Stage,
         command: str,
         options: Any,
-        cluster: Cluster,
         parts: Parts,
         console: Console,
     ) -> None:
         self._stage, self._command, self._options = stage, command, options
-        self._cluster, self._parts, self._console = cluster, parts, console
+        self._parts, self._console = parts, console
 
     def __call__(self, inputs: Source, begun: int | None) -> Tally:
         """Run all shards and join them; `begun` is their number if some are there already."""
         started = perf_counter()
         run: RunOptions = self._options.run
-        with joined(self._cluster):
-            share = cluster_share(self._cluster.workers, run.device)
+        with joined(run.cluster or "local"):
+            share = cluster_share(run.workers, run.device)
             jobs = self._jobs(begun or PER_SLOT * share.slots, share)
             reports, totals = self._run(jobs, share, inputs)
         tally = self._parts.join(len(jobs))
@@ -114,7 +113,7 @@ class _Spread:
             perf_counter() - started,
         )  # fmt: skip
         summary.narrate(self._console)
-        if self._cluster.json:
+        if run.json:
             self._console.data(summary.to_line())
         check_skipped(tally, run)
         return tally
@@ -139,7 +138,10 @@ class _Spread:
     def _jobs(self, count: int, share: Share) -> list[ShardJob]:
         """Return the shards' work: each continues what is there, and judges no share of skips."""
         run = self._options.run
-        own = replace(run, workers=share.processors, resume=True, force=False, max_skipped=1.0)
+        own = replace(
+            run, workers=share.processors, resume=True, force=False, max_skipped=1.0, cluster=None,
+            json=False,
+        )  # fmt: skip
         jobs = []
         for index in range(1, count + 1):
             options = self._parts.options_of(Shard(index, count))

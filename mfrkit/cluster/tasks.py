@@ -23,7 +23,6 @@ from functools import partial
 from typing import Any
 
 from mfrkit.cluster.task import ShardJob, ShardReport, perform
-from mfrkit.config import Cluster
 from mfrkit.errors import InputError, MfrError
 
 RETRIES = 5  # of a shard whose worker died; what always kills its worker ends the run some time
@@ -79,7 +78,7 @@ class _Meter:
 
 
 @contextmanager
-def joined(cluster: Cluster) -> Iterator[None]:
+def joined(address: str) -> Iterator[None]:
     """Belong to a cluster while the block runs; one on this machine ends with it.
 
     Raises:
@@ -90,8 +89,8 @@ def joined(cluster: Cluster) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise InputError("--cluster needs Ray: pip install 'mfrkit[cluster]'") from error
-    settings: dict[str, Any] = {"address": cluster.address}
-    if cluster.address == "local":
+    settings: dict[str, Any] = {"address": address}
+    if address == "local":
         # Ray's workers are nicer than others, to leave room for a node's own processes: here
         # they are all there is.
         settings |= {"object_store_memory": _STORE, "_system_config": {"worker_niceness": 0}}
@@ -101,9 +100,7 @@ def joined(cluster: Cluster) -> Iterator[None]:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:  # Ray has a class of its own for few of its refusals
         reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"--cluster {cluster.address}: no cluster to work on ({reason})"
-        ) from error
+        raise InputError(f"--cluster {address}: no cluster to work on ({reason})") from error
     try:
         signal.signal(signal.SIGTERM, on_term)  # Ray's own handler would end us without a word
         # Ray tells of dead workers on standard output, which is for results.

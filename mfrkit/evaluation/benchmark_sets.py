@@ -314,7 +314,7 @@ def prepare(
             run = replace(steps.run, resume=False, force=True) if stale else steps.run
             path.parent.mkdir(parents=True, exist_ok=True)
             about = f"{label_of(model)}, {'unmasked' if crops == steps.crops else 'masked'}"
-            perform(embed, EmbedOptions(str(crops), path, model, steps.flip, run), told(about))
+            perform(embed, EmbedOptions(str(crops), path, model, steps.flip, run=run), told(about))
 
 
 def embedded_models(

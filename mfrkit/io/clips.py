@@ -6,7 +6,6 @@ order, because seeking is not exact in every format; those that nobody asks for 
 """
 
 import os
-import re
 import stat
 from array import array
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.errors import ImageError, InputError
+from mfrkit.config import Every
+from mfrkit.errors import ImageError
 from mfrkit.io.files import clip_key
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, identity_of
@@ -30,59 +30,25 @@ _SLACK = 0.5e-3  # seconds; containers round times to milliseconds
 _PROOF = 1 << 16  # bytes
 
 
-@dataclass(frozen=True)
-class Every:
-    """Which frames of a clip to take: the first, and then one in so many frames or seconds.
+def chosen(every: Every, times: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Choose frames: for each step the first that is shown then or later.
 
-    Attributes:
-        step: at least 1 frame, or above 0 seconds.
-        unit: `frames` or `seconds`.
+    Args:
+        every: the step.
+        times: (N,) seconds at which the frames are shown, rising.
+
+    Returns:
+        Their numbers from 0, rising.
+
+    Example:
+        >>> chosen(Every(0.1, "seconds"), np.arange(10) * 0.04).tolist()
+        [0, 3, 5, 8]
     """
-
-    step: float
-    unit: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Every":
-        """Read `N` (frames) or `Ns` (seconds).
-
-        Raises:
-            InputError: neither.
-
-        Example:
-            >>> Every.parse("25"), Every.parse("0.5s")
-            (Every(step=25, unit='frames'), Every(step=0.5, unit='seconds'))
-        """
-        match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?|\.\d+)\s*s", text.strip())
-        if match and match[1] and int(match[1]):
-            return cls(int(match[1]), "frames")
-        if match and match[2] and float(match[2]):
-            return cls(float(match[2]), "seconds")
-        raise InputError(
-            f"--every {text!r}: expected a number of frames or seconds, for example 25 or 0.5s"
-        )
-
-    def __str__(self) -> str:
-        return f"{self.step:g}s" if self.unit == "seconds" else f"{self.step:g}"
-
-    def choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Choose frames: for each step the first that is shown then or later.
-
-        Args:
-            times: (N,) seconds at which the frames are shown, rising.
-
-        Returns:
-            Their numbers from 0, rising.
-
-        Example:
-            >>> Every(0.1, "seconds").choose(np.arange(10) * 0.04).tolist()
-            [0, 3, 5, 8]
-        """
-        if self.unit == "frames" or not len(times):
-            return np.arange(0, len(times), max(1, int(self.step)))
-        since = times - times[0] + _SLACK
-        steps = np.arange(0, since[-1], self.step)
-        return np.unique(np.searchsorted(since, steps))
+    if every.unit == "frames" or not len(times):
+        return np.arange(0, len(times), max(1, int(every.step)))
+    since = times - times[0] + _SLACK
+    steps = np.arange(0, since[-1], every.step)
+    return np.unique(np.searchsorted(since, steps))
 
 
 @dataclass(frozen=True)
@@ -131,7 +97,7 @@ def frames_of(path: Path, relative: str, every: Every) -> Iterator[tuple[Record,
     except ImageError as error:
         yield _record(relative, 0).skipped(str(error)), None
         return
-    for number in every.choose(times).tolist():
+    for number in chosen(every, times).tolist():
         block = {"file": relative, "frame": number, "seconds": round(float(times[number]), 3)}
         record = replace(_record(relative, number), blocks={"clip": block})
         yield record, Frame(path, f"frame {number}", number, 0)

@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from mfrkit.config import Every
 from mfrkit.errors import InputError, ItemError, MfrError
-from mfrkit.io.clips import Every, Frame, frames_of
+from mfrkit.io.clips import Frame, frames_of
 from mfrkit.io.files import canonical, clip_key, expand_braces, is_clip, is_picture, key_of
 from mfrkit.io.images import is_photo
 from mfrkit.io.item import Item, Source

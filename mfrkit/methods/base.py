@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,17 +89,17 @@ Losses = dict[str, Tensor]
 class Task(nn.Module):
     """A method: its networks, and what a step asks of them.
 
-    A subclass sets `student`, the network that is exported, and gives the losses of a batch. The
-    entry `loss` is minimised; all entries are logged.
+    A subclass sets `student`, the network that is exported, and gives the losses of a batch: a
+    `FaceBatch`, or what else its run makes. The entry `loss` is minimised; all entries are logged.
     """
 
     student: nn.Module
 
-    def forward(self, batch: FaceBatch) -> Losses:
+    def forward(self, batch: Any) -> Losses:
         """Return the losses of a batch, scalars by name, `loss` among them."""
         raise NotImplementedError
 
-    def steps(self, batch: FaceBatch) -> Iterator[tuple[str, Losses]]:
+    def steps(self, batch: Any) -> Iterator[tuple[str, Losses]]:
         """Yield the optimiser steps of a batch: whose step, and its losses.
 
         The loop steps before it asks for the next, so a second step sees the first one's update.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.losses.relation import template_distance
-from mfrkit.methods.base import FaceBatch, Losses, Task
+from mfrkit.methods.base import Losses, Task
 
 
 def self_restrained_triplet(
@@ -108,6 +108,23 @@ class EumOptions:
             raise InputError(f"method.margin is a squared distance up to 4, not {self.margin}")
 
 
+@dataclass(frozen=True)
+class TemplateBatch:
+    """B templates of a recogniser, and what each should become.
+
+    Attributes:
+        template: (B, D) float32, unit norm.
+        target: (B, D) float32, unit norm: that of the bare face, or the mean of the person's.
+        worn: (B,) bool, whether the face wears a mask.
+        label: (B,) int64 identity, -1 where unknown.
+    """
+
+    template: Tensor
+    target: Tensor
+    worn: Tensor
+    label: Tensor
+
+
 class Eum(Task):
     """Train an unmasking network on templates.
 
@@ -121,17 +138,17 @@ class Eum(Task):
         self.student = student
         self.options = options
 
-    def forward(self, batch: FaceBatch) -> Losses:
+    def forward(self, batch: TemplateBatch) -> Losses:
         """Return `loss`, its terms, and the distances of masked and unmasked templates."""
         options, worn = self.options, batch.worn
-        made = self.student(batch.masked).float()
-        distance = template_distance(made, batch.clean)
+        made = self.student(batch.template).float()
+        distance = template_distance(made, batch.target)
         weight = torch.where(worn, 1.0, options.unmasked)
         weight = weight / weight.sum().clamp_min(1e-9)
         terms: Losses = {}
         if options.triplet:
-            negative, found = others(batch.clean, batch.label)
-            triplet = self_restrained_triplet(made, batch.clean, negative, options.margin)
+            negative, found = others(batch.target, batch.label)
+            triplet = self_restrained_triplet(made, batch.target, negative, options.margin)
             terms["triplet"] = (triplet * weight * found).sum()
         if options.template:
             terms["template"] = (distance * weight).sum()

@@ -1,14 +1,29 @@
 """How a network of another program wants its faces: what is known of it, and what the user says."""
 
-import hashlib
 from dataclasses import dataclass, replace
-from typing import cast, get_args
+from typing import Annotated, cast, get_args
+
+import typer
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ColourOrder, ModelCard, Triple
 
-# Colour order, mean and std as on the command line.
-Words = tuple[str | None, str | None, str | None]
+
+def _colour(text: str) -> ColourOrder:
+    if text.upper() not in get_args(ColourOrder):
+        raise InputError(f"--colour {text!r}: expected RGB or BGR")
+    return cast(ColourOrder, text.upper())
+
+
+def _mean(text: str) -> Triple:
+    return _triple("--mean", text)
+
+
+def _std(text: str) -> Triple:
+    scale = _triple("--std", text)
+    if min(scale) <= 0:
+        raise InputError(f"--std {text!r}: expected numbers above 0")
+    return scale
 
 
 @dataclass(frozen=True)
@@ -17,16 +32,20 @@ class Feeding:
 
     Convention:
         As in a card: mean and std in RGB order, for values from 0 to 1.
-
-    Attributes:
-        colour: channel order.
-        mean: subtracted from each channel.
-        std: each channel is divided by it afterwards.
     """
 
-    colour: ColourOrder | None = None
-    mean: Triple | None = None
-    std: Triple | None = None
+    colour: Annotated[
+        ColourOrder | None,
+        typer.Option(help="RGB or BGR, as a model of another program is fed.", parser=_colour),
+    ] = None
+    mean: Annotated[
+        Triple | None,
+        typer.Option(help="Subtracted from values in 0..1: 0.5, 127.5/255 or R,G,B.", parser=_mean),
+    ] = None
+    std: Annotated[
+        Triple | None,
+        typer.Option(help="What they are then divided by: 0.5, 1/255 or R,G,B.", parser=_std),
+    ] = None
 
     @classmethod
     def parse(
@@ -46,19 +65,19 @@ class Feeding:
             >>> Feeding.parse("bgr", "127.5/255", "0.5,0.5,0.25")
             Feeding(colour='BGR', mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.25))
         """
-        if colour is not None and colour.upper() not in get_args(ColourOrder):
-            raise InputError(f"--colour {colour!r}: expected RGB or BGR")
-        scale = _triple("--std", std)
-        if scale is not None and min(scale) <= 0:
-            raise InputError(f"--std {std!r}: expected numbers above 0")
-        order = None if colour is None else cast(ColourOrder, colour.upper())
-        return cls(order, _triple("--mean", mean), scale)
+        return cls(
+            None if colour is None else _colour(colour),
+            None if mean is None else _mean(mean),
+            None if std is None else _std(std),
+        )
 
     def apply(self, card: ModelCard) -> ModelCard:
         """Return a card with what the user says in place of what was assumed.
 
         Vectors of one file fed in two ways are not comparable, so the hash differs as well.
         """
+        import hashlib  # a hundredth of a second, which help does without
+
         said = {name: value for name, value in vars(self).items() if value is not None}
         if not said:
             return card
@@ -66,6 +85,9 @@ class Feeding:
         digest = hashlib.sha256(f"{card.sha256}{fed.colour}{fed.mean}{fed.std}".encode())
         note = f"{describe(fed)}, as the user says."
         return replace(fed, note=note, sha256=digest.hexdigest())
+
+
+ASSUMED = Feeding()
 
 
 def describe(card: ModelCard) -> str:
@@ -87,9 +109,7 @@ def _short(values: list[float]) -> str:
     return shown if len(different) == 1 else f"({shown})"
 
 
-def _triple(option: str, text: str | None) -> Triple | None:
-    if text is None:
-        return None
+def _triple(option: str, text: str) -> Triple:
     try:
         values = [_fraction(part) for part in text.split(",")]
         red, green, blue = values * (3 // len(values))

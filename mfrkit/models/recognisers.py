@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.feeding import Feeding
+from mfrkit.models.feeding import ASSUMED, Feeding
 from mfrkit.models.model_files import read_card
 from mfrkit.models.registry import FOREIGN, load_for_task
 
@@ -69,7 +69,7 @@ def load_recogniser(
         if feeding is not None:
             foreign = Recogniser(foreign.network, feeding.apply(foreign.card)).eval()
         return foreign.to(device)
-    if feeding is not None and feeding != Feeding():
+    if feeding is not None and feeding != ASSUMED:
         raise InputError(f"{model}: says itself how it is fed; leave out --colour, --mean, --std")
     if is_completed(model):
         return load_completing(*model.split("+", 1)).to(device)

@@ -105,12 +105,12 @@ class AlignWorker:
         """Yield the records of each input, in input order."""
         run = self._options.run
         photos = ordered_map(
-            _load, decoded(items), workers=run.workers, weight=lambda item: item.pixels
+            _load, decoded(items), workers=run.threads, weight=lambda item: item.pixels
         )
         batches = batched(photos, run.batch_size, weight=_pixels)
         found = (pair for batch in batches for pair in self._find(batch))
         saved = ordered_map(
-            self._save, found, workers=run.workers, weight=lambda pair: _pixels(pair[0])
+            self._save, found, workers=run.threads, weight=lambda pair: _pixels(pair[0])
         )
         for photo, faces, crops in saved:
             self._show(photo, faces, crops)
@@ -208,7 +208,7 @@ def _build_finder(options: AlignOptions) -> FaceFinder | None:
         mesh=options.fits_mesh,
         min_size=options.min_size,
         batch_size=options.run.batch_size,
-        workers=options.run.workers,
+        workers=options.run.threads,
     )
 
 

@@ -6,12 +6,9 @@ that a wrong argument is refused at once.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from mfrkit.config import RunOptions
 from mfrkit.console import Console, Progress
 from mfrkit.errors import InputError
 from mfrkit.io.files import held, hidden_name, refuse_existing
@@ -20,42 +17,18 @@ from mfrkit.io.manifest import END, Record
 from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.feeding import Feeding, Words
+from mfrkit.models.feeding import ASSUMED
 from mfrkit.models.model_files import read_card
 from mfrkit.models.recognisers import is_completed, is_foreign
 from mfrkit.stages.embedding_parts import PIECE_INPUTS, PieceStore, join
 from mfrkit.stages.flow import batched, isolated
+from mfrkit.stages.options import EmbedOptions
 from mfrkit.stages.run import announce, check_skipped, expected_total, first_or_fail, own_share
 from mfrkit.stages.sink import Tally
 
 if TYPE_CHECKING:
     from mfrkit.models.recogniser import Recogniser
     from mfrkit.stages.embed_worker import Embedded
-
-
-@dataclass(frozen=True)
-class EmbedOptions:
-    """What to embed, and with which model.
-
-    Attributes:
-        source: SRC.
-        output: HDF5 file to write.
-        model: bundled name, model file, or file of another program.
-        flip: average each face with its mirror image.
-        run: how the run is sized and continued.
-        fed: how a file of another program is fed, in the words of `--colour`, `--mean`, `--std`;
-            None is assumed.
-        mask_model: region predictor that decides which faces are masked, bundled name or model
-            file; None leaves it to the manifest.
-    """
-
-    source: str
-    output: Path
-    model: str = "mfr"
-    flip: bool = True
-    run: RunOptions = field(default_factory=RunOptions)
-    mask_model: str | None = None
-    fed: Words = (None, None, None)
 
 
 def embed(options: EmbedOptions, console: Console) -> Tally:
@@ -138,10 +111,9 @@ def _find_model(
     def load() -> "Recogniser":
         from mfrkit.stages.embed_worker import load_model  # torch loads here
 
-        return load_model(options.model, options.run.device, feeding)
+        return load_model(options.model, options.run.device, options.fed)
 
-    feeding = Feeding.parse(*options.fed)
-    if not is_foreign(options.model) and feeding == Feeding():
+    if not is_foreign(options.model) and options.fed == ASSUMED:
         return read_card(options.model)[0], load
     recogniser = load()
     if not is_completed(options.model):

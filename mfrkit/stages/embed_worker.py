@@ -82,7 +82,7 @@ class EmbedWorker:
         self._finder = None if mask_model is None else load_region(mask_model, device)
         self._run = run
         self._size = recogniser.card.input_size
-        self._engine = EmbedEngine(recogniser, flip=flip, workers=run.workers)
+        self._engine = EmbedEngine(recogniser, flip=flip, workers=run.threads)
         self.dim = recogniser.card.embedding_dim or 0
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class EmbedWorker:
     def __call__(self, items: Iterable[Item]) -> Iterator[Embedded]:
         """Yield what each input gave."""
         load = partial(_load, size=self._size)
-        crops = ordered_map(load, items, workers=self._run.workers, weight=lambda item: item.pixels)
+        crops = ordered_map(load, items, workers=self._run.threads, weight=lambda item: item.pixels)
         under_way: deque[tuple[list[_Crop], list[bool | None]]] = deque()
 
         def arrays() -> Iterator[NDArray[np.uint8]]:

@@ -144,10 +144,10 @@ class CompletionWorker:
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the record of each input."""
         run = self._options.run
-        jobs = ordered_map(self._load, items, workers=run.workers, weight=lambda item: item.pixels)
+        jobs = ordered_map(self._load, items, workers=run.threads, weight=lambda item: item.pixels)
         batches = batched(jobs, run.batch_size, weight=_pixels)
         completed = (job for batch in batches for job in self._complete(batch))
-        for record in ordered_map(self._save, completed, workers=run.workers, weight=_pixels):
+        for record in ordered_map(self._save, completed, workers=run.threads, weight=_pixels):
             yield [record]
 
     def _load(self, item: Item) -> _Job:

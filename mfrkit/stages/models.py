@@ -19,7 +19,7 @@ from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import mismatches
 from mfrkit.io.files import refuse_existing, replacing
 from mfrkit.models.cards import BUNDLED, ModelCard
-from mfrkit.models.feeding import Feeding, Words
+from mfrkit.models.feeding import ASSUMED, Feeding
 from mfrkit.models.model_files import count_parameters, read_card, read_tensors, verify, write_model
 from mfrkit.models.recognisers import is_foreign
 from mfrkit.models.registry import FOREIGN
@@ -153,7 +153,7 @@ def add_model(
     origin: Origin,
     console: Console,
     *,
-    fed: Words = (None, None, None),
+    fed: Feeding = ASSUMED,
     force: bool = False,
 ) -> None:
     """Write somebody else's recogniser as a model file.
@@ -163,7 +163,7 @@ def add_model(
         output: model file to write, its suffix `.safetensors`.
         origin: what its card shall say; the file's name is its source unless told.
         console: where to say what was written, and how the network is fed.
-        fed: how, in the words of `--colour`, `--mean`, `--std`; None is assumed from the family.
+        fed: how; what is not said is assumed from the family.
         force: replace a file there is.
 
     Raises:
@@ -186,7 +186,7 @@ def add_model(
     from mfrkit.models.registry import save_network
     from mfrkit.stages.self_test import try_out
 
-    recogniser = load_recogniser(str(file), feeding=Feeding.parse(*fed))
+    recogniser = load_recogniser(str(file), feeding=fed)
     try_out(recogniser, file.name, console)
     card = replace(
         recogniser.card,

@@ -6,7 +6,6 @@ it is made of, and parted again into, what every command reads: crops and a pair
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -27,6 +26,7 @@ from mfrkit.io.source import open_source
 from mfrkit.io.tar import writing_shards
 from mfrkit.io.verification_bin import read_bin, write_bin
 from mfrkit.stages.flow import ordered_map
+from mfrkit.stages.options import PackOptions
 from mfrkit.stages.run import announce, check_skipped, expected_total, first_or_fail
 from mfrkit.stages.sink import RecordSink, Tally
 
@@ -68,21 +68,6 @@ def require_crops(source: str, keys: Collection[str], wanted_by: Path) -> dict[s
 Add = Callable[[int, Record, bytes], None]
 
 
-@dataclass(frozen=True)
-class PackOptions:
-    """What to pack, and into which files.
-
-    Attributes:
-        source: SRC.
-        output: a `.rec` file, or a `.tar` file or pattern of several.
-        run: threads, force, dry run, share of skipped inputs.
-    """
-
-    source: str
-    output: Path
-    run: RunOptions = field(default_factory=RunOptions)
-
-
 class _Content(NamedTuple):
     """One input on its way: the bytes of its file and its size, or why there are none."""
 
@@ -112,7 +97,7 @@ def pack(options: PackOptions, console: Console) -> Tally:
         packed = _Packed(console, bar)
         with _writing(output, packed) as add:
             for content in ordered_map(
-                _load, inputs, workers=run.workers, weight=lambda item: item.pixels
+                _load, inputs, workers=run.threads, weight=lambda item: item.pixels
             ):
                 packed.add(content, add)
             if not packed.tally.written:

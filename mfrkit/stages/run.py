@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfrkit.config import RunOptions
+from mfrkit.config import Every, RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import ImageError, InputError, PartialError, reason_of
-from mfrkit.io.clips import Every
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import Record

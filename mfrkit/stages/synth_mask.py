@@ -64,13 +64,13 @@ class MaskWorker:
     def _may_start_processes(self) -> bool:
         """Whether processes would help; a pipeline's inputs are not held back to count them."""
         options = self._options
-        if options.source == "-" or options.run.workers == 1:
+        if options.source == "-" or options.run.threads == 1:
             return False
         return options.run.device in ("auto", "cpu") and processes.are_possible()
 
     def _in_processes(self, batches: "Iterator[list[Item]]") -> "Iterator[Drawn]":
         """Draw in processes, unless it turns out that there is a faster device."""
-        workers = self._options.run.workers
+        workers = self._options.run.threads
         build = partial(make_drawer, self._options)
         with processes.Processes(build, workers, ["mfrkit.stages.synth_mask_worker"]) as crew:
             from mfrkit.models.device import resolve_device  # torch loads here, and in processes
@@ -86,7 +86,7 @@ class MaskWorker:
         threads = torch.get_num_threads()
         drawer = make_drawer(self._options)
         try:
-            workers = self._options.run.workers
+            workers = self._options.run.threads
             yield from ordered_map(drawer, batches, workers=workers, weight=_pixels)
         finally:
             torch.set_num_threads(threads)

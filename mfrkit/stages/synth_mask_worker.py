@@ -355,7 +355,7 @@ class MaskDrawer:
 
 def _load_finders(options: SynthMaskOptions, device: torch.device) -> tuple[MaskFaces, MaskFaces]:
     """Return what finds faces now, and what found those of manifests that name no fit."""
-    name, workers = options.detector, options.run.workers
+    name, workers = options.detector, options.run.threads
     with_mesh = name not in ("face-alignment", "none")
     now = MaskFaces("yunet" if name == "auto" else name, device, mesh=with_mesh, workers=workers)
     return now, MaskFaces("mtcnn" if name == "auto" else name, device, mesh=False)

@@ -16,9 +16,10 @@ from mfrkit.models.device import compile_in_place
 from mfrkit.models.engine import fused_or_blocked
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.recognisers import load_recogniser
-from mfrkit.training.data import Batches, RawBatch, TrainSet, open_train_set
-from mfrkit.training.distill_settings import DistillRequest, Settings
+from mfrkit.training.data import Batches, RawBatch, TrainSet, open_train_set, told
+from mfrkit.training.distill_settings import Settings
 from mfrkit.training.fit import Check
+from mfrkit.training.options import DistillRequest
 from mfrkit.training.pair_check import PairCheck
 from mfrkit.training.real_faces import open_real, open_unnamed
 from mfrkit.training.run import Built, deal_out, paired_views
@@ -27,9 +28,9 @@ from mfrkit.training.world import World
 
 
 def build(
+    method: Method,
     request: DistillRequest,
     settings: Settings,
-    method: Method,
     device: torch.device,
     world: World,
     console: Console,
@@ -40,9 +41,7 @@ def build(
         InputError: unusable data, models or options.
         WeightsError: a teacher that does not load.
     """
-    data = open_train_set(request.data)
-    if data.skipped:
-        console.info(f"data: {len(data)} crops, {data.tally.losses}")
+    data = told(open_train_set(request.data), console)
     recognisers = [load_recogniser(name) for name in request.teachers]
     student = method.student(settings.model, settings.method, recognisers[0])
     size = _common_size([student, *recognisers])
@@ -106,7 +105,7 @@ def _really_masked(
     console: Console,
 ) -> _ReallyMasked:
     """Find the really masked faces and embed what they are held to."""
-    found, workers, seed = _ReallyMasked(), request.run.workers, request.seed
+    found, workers, seed = _ReallyMasked(), request.run.threads, request.seed
     for option, sources in (("--real", request.real), ("--unnamed", request.unnamed)):
         if sources and not method.takes_real:
             raise InputError(f"{option}: method {request.method} takes no really masked faces")
@@ -144,7 +143,7 @@ def _pair_check(request: DistillRequest, settings: Settings, student: Recogniser
         request.pairs,
         crops,
         masks=masks,
-        workers=request.run.workers,
+        workers=request.run.threads,
         renderer=settings.masks.renderer(),
     )
     return partial(check, student)
@@ -175,7 +174,7 @@ def _cache(
     if path is None:
         return None
     if not path.exists() and world.writes and not request.run.dry_run:
-        write_cache(path, recognisers, data, request.run.workers, console)
+        write_cache(path, recognisers, data, request.run.threads, console)
     world.wait()
     if not path.exists():
         return None  # a dry run makes none

@@ -1,7 +1,6 @@
 """Draw the histories of training runs, as a picture or as a page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.io.history import HISTORY, Series, read_history
 from mfrkit.pages.html_page import COLOURS, chart, html_page
+from mfrkit.training.options import CurvesOptions
 from mfrkit.training.run_folder import run_folder
 
 _PICTURES = (".png", ".svg", ".pdf")
@@ -20,21 +20,6 @@ _LEGEND = (
     "Pale: as written down, means over fit.log_every steps; strong: smoothed. "
     "Marks are checks, the ring is the best one, which the model file holds."
 )
-
-
-@dataclass(frozen=True)
-class CurvesOptions:
-    """What is drawn.
-
-    Attributes:
-        runs: folders of runs, models with such a folder beside them, or histories.
-        output: picture or page, told by its suffix.
-        force: replace an earlier one.
-    """
-
-    runs: tuple[Path, ...]
-    output: Path
-    force: bool = False
 
 
 def curves(options: CurvesOptions, console: Console) -> None:

@@ -2,14 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import ImageError, InputError
 from mfrkit.faces.geometry import ARCFACE_SIZE
@@ -25,38 +22,10 @@ from mfrkit.stages.flow import batched
 from mfrkit.stages.mask_faces import MaskFaces
 from mfrkit.training.crops import TrainCrop, TrainFace, read_crop
 from mfrkit.training.data import open_train_set
+from mfrkit.training.options import CutOptions
 
 _SIZE = (ARCFACE_SIZE, ARCFACE_SIZE)
 _SHOWN = 60  # masks of the preview
-
-
-@dataclass(frozen=True)
-class CutOptions:
-    """What to cut masks out of.
-
-    Attributes:
-        sources: folders, manifests or archives of aligned crops of masked people.
-        output: file to write.
-        most: masks to stop at; crops are taken in an order without chance or preference.
-        preview: contact sheet to write, or None.
-        run: device, workers, batch size, force.
-
-    Raises:
-        InputError: on construction, for a number of masks below 1 or an output that exists.
-    """
-
-    sources: tuple[str, ...]
-    output: Path
-    most: int = 2000
-    preview: Path | None = None
-    run: RunOptions = field(default_factory=RunOptions)
-
-    def __post_init__(self) -> None:
-        if self.most < 1:
-            raise InputError(f"--most {self.most}: expected at least 1")
-        for path in (self.output, self.preview):
-            if path is not None:
-                refuse_existing(path, force=self.run.force)
 
 
 def cut_masks(options: CutOptions, console: Console) -> WornFile:
@@ -65,10 +34,12 @@ def cut_masks(options: CutOptions, console: Console) -> WornFile:
     Raises:
         InputError: sources that cannot be read, or not one mask in them.
     """
-    data = open_train_set(options.sources)
+    for path in filter(None, (options.output, options.preview)):
+        refuse_existing(path, force=options.run.force)
+    data = open_train_set(options.data)
     # The same faces every time, from all over the sources.
     order = np.random.default_rng(0).permutation(len(data)).tolist()
-    cutter = Cutter(resolve_device(options.run.device), options.run.workers)
+    cutter = Cutter(resolve_device(options.run.device), options.run.threads)
     masks: list[CutOut] = []
     keys: list[str] = []
     cells: list[Cell] = []
@@ -88,7 +59,7 @@ def cut_masks(options: CutOptions, console: Console) -> WornFile:
                 break
     said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     if not masks:
-        raise InputError(f"{', '.join(options.sources)}: no mask to cut out; {said}")
+        raise InputError(f"{', '.join(options.data)}: no mask to cut out; {said}")
     file = WornFile.write(options.output, masks, keys)
     console.info(f"{options.output}: {len(masks)} masks; left out: {said or 'none'}")
     if options.preview is not None:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mfrkit.console import Console
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.item import ArchiveSource
 from mfrkit.io.source import open_source
@@ -31,17 +32,15 @@ Read = Callable[[TrainFace], TrainCrop]
 
 
 @dataclass(frozen=True)
-class TrainSet:
-    """All crops of a run, in the order of their sources.
+class DataSet:
+    """What a run learns from, whatever it is made of.
 
     Attributes:
-        faces: the crops.
         identities: names behind the labels.
         tally: inputs that cannot be used, because an earlier stage gave them up or an archive is
             damaged.
     """
 
-    faces: Faces
     identities: Sequence[str]
     tally: Tally
 
@@ -49,6 +48,20 @@ class TrainSet:
     def skipped(self) -> int:
         """Return the number of inputs that cannot be used."""
         return self.tally.skipped
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TrainSet(DataSet):
+    """All crops of a run, in the order of their sources.
+
+    Attributes:
+        faces: the crops.
+    """
+
+    faces: Faces
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -73,7 +86,14 @@ def open_train_set(sources: Iterable[str]) -> TrainSet:
     faces = JoinedFaces([_open_faces(source, labels, tally) for source in sources])
     if not len(faces):
         raise InputError(f"{', '.join(sources)}: no crops found; mfrkit align makes them")
-    return TrainSet(faces, list(labels), tally)
+    return TrainSet(list(labels), tally, faces)
+
+
+def told(data: TrainSet, console: Console) -> TrainSet:
+    """Say what of a data set cannot be used, and return it."""
+    if data.skipped:
+        console.info(f"data: {len(data)} crops, {data.tally.losses}")
+    return data
 
 
 def _open_faces(text: str, labels: dict[str, int], tally: Tally) -> Faces:
@@ -95,7 +115,22 @@ def _open_faces(text: str, labels: dict[str, int], tally: Tally) -> Faces:
 
 
 @dataclass(frozen=True)
-class RawBatch:
+class Drawn:
+    """Whose turn it is at a step.
+
+    Attributes:
+        label: (B,) int64 identity, -1 where unknown.
+        index: (B,) int64, places in the data set.
+        broken: what could not be read, as `path: reason`.
+    """
+
+    label: Tensor
+    index: Tensor
+    broken: list[str]
+
+
+@dataclass(frozen=True)
+class RawBatch(Drawn):
     """The faces of one step as they come from disk.
 
     Attributes:
@@ -104,10 +139,7 @@ class RawBatch:
         landmarks: (B, 68, 2) float32, likewise; NaN for a face that has none.
         turns: (B, 2) float32, yaw and pitch in degrees where the landmarks are those of a mesh,
             else NaN.
-        label: (B,) int64.
-        index: (B,) int64, places in the data set.
         draws: B views.
-        broken: what could not be read, as `path: reason`.
         context: what is seen round those faces that were cut out wide, or None.
         beside: faces of other data sets that the step takes too, by their name in `FaceBatch`.
     """
@@ -116,54 +148,32 @@ class RawBatch:
     points: Tensor
     landmarks: Tensor
     turns: Tensor
-    label: Tensor
-    index: Tensor
     draws: list[ViewDraw]
-    broken: list[str]
     context: Context | None = None
     beside: "Mapping[str, RawBatch]" = field(default_factory=dict)
 
 
-class Batches:
+class Deal:
     """Deal a data set out to steps.
 
     Every epoch is a new order of all faces; the last, smaller batch is left out. Of a step's faces
     each of several processes takes every n-th.
 
     Args:
-        data: the crops.
-        size: (height, width) they must have.
-        views: how far views may vary.
-        masks: what is drawn, on which share of the faces.
-        seed: of order and views.
+        data: to deal out.
+        seed: of the order.
         batch_size: faces per step, over all processes.
         rank: of this process.
         world: number of processes.
-        read: gets a face's crop; `read_crop` if None.
-        beside: other data sets', of which each step takes a batch too, by name.
     """
 
     def __init__(
-        self,
-        data: TrainSet,
-        *,
-        size: tuple[int, int],
-        views: ViewOptions,
-        masks: MaskOptions,
-        seed: int,
-        batch_size: int,
-        rank: int = 0,
-        world: int = 1,
-        read: Read | None = None,
-        beside: "Mapping[str, Batches] | None" = None,
+        self, data: DataSet, *, seed: int, batch_size: int, rank: int = 0, world: int = 1
     ) -> None:
-        self.beside = beside or {}
-        self.data, self.size, self.seed = data, size, seed
-        self.views, self.masks = views, masks
+        self.data, self.seed = data, seed
         self.batch_size = min(batch_size, len(data))
         self.steps_per_epoch = len(data) // self.batch_size
         self._rank, self._world = rank, world
-        self._read = read or partial(read_crop, size=size)
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
         if self.batch_size < world:
             raise InputError(f"{len(data)} crops cannot be dealt out to {world} processes")
@@ -183,6 +193,46 @@ class Batches:
             order = generator.permutation(len(self.data))
             self._order = (epoch, order)
         return order
+
+    def load(self, step: int) -> Drawn:
+        """Return whose turn it is at a step, and what the run's `show` needs of them."""
+        raise NotImplementedError
+
+    def stream(self, first: int, stop: int, workers: int) -> Iterator[Any]:
+        """Yield the batches of steps `first` to `stop` - 1, read ahead in threads."""
+        return ordered_map(self.load, range(first, stop), workers=workers)
+
+
+class Batches(Deal):
+    """Deal crops out to steps, each with a view of its own.
+
+    Args:
+        data: the crops.
+        size: (height, width) they must have.
+        views: how far views may vary.
+        masks: what is drawn, on which share of the faces.
+        read: gets a face's crop; `read_crop` if None.
+        beside: other data sets', of which each step takes a batch too, by name.
+        dealing: arguments of `Deal`; the seed is that of views too.
+    """
+
+    data: TrainSet
+
+    def __init__(
+        self,
+        data: TrainSet,
+        *,
+        size: tuple[int, int],
+        views: ViewOptions,
+        masks: MaskOptions,
+        read: Read | None = None,
+        beside: "Mapping[str, Batches] | None" = None,
+        **dealing: int,
+    ) -> None:
+        super().__init__(data, **dealing)
+        self.beside = beside or {}
+        self.size, self.views, self.masks = size, views, masks
+        self._read = read or partial(read_crop, size=size)
 
     def load(self, step: int) -> RawBatch:
         """Read the faces of a step; unreadable ones are left out and named.
@@ -222,10 +272,6 @@ class Batches:
             context=_stack_contexts(crops),
             beside=beside,
         )
-
-    def stream(self, first: int, stop: int, workers: int) -> Iterator[RawBatch]:
-        """Yield the batches of steps `first` to `stop` - 1, read ahead in threads."""
-        return ordered_map(self.load, range(first, stop), workers=workers)
 
 
 def _stack_pixels(pictures: Sequence[NDArray[np.uint8]]) -> Tensor:

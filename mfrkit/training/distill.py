@@ -14,46 +14,31 @@ from typing import Any
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
-from mfrkit.methods.method import GeneratorPhase, Method, ModelOptions, PhasedMethod, choose
-from mfrkit.methods.real_masks import RealOptions, UnnamedOptions
-from mfrkit.methods.views import ViewOptions
+from mfrkit.methods.method import GeneratorPhase, Method, PhasedMethod, choose
 from mfrkit.training.build import build
 from mfrkit.training.data import open_train_set
-from mfrkit.training.distill_settings import DistillRequest, Settings, TemplateMethod
+from mfrkit.training.distill_settings import Settings, TemplateMethod
 from mfrkit.training.eum_templates import are_template_files
 from mfrkit.training.inpaint import resolve as resolve_generator
 from mfrkit.training.inpaint import train_inpaint
-from mfrkit.training.methods import METHODS, find_method
-from mfrkit.training.run import Plan, Trained, train
+from mfrkit.training.methods import find_method, load_method
+from mfrkit.training.options import DistillRequest
+from mfrkit.training.run import Trained, run
 from mfrkit.training.settings import (
-    CardOptions,
-    FitOptions,
-    MaskSettings,
     read_toml,
-    resolve_tables,
+    resolve_settings,
 )
 from mfrkit.training.world import join_world
 
 
 def resolve(request: DistillRequest) -> Settings:
-    """Lay preset, TOML file, assignments and flags over each other and check the result.
+    """Return the settings of a run, checked.
 
     Raises:
         InputError: an unknown table, name, method or preset, or a value that cannot be used.
     """
     method = find_method(request.method, request.phase)
-    preset = choose("preset", request.preset, method.presets)
-    kinds: Mapping[str, type] = {
-        "model": ModelOptions,
-        "method": method.options,
-        "views": ViewOptions,
-        "masks": MaskSettings,
-        "real": RealOptions,
-        "unnamed": UnnamedOptions,
-        "fit": FitOptions,
-        "card": CardOptions,
-    }
-    return Settings(**resolve_tables(request, preset, kinds))
+    return resolve_settings(request, Settings, method.presets, method=method.options)
 
 
 Distill = Callable[[DistillRequest, Console], Trained]
@@ -79,7 +64,8 @@ class _Phase:
     def check(self) -> bool:
         """Tell whether what the phase starts from is there; raise for settings it cannot use."""
         generator = isinstance(self.trains, GeneratorPhase)
-        settings = resolve_generator(self.request) if generator else resolve(self.request)
+        request = self.request
+        settings = resolve_generator(request) if generator else resolve(request)
         return self.start is None or self.start.exists() or settings.model.init != str(self.start)
 
 
@@ -165,15 +151,13 @@ def _phase(request: DistillRequest, method: PhasedMethod, number: int) -> _Phase
     names = list(method.phases)
     name = names[number - 1]
     trains, preset = method.phases[name], request.preset
-    flags = {table: dict(values) for table, values in request.flags.items()}
-    model = flags.pop("model", {})
+    student, init = request.student, request.init
     start = phase_output(request.output, names, number - 1) if number > 1 else None
-    init = model.pop("init", None)
     if init == "auto" or (start is not None and not request.phase):
         init = None  # for all phases, it names what the first one starts from
     if isinstance(trains, GeneratorPhase):
         preset = choose("preset", preset, trains.presets)
-        model, init = {}, "" if init == "scratch" else init
+        student, init = None, "" if init == "scratch" else init
     # What a classifier learns does not show in pairs, and no teacher says.
     compared = not _needs_labels(trains)
     own = replace(
@@ -184,7 +168,8 @@ def _phase(request: DistillRequest, method: PhasedMethod, number: int) -> _Phase
         layers=tuple(_layers(request, names, name, start)),
         config=None,
         assignments=tuple(_assignments(request, names, name)),
-        flags=flags | {"model": {**model, "init": init}},
+        student=student,
+        init=init,
         pairs=request.pairs if compared else None,
         pair_crops=request.pair_crops if compared else None,
         teacher_cache=request.teacher_cache if compared else None,
@@ -227,7 +212,7 @@ def distill(request: DistillRequest, console: Console) -> Trained:
     """
     if request.pair_crops is not None and request.pairs is None:
         raise InputError("--pair-crops needs --pairs, the list to check on")
-    method = choose("method", request.method, METHODS)
+    method = load_method(request.method)
     if isinstance(method, PhasedMethod):
         return run_phases(request, method, _distill, console)
     return _distill(request, console)
@@ -237,30 +222,19 @@ def _distill(request: DistillRequest, console: Console) -> Trained:
     """Train a student in one run."""
     method = find_method(request.method, request.phase)
     request = _with_teacher(request, method)
-    settings = resolve(request)
-    tables = settings.to_json()
-    recipe = {
-        "method": request.method,
-        "teachers": list(request.teachers),
-        "data": list(request.data),
-        "real_data": list(request.real),
-        "unnamed_data": list(request.unnamed),
-        "seed": request.seed,
-        "teacher_cache": request.teacher_cache is not None,
-        **tables,
-    }
-    plan = Plan(
-        command="distill",
-        what=f"distill {request.method} from {', '.join(request.teachers or request.data)}",
-        tables=tables,
-        recipe=recipe,
-        fit=settings.fit,
-        card=settings.card,
-        build=partial(method.build, request, settings)
-        if isinstance(method, TemplateMethod)
-        else partial(build, request, settings, method),
+    return run(
+        request,
+        resolve(request),
+        method.build if isinstance(method, TemplateMethod) else partial(build, method),
+        "distill",
+        f"distill {request.method} from {', '.join(request.teachers or request.data)}",
+        console,
+        method=request.method,
+        teachers=list(request.teachers),
+        real_data=list(request.real),
+        unnamed_data=list(request.unnamed),
+        teacher_cache=request.teacher_cache is not None,
     )
-    return train(request, plan, console)
 
 
 def _with_teacher(request: DistillRequest, method: Method | TemplateMethod) -> DistillRequest:

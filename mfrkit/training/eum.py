@@ -14,13 +14,12 @@ import torch
 from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.methods.base import FaceBatch
-from mfrkit.methods.eum import Eum, EumOptions
+from mfrkit.methods.eum import Eum, EumOptions, TemplateBatch
 from mfrkit.methods.method import ModelOptions, Preset
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import build_network
-from mfrkit.training.data import RawBatch, open_train_set
+from mfrkit.training.data import Drawn, open_train_set, told
 from mfrkit.training.distill_settings import TemplateMethod
 from mfrkit.training.eum_templates import (
     InOrder,
@@ -37,7 +36,8 @@ from mfrkit.training.run_folder import run_folder
 from mfrkit.training.world import World
 
 if TYPE_CHECKING:
-    from mfrkit.training.distill_settings import DistillRequest, Settings
+    from mfrkit.training.distill_settings import Settings
+from mfrkit.training.options import DistillRequest
 
 _PAPER = (
     "Boutros et al., Self-restrained Triplet Loss for Accurate Masked Face Recognition, "
@@ -101,8 +101,8 @@ def _build(
         paper=_PAPER,
     )
 
-    def show(raw: RawBatch) -> FaceBatch:
-        return data.batch(raw.index, device)
+    def show(drawn: Drawn) -> TemplateBatch:
+        return data.batch(drawn.index, device)
 
     return Built(
         task=Eum(network, options).to(device),
@@ -136,9 +136,7 @@ def _embedded(
     console: Console,
 ) -> TemplateSet:
     """Embed the crops, unless an earlier part of the run has done so, and read the templates."""
-    data = open_train_set(request.data)
-    if data.skipped:
-        console.info(f"data: {len(data)} crops, {data.tally.losses}")
+    data = told(open_train_set(request.data), console)
     recogniser = load_recogniser(request.teachers[0], device)
     versions: int = settings.method.versions
     if request.run.dry_run:
@@ -150,7 +148,7 @@ def _embedded(
         masks = replace(settings.masks.parsed(), probability=1.0)
         renderer = settings.masks.renderer()
         faces = InOrder(data, size, settings.views, masks, request.seed, renderer)
-        write_templates(paths, recogniser, faces, request.run.workers, console)
+        write_templates(paths, recogniser, faces, request.run.threads, console)
     world.wait()
     return read_templates(paths)
 
@@ -160,9 +158,6 @@ def _deal_out(
 ) -> TemplateBatches:
     return TemplateBatches(
         data,
-        size=(0, 0),
-        views=settings.views,
-        masks=settings.masks.parsed(),
         seed=request.seed,
         batch_size=settings.fit.batch_size,
         rank=world.rank,

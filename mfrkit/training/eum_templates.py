@@ -24,7 +24,7 @@ from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.people import photo_name
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
-from mfrkit.methods.base import FaceBatch
+from mfrkit.methods.eum import TemplateBatch
 from mfrkit.methods.views import ViewOptions
 from mfrkit.metrics.all_pairs import unit_rows
 from mfrkit.models.engine import Embedded, EmbedEngine
@@ -32,13 +32,13 @@ from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.embed import origin
 from mfrkit.stages.embedding_parts import check_alike, concatenate
 from mfrkit.stages.sink import Tally
-from mfrkit.training.data import Batches, RawBatch, TrainSet
+from mfrkit.training.data import Batches, DataSet, Deal, Drawn, RawBatch, TrainSet
 from mfrkit.training.run import paired_views
 
 
 @dataclass(frozen=True, eq=False)
-class TemplateSet(TrainSet):
-    """M templates and what each should become; there are no pictures, `faces` is empty.
+class TemplateSet(DataSet):
+    """M templates and what each should become.
 
     Attributes:
         templates: (M, D) float32, unit norm.
@@ -59,26 +59,25 @@ class TemplateSet(TrainSet):
     def __len__(self) -> int:
         return len(self.templates)
 
-    def batch(self, index: Tensor, device: torch.device) -> FaceBatch:
+    def batch(self, index: Tensor, device: torch.device) -> TemplateBatch:
         """Return the (B,) templates asked for, on a device."""
-        return FaceBatch(
-            masked=self.templates[index].to(device),
-            clean=self.targets[self.target[index]].to(device),
-            region=self.worn[index, None].float().to(device),
+        return TemplateBatch(
+            template=self.templates[index].to(device),
+            target=self.targets[self.target[index]].to(device),
+            worn=self.worn[index].to(device),
             label=self.label[index].to(device),
-            index=index,
         )
 
 
-class TemplateBatches(Batches):
-    """Deal out places only: the templates themselves are in memory already."""
+class TemplateBatches(Deal):
+    """Deal out templates, which are in memory already."""
 
-    def load(self, step: int) -> RawBatch:
+    data: TemplateSet
+
+    def load(self, step: int) -> Drawn:
         """Return the places of a step."""
         index = torch.from_numpy(self.indices(step))
-        nothing = torch.empty(len(index), 0)
-        unknown = torch.full_like(index, -1)
-        return RawBatch(nothing, nothing, nothing, nothing, unknown, index, draws=[], broken=[])
+        return Drawn(self.data.label[index], index, broken=[])
 
 
 def are_template_files(sources: Sequence[str]) -> bool:
@@ -123,7 +122,6 @@ def read_templates(paths: Sequence[Path]) -> TemplateSet:
             "unmasked one; embed the same crops with and without masks"
         )
     return TemplateSet(
-        faces=(),
         identities=list(labels),
         tally=tally,
         templates=torch.from_numpy(unit[kept]),
@@ -187,7 +185,6 @@ def stand_in(crops: TrainSet, dim: int, versions: int) -> TemplateSet:
     count = len(crops)
     bare = torch.nn.functional.normalize(torch.randn(count, dim))
     return TemplateSet(
-        faces=(),
         identities=crops.identities,
         tally=crops.tally,
         templates=bare.repeat(1 + versions, 1),

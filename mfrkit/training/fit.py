@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from types import FrameType, TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +28,8 @@ from mfrkit.io.events import EventWriter
 from mfrkit.io.files import write_whole
 from mfrkit.io.history import HISTORY, read_lines
 from mfrkit.io.images import encode_image
-from mfrkit.methods.base import FaceBatch, Losses, Task
-from mfrkit.training.data import Batches, RawBatch
+from mfrkit.methods.base import Losses, Task
+from mfrkit.training.data import Deal, Drawn
 from mfrkit.training.settings import FitOptions, lr_factor
 from mfrkit.training.state import (
     TrainState,
@@ -211,7 +212,7 @@ def _forget_after(path: Path, step: int) -> None:
     write_whole(path, b"".join(kept))
 
 
-Show = Callable[[RawBatch], FaceBatch]
+Show = Callable[[Any], Any]
 Check = Callable[[Mapping[str, Tensor]], dict[str, float]]
 Draw = Callable[[Mapping[str, Tensor]], NDArray[np.uint8]]
 Keep = Callable[[Mapping[str, Tensor], Mapping[str, float]], None]
@@ -235,7 +236,7 @@ class FitParts:
     """
 
     task: Task
-    batches: Batches
+    batches: Deal
     show: Show
     check: Check | None
     keep: Keep
@@ -338,7 +339,7 @@ def _run(run: _Run, stop: StopRequest) -> None:
             raise stop.asked or KeyboardInterrupt
 
 
-def _timed(parts: FitParts, first: int, total: int) -> Iterator[tuple[RawBatch, float]]:
+def _timed(parts: FitParts, first: int, total: int) -> Iterator[tuple[Drawn, float]]:
     """Yield the batches of the remaining steps and how long each was waited for."""
     if first >= total:
         return
@@ -374,7 +375,7 @@ def _set_rate(run: _Run) -> float:
     return rate
 
 
-def _step(run: _Run, batch: FaceBatch) -> dict[str, float]:
+def _step(run: _Run, batch: Any) -> dict[str, float]:
     """Take the optimiser steps of one batch and return the losses as numbers."""
     state, task = run.state, run.parts.task
     groups = task.groups()

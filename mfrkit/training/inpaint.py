@@ -13,7 +13,7 @@ from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.methods.completion import CompletionOptions, FaceCompletion
-from mfrkit.methods.method import Preset, choose
+from mfrkit.methods.method import Preset
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import Completion
@@ -23,15 +23,15 @@ from mfrkit.models.features import FaceFeatures, load_vgg
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import build_network, load_network
 from mfrkit.training.checks import CompletionCheck
-from mfrkit.training.data import Batches, TrainSet, hold_out, open_train_set
-from mfrkit.training.run import Built, Plan, Trained, deal_out, paired_views, train
+from mfrkit.training.data import Batches, TrainSet, hold_out, open_train_set, told
+from mfrkit.training.options import TrainRequest
+from mfrkit.training.run import Built, Trained, deal_out, paired_views, run
 from mfrkit.training.settings import (
     CardOptions,
     FitOptions,
     MaskSettings,
-    TrainRequest,
-    plain_tables,
-    resolve_tables,
+    RunSettings,
+    resolve_settings,
 )
 from mfrkit.training.world import World
 
@@ -69,7 +69,7 @@ class CheckOptions:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(RunSettings):
     """Every setting of a run, checked.
 
     Attributes:
@@ -98,20 +98,6 @@ class Settings:
             if getattr(self.views, name):
                 raise InputError(f"views.{name} must be 0: the pixels of both views are compared")
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as plain tables, which `--config` reads again."""
-        return plain_tables(vars(self))
-
-
-_TABLES: Mapping[str, type] = {
-    "model": GeneratorOptions,
-    "method": CompletionOptions,
-    "views": ViewOptions,
-    "masks": MaskSettings,
-    "fit": FitOptions,
-    "check": CheckOptions,
-    "card": CardOptions,
-}
 
 _G2D_FIT = {
     "epochs": 1.0,
@@ -198,16 +184,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-def resolve(request: TrainRequest) -> Settings:
-    """Lay preset, TOML file, assignments and flags over each other and check the result.
-
-    Raises:
-        InputError: an unknown table, name or preset, or a value that cannot be used.
-    """
-    preset = choose("preset", request.preset, PRESETS)
-    return Settings(**resolve_tables(request, preset, _TABLES))
-
-
+resolve = partial(resolve_settings, kind=Settings, presets=PRESETS)
 _PAPER = (
     "Li et al., Look Through Masks, ACM MM 2020, arXiv:2409.12385; Yu et al., Generative Image "
     "Inpainting with Contextual Attention, CVPR 2018, arXiv:1801.07892"
@@ -230,10 +207,7 @@ def build(
         InputError: unusable data, models or options.
         WeightsError: a model that does not load.
     """
-    data = open_train_set(request.data)
-    if data.skipped:
-        console.info(f"{data.skipped} inputs were skipped by an earlier stage")
-    train, held = hold_out(data, settings.check.faces)
+    train, held = hold_out(told(open_train_set(request.data), console), settings.check.faces)
     size = (settings.model.size, settings.model.size)
     batches = deal_out(train, size, settings, request.seed, world)
     generator, arguments = _generator(settings.model)
@@ -345,14 +319,5 @@ def train_inpaint(request: TrainRequest, console: Console) -> Trained:
         MfrError: a loss was not finite.
     """
     settings = resolve(request)
-    tables = settings.to_json()
-    plan = Plan(
-        command="train-inpaint",
-        what=f"train {settings.model.network}",
-        tables=tables,
-        recipe={"data": list(request.data), "seed": request.seed, **tables},
-        fit=settings.fit,
-        card=settings.card,
-        build=partial(build, request, settings),
-    )
-    return train(request, plan, console)
+    what = f"train {settings.model.network}"
+    return run(request, settings, build, "train-inpaint", what, console)

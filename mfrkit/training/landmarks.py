@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.masks.kinds import BARE
-from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.landmarks import LandmarkOptions, LandmarkTask, Teacher
-from mfrkit.methods.method import Preset, choose
+from mfrkit.methods.method import Preset
 from mfrkit.methods.realign import WIDE
 from mfrkit.methods.views import PairedViews, ViewOptions
 from mfrkit.models.cards import ModelCard
@@ -22,16 +20,17 @@ from mfrkit.models.facemesh import FaceMesh
 from mfrkit.models.registry import load_network
 from mfrkit.training.checks import LandmarkCheck
 from mfrkit.training.crops import JoinedFaces, read_wide
-from mfrkit.training.data import RawBatch, TrainSet, hold_out, open_train_set
+from mfrkit.training.data import RawBatch, TrainSet, hold_out, open_train_set, told
+from mfrkit.training.options import TrainRequest
 from mfrkit.training.region import PRESETS as REGION
-from mfrkit.training.run import Built, Plan, Trained, deal_out, train
+from mfrkit.training.run import Built, Trained, deal_out, run
 from mfrkit.training.settings import (
     CardOptions,
+    CheckOptions,
     FitOptions,
     MaskSettings,
-    TrainRequest,
-    plain_tables,
-    resolve_tables,
+    RunSettings,
+    resolve_settings,
 )
 from mfrkit.training.world import World
 
@@ -74,33 +73,14 @@ class RealOptions:
 
 
 @dataclass(frozen=True)
-class LandmarkCheckOptions:
-    """What the network is measured on while it trains.
-
-    Attributes:
-        faces: about how many are held out of the training, at most a tenth, whole people; 0 for
-            no check.
-        types: kinds of mask to measure beside those of `masks.types`, normally none of them.
-
-    Raises:
-        InputError: on construction, for unknown kinds or a negative number.
-    """
+class LandmarkCheckOptions(CheckOptions):
+    """What the network is measured on while it trains."""
 
     faces: int = 192
-    types: str = "kn95,valve,bandana,nist-d,maskinv"
-
-    def __post_init__(self) -> None:
-        if self.faces < 0:
-            raise InputError(f"check.faces must not be negative, not {self.faces}")
-        self.parsed()
-
-    def parsed(self) -> MaskOptions:
-        """Return what may be drawn."""
-        return MaskOptions.parse(types=self.types)
 
 
 @dataclass(frozen=True)
-class LandmarkSettings:
+class LandmarkSettings(RunSettings):
     """Every setting of a run, checked.
 
     Attributes:
@@ -133,31 +113,8 @@ class LandmarkSettings:
                 "its bare twin; method.turn, scale and shift move what the network is shown"
             )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as plain tables, which `--config` reads again."""
-        return plain_tables(vars(self))
 
-
-_TABLES: Mapping[str, type] = {
-    "model": LandmarkModelOptions,
-    "real": RealOptions,
-    "method": LandmarkOptions,
-    "views": ViewOptions,
-    "masks": MaskSettings,
-    "check": LandmarkCheckOptions,
-    "fit": FitOptions,
-    "card": CardOptions,
-}
-
-
-def resolve(request: TrainRequest) -> LandmarkSettings:
-    """Lay preset, TOML file, assignments and flags over each other and check the result.
-
-    Raises:
-        InputError: an unknown table, name or preset, or a value that cannot be used.
-    """
-    preset = choose("preset", request.preset, PRESETS)
-    return LandmarkSettings(**resolve_tables(request, preset, _TABLES))
+resolve = partial(resolve_settings, kind=LandmarkSettings, presets=PRESETS)
 
 
 def train_landmarks(request: TrainRequest, console: Console) -> Trained:
@@ -169,17 +126,8 @@ def train_landmarks(request: TrainRequest, console: Console) -> Trained:
         MfrError: a loss was not finite.
     """
     settings = resolve(request)
-    tables = settings.to_json()
-    plan = Plan(
-        command="train-landmarks",
-        what="teach a mesh network about masks",
-        tables=tables,
-        recipe={"data": list(request.data), "seed": request.seed, **tables},
-        fit=settings.fit,
-        card=settings.card,
-        build=partial(_build, request, settings),
-    )
-    return train(request, plan, console)
+    what = "teach a mesh network about masks"
+    return run(request, settings, _build, "train-landmarks", what, console)
 
 
 def _build(
@@ -190,9 +138,7 @@ def _build(
     console: Console,
 ) -> Built:
     bare, held = hold_out(open_train_set(request.data), settings.check.faces)
-    data = _with_real(bare, settings.real.data)
-    if data.skipped:
-        console.info(f"data: {len(data)} crops, {data.tally.losses}")
+    data = told(_with_real(bare, settings.real.data), console)
     student, card = _network(settings.model.start, device)
     teacher = Teacher(_network(settings.model.start, device)[0])
     if settings.fit.compile:
@@ -212,10 +158,7 @@ def _build(
         measured = LandmarkCheck(
             held.faces,
             teacher=teacher,
-            masks={
-                "seen": replace(settings.masks.parsed(), probability=1.0),
-                "unseen": settings.check.parsed(),
-            },
+            masks=settings.check.masks(settings.masks),
             jitter=settings.method.detector,
             device=device,
             renderer=settings.masks.renderer(),

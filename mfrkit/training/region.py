@@ -1,32 +1,31 @@
 """Train a mask region predictor: crops in, one model file out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 
 from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.masks.options import MaskOptions
-from mfrkit.methods.method import Preset, choose
+from mfrkit.methods.method import Preset
 from mfrkit.methods.region import DisturbOptions, RegionOptions, RegionTask
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.device import compile_in_place
 from mfrkit.models.region import RegionNet, RegionPredictor
 from mfrkit.training.checks import RegionCheck
-from mfrkit.training.data import hold_out, open_train_set
-from mfrkit.training.run import Built, Plan, Trained, deal_out, paired_views, train
+from mfrkit.training.data import hold_out, open_train_set, told
+from mfrkit.training.options import TrainRequest
+from mfrkit.training.run import Built, Trained, deal_out, paired_views, run
 from mfrkit.training.settings import (
     CardOptions,
+    CheckOptions,
     FitOptions,
     MaskSettings,
-    TrainRequest,
-    plain_tables,
-    resolve_tables,
+    RunSettings,
+    resolve_settings,
 )
 from mfrkit.training.world import World
 
@@ -88,33 +87,7 @@ class RegionModelOptions:
 
 
 @dataclass(frozen=True)
-class RegionCheckOptions:
-    """What the predictor is measured on while it trains.
-
-    Attributes:
-        faces: about how many are held out of the training, at most a tenth, whole people; 0 for
-            no check.
-        types: kinds of mask to measure beside those of `masks.types`, normally none of them.
-
-    Raises:
-        InputError: on construction, for unknown kinds or a negative number.
-    """
-
-    faces: int = 256
-    types: str = "kn95,valve,bandana,nist-d,maskinv"
-
-    def __post_init__(self) -> None:
-        if self.faces < 0:
-            raise InputError(f"check.faces must not be negative, not {self.faces}")
-        self.parsed()
-
-    def parsed(self) -> MaskOptions:
-        """Return what may be drawn."""
-        return MaskOptions.parse(types=self.types)
-
-
-@dataclass(frozen=True)
-class RegionSettings:
+class RegionSettings(RunSettings):
     """Every setting of a run, checked.
 
     Attributes:
@@ -133,37 +106,12 @@ class RegionSettings:
     views: ViewOptions
     masks: MaskSettings
     disturb: DisturbOptions
-    check: RegionCheckOptions
+    check: CheckOptions
     fit: FitOptions
     card: CardOptions
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the settings as plain tables, which `--config` reads again."""
-        return plain_tables(vars(self))
 
-
-_TABLES: Mapping[str, type] = {
-    "model": RegionModelOptions,
-    "method": RegionOptions,
-    "views": ViewOptions,
-    "masks": MaskSettings,
-    "disturb": DisturbOptions,
-    "check": RegionCheckOptions,
-    "fit": FitOptions,
-    "card": CardOptions,
-}
-
-
-def resolve(request: TrainRequest) -> RegionSettings:
-    """Lay preset, TOML file, assignments and flags over each other and check the result.
-
-    Raises:
-        InputError: an unknown table, name or preset, or a value that cannot be used.
-    """
-    preset = choose("preset", request.preset, PRESETS)
-    return RegionSettings(**resolve_tables(request, preset, _TABLES))
-
-
+resolve = partial(resolve_settings, kind=RegionSettings, presets=PRESETS)
 _SIZE = (112, 112)
 
 
@@ -175,17 +123,7 @@ def train_region(request: TrainRequest, console: Console) -> Trained:
         MfrError: a loss was not finite.
     """
     settings = resolve(request)
-    tables = settings.to_json()
-    plan = Plan(
-        command="train-region",
-        what="train a region predictor",
-        tables=tables,
-        recipe={"data": list(request.data), "seed": request.seed, **tables},
-        fit=settings.fit,
-        card=settings.card,
-        build=partial(_build, request, settings),
-    )
-    return train(request, plan, console)
+    return run(request, settings, _build, "train-region", "train a region predictor", console)
 
 
 def _build(
@@ -195,9 +133,7 @@ def _build(
     world: World,
     console: Console,
 ) -> Built:
-    data, held = hold_out(open_train_set(request.data), settings.check.faces)
-    if data.skipped:
-        console.info(f"data: {len(data)} crops, {data.tally.losses}")
+    data, held = hold_out(told(open_train_set(request.data), console), settings.check.faces)
     student = _student(settings).to(device)
     show = paired_views(settings.views, device, settings.masks.renderer())
     check = None
@@ -205,10 +141,7 @@ def _build(
         measured = RegionCheck(
             held.faces,
             size=_SIZE,
-            masks={
-                "seen": replace(settings.masks.parsed(), probability=1.0),
-                "unseen": settings.check.parsed(),
-            },
+            masks=settings.check.masks(settings.masks),
             device=device,
             renderer=settings.masks.renderer(),
         )

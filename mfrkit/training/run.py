@@ -28,10 +28,11 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.device import resolve_device
 from mfrkit.models.registry import load_network, save_network
 from mfrkit.stages.find_faces import load_mesh
-from mfrkit.training.data import Batches, GrowingMasks, RawBatch, Read, TrainSet
-from mfrkit.training.fit import Check, Draw, FitParts, duration, fit
+from mfrkit.training.data import Batches, Deal, GrowingMasks, RawBatch, Read, TrainSet
+from mfrkit.training.fit import Check, Draw, FitParts, Show, duration, fit
+from mfrkit.training.options import TrainRequest
 from mfrkit.training.run_folder import claim, command_to_go_on, give_back, is_complete, run_folder
-from mfrkit.training.settings import CardOptions, FitOptions, MaskSettings, TrainRequest
+from mfrkit.training.settings import CardOptions, FitOptions, MaskSettings
 from mfrkit.training.state import TrainState, checkpoints, steps_of
 from mfrkit.training.world import World, is_lost, join_world
 
@@ -47,7 +48,7 @@ class Built:
         network: the bare network inside the task's student, which is exported.
         card: its card, without what the run itself adds.
         batches: the data.
-        show: makes views, on the device.
+        show: makes of what the data deal out what the task takes, on the device.
         device: of the networks.
         check: measures weights of the student, or None.
         measure: what the check's error is, in words.
@@ -57,8 +58,8 @@ class Built:
     task: Task
     network: nn.Module
     card: ModelCard
-    batches: Batches
-    show: Callable[[RawBatch], FaceBatch]
+    batches: Deal
+    show: Show
     device: torch.device
     check: Check | None
     measure: str
@@ -105,6 +106,21 @@ class Varied(Protocol):
     @property
     def fit(self) -> FitOptions:
         """Return how long the run is."""
+
+
+class Whole(Protocol):
+    """All settings of a run."""
+
+    @property
+    def fit(self) -> FitOptions:
+        """Return how the network is trained."""
+
+    @property
+    def card(self) -> CardOptions:
+        """Return what the user says of the model."""
+
+    def to_json(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the settings as plain tables."""
 
 
 def deal_out(
@@ -214,6 +230,42 @@ class Trained:
     figures: Mapping[str, float]
 
 
+Build = Callable[[Any, Any, torch.device, World, Console], Built]
+"""Makes the parts of a run of its request and settings."""
+
+
+def run(
+    request: TrainRequest,
+    settings: Whole,
+    build: Build,
+    command: str,
+    what: str,
+    console: Console,
+    **recipe: Any,
+) -> Trained:
+    """Train a model and write it.
+
+    Args:
+        request: what is asked for.
+        settings: all of them.
+        build: makes the parts.
+        command: its name.
+        what: it would do, in words, for `--dry-run`.
+        console: narration.
+        recipe: what shapes the result beside data, seed and settings, JSON types.
+
+    Raises:
+        InputError: unusable options, data or models, or an output that exists.
+        WeightsError: a model that does not load or gives nonsense.
+        MfrError: a loss was not finite.
+    """
+    tables = settings.to_json()
+    shapes = {"data": list(request.data), "seed": request.seed, **recipe, **tables}
+    parts = partial(build, request, settings)
+    plan = Plan(command, what, tables, shapes, settings.fit, settings.card, parts)
+    return train(request, plan, console)
+
+
 def train(request: TrainRequest, plan: Plan, console: Console) -> Trained:
     """Train a model and write it.
 
@@ -271,7 +323,7 @@ def _train(
         keep=keep,
         folder=folder,
         device=built.device,
-        workers=request.run.workers,
+        workers=request.run.threads,
         measure=built.measure,
         draw=built.draw,
     )

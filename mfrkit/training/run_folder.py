@@ -15,7 +15,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.checkpoints import read_header
 from mfrkit.io.documents import read_json_object
 from mfrkit.io.files import remove_whole, write_whole
-from mfrkit.training.settings import TrainRequest
+from mfrkit.training.options import TrainRequest
 
 _SETTINGS = "settings.json"
 _LENGTH = ("fit.steps", "fit.epochs")

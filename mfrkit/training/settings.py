@@ -9,20 +9,20 @@ import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 
-from mfrkit.config import RunOptions
 from mfrkit.errors import InputError, instead
 from mfrkit.io.documents import parse_toml
 from mfrkit.masks.kinds import TEMPLATE, WORN
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.worn import WornFile, WornMasks
-from mfrkit.methods.method import Preset
+from mfrkit.methods.method import Preset, choose
+from mfrkit.training.options import TrainRequest
 
 Optimiser = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "step", "constant"]
@@ -263,35 +263,6 @@ def _float(value: float, where: str) -> float:
 
 
 @dataclass(frozen=True)
-class TrainRequest:
-    """What the command line of a training command says.
-
-    Attributes:
-        data: sources of crops.
-        output: model file to write.
-        preset: of settings.
-        layers: tables over the preset, each with where it comes from, for messages.
-        config: TOML file over them, or None.
-        assignments: `table.name=value` texts over both.
-        flags: tables of the options that have flags of their own, over all; None is not given.
-        seed: of everything random.
-        command: the command line, for the card.
-        run: device, threads, resume, force, dry run.
-    """
-
-    data: tuple[str, ...]
-    output: Path
-    preset: str = "small"
-    layers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    config: Path | None = None
-    assignments: tuple[str, ...] = ()
-    flags: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    seed: int = 0
-    command: str = ""
-    run: RunOptions = field(default_factory=RunOptions)
-
-
-@dataclass(frozen=True)
 class CardOptions:
     """What the model's card says beside what the run knows itself.
 
@@ -306,6 +277,33 @@ class CardOptions:
     licence: str = ""
     data: str = ""
     note: str = ""
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What a network that looks at masks is measured on while it trains.
+
+    Attributes:
+        faces: about how many are held out of the training, at most a tenth, whole people; 0 for
+            no check.
+        types: kinds of mask to measure beside those of `masks.types`, normally none of them.
+
+    Raises:
+        InputError: on construction, for unknown kinds or a negative number.
+    """
+
+    faces: int = 256
+    types: str = "kn95,valve,bandana,nist-d,maskinv"
+
+    def __post_init__(self) -> None:
+        if self.faces < 0:
+            raise InputError(f"check.faces must not be negative, not {self.faces}")
+        MaskOptions.parse(types=self.types)
+
+    def masks(self, trained_on: "MaskSettings") -> dict[str, MaskOptions]:
+        """Return the sorts of mask to measure: those of the training, and others."""
+        seen = replace(trained_on.parsed(), probability=1.0)
+        return {"seen": seen, "unseen": MaskOptions.parse(types=self.types)}
 
 
 @dataclass(frozen=True)
@@ -361,33 +359,44 @@ class MaskSettings:
         )
 
 
-def resolve_tables(
-    request: TrainRequest, preset: Preset, kinds: Mapping[str, type]
-) -> dict[str, Any]:
+class RunSettings:
+    """Every setting of a run, checked: a dataclass of dataclasses, one for each table."""
+
+    def to_json(self) -> Tables:
+        """Return the settings as plain tables, which `--config` reads again."""
+        return plain_tables(vars(self))
+
+
+Resolved = TypeVar("Resolved", bound=RunSettings)
+
+
+def resolve_settings(
+    request: TrainRequest,
+    kind: type[Resolved],
+    presets: Mapping[str, Preset],
+    **tables: type,
+) -> Resolved:
     """Lay preset, TOML file, assignments and flags over each other and check the result.
 
     Args:
-        request: names the layers over the preset.
-        preset: the lowest layer.
-        kinds: the dataclass behind each table.
-
-    Returns:
-        One instance of its dataclass for each table.
+        request: names the preset and the layers over it.
+        kind: of the settings; its fields are the tables.
+        presets: by name.
+        tables: dataclasses of tables whose field leaves them open.
 
     Raises:
-        InputError: an unknown table or name, or a value that cannot be used.
+        InputError: an unknown table, name or preset, or a value that cannot be used.
     """
-    layers = [preset, *(_checked(tables, where, kinds) for where, tables in request.layers)]
+    kinds = {**typing.get_type_hints(kind), **tables}
+    layers = [choose("preset", request.preset, presets)]
+    layers += [_checked(tables, where, kinds) for where, tables in request.layers]
     if request.config is not None:
         layers.append(_checked(read_toml(request.config), str(request.config), kinds))
     for text in request.assignments:
         table, name, value = parse_set(text)
         layers.append(_checked({table: {name: value}}, f"--set {text}", kinds))
-    layers.append(
-        {t: {k: v for k, v in vs.items() if v is not None} for t, vs in request.flags.items()}
-    )
-    tables = merge(layers)
-    return {name: make(kind, tables.get(name, {}), name) for name, kind in kinds.items()}
+    merged = merge([*layers, request.flags])
+    return kind(**{name: make(each, merged.get(name, {}), name) for name, each in kinds.items()})
 
 
 def _checked(

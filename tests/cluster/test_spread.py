@@ -11,7 +11,7 @@ import pytest
 from mfrkit.cluster.spread import spread
 from mfrkit.cluster.summary import Summary
 from mfrkit.cluster.task import ShardReport
-from mfrkit.config import Cluster, RunOptions, Shard
+from mfrkit.config import RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.stages.align import align
@@ -22,7 +22,7 @@ from tests.conftest import write_noise_crops
 
 
 def options(tmp_path, source="photos", **run):
-    return AlignOptions(source, tmp_path / "crops", run=RunOptions(cluster=Cluster("local"), **run))
+    return AlignOptions(source, tmp_path / "crops", run=RunOptions(cluster="local", **run))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import pytest
 
 from mfrkit.cluster.tasks import Share, joined, share_of
-from mfrkit.config import Cluster
 from mfrkit.errors import InputError
 
 
@@ -40,6 +39,6 @@ def test_without_ray_one_line_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with (
         pytest.raises(InputError, match=r"pip install 'mfrkit\[cluster\]'"),
-        joined(Cluster("local")),
+        joined("local"),
     ):
         pass

@@ -46,13 +46,14 @@ from mfrkit.recognition.gallery import gallery_in
 from mfrkit.recognition.gallery_index import read_stamps
 from mfrkit.stages.sink import check_options, refuse_other_commands
 from mfrkit.stages.synth_mask_worker import MaskBook
+from mfrkit.training.options import TrainRequest
 from mfrkit.training.settings import (
     FitOptions,
     MaskSettings,
-    TrainRequest,
+    RunSettings,
     make,
     parse_set,
-    resolve_tables,
+    resolve_settings,
 )
 
 Change = Callable[[object], object]
@@ -370,9 +371,15 @@ def read_recipe(path: Path) -> None:
     check_options(path.parent, {"size": 112})
 
 
+@dataclass(frozen=True)
+class FuzzedSettings(RunSettings):
+    fit: FitOptions
+    masks: MaskSettings
+
+
 def read_settings(path: Path) -> None:
-    kinds = {"fit": FitOptions, "masks": MaskSettings}
-    resolve_tables(TrainRequest((), Path("m"), config=path), {}, kinds)
+    request = TrainRequest((), Path("m"), config=path)
+    resolve_settings(request, FuzzedSettings, {"small": {}})
 
 
 def read_words(path: Path) -> None:

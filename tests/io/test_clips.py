@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mfrkit.config import Every
 from mfrkit.errors import ImageError, InputError
-from mfrkit.io.clips import Every, Frame, _Reader, decoded
+from mfrkit.io.clips import Frame, _Reader, chosen, decoded
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
@@ -52,12 +53,12 @@ def test_every_is_frames_or_seconds():
 def test_seconds_are_those_at_which_frames_are_shown():
     """Of a clip that stutters, not of an average rate."""
     times = np.array([5.0, 5.1, 5.2, 8.0, 8.1, 8.9, 9.0])
-    assert Every(1, "seconds").choose(times).tolist() == [0, 3, 6]
-    assert Every(0.1, "seconds").choose(times[:3]).tolist() == [0, 1, 2]
-    assert Every(9, "seconds").choose(times).tolist() == [0]
-    assert Every(3, "frames").choose(times).tolist() == [0, 3, 6]
-    assert Every(1, "seconds").choose(times[:1]).tolist() == [0]
-    assert Every(1, "seconds").choose(times[:0]).tolist() == []
+    assert chosen(Every(1, "seconds"), times).tolist() == [0, 3, 6]
+    assert chosen(Every(0.1, "seconds"), times[:3]).tolist() == [0, 1, 2]
+    assert chosen(Every(9, "seconds"), times).tolist() == [0]
+    assert chosen(Every(3, "frames"), times).tolist() == [0, 3, 6]
+    assert chosen(Every(1, "seconds"), times[:1]).tolist() == [0]
+    assert chosen(Every(1, "seconds"), times[:0]).tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 """The self-restrained triplet loss, by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.methods.base import FaceBatch
-from mfrkit.methods.eum import Eum, EumOptions, others, self_restrained_triplet
+from mfrkit.methods.eum import Eum, EumOptions, TemplateBatch, others, self_restrained_triplet
 from mfrkit.models.unmasking import EmbeddingUnmasker
 
 
@@ -76,19 +76,18 @@ def a_batch(people=16):
     masked = bare.clone()
     masked[:, : DIM // 3] = 0.4
     label = torch.arange(people).repeat(2)
-    return FaceBatch(
-        masked=F.normalize(torch.cat([masked, bare])),
-        clean=torch.cat([bare, bare]),
-        region=torch.arange(2 * people)[:, None].lt(people).float(),
+    return TemplateBatch(
+        template=F.normalize(torch.cat([masked, bare])),
+        target=torch.cat([bare, bare]),
+        worn=torch.arange(2 * people) < people,
         label=label,
-        index=torch.arange(2 * people),
     )
 
 
 def test_an_untrained_network_changes_nothing():
     batch = a_batch()
-    made = EmbeddingUnmasker(DIM, 40).eval()(3 * batch.masked)
-    torch.testing.assert_close(made, batch.masked, atol=1e-6, rtol=1e-6)
+    made = EmbeddingUnmasker(DIM, 40).eval()(3 * batch.template)
+    torch.testing.assert_close(made, batch.template, atol=1e-6, rtol=1e-6)
 
 
 def test_the_network_has_the_layers_of_the_paper():
@@ -119,7 +118,7 @@ def test_the_loss_is_the_weighted_mean_of_its_terms():
     options = EumOptions(triplet=0.5, template=2.0, unmasked=0.25)
     with torch.no_grad():
         losses = Eum(network, options)(batch)
-    distance = 1 - (batch.masked * batch.clean).sum(1)
+    distance = 1 - (batch.template * batch.target).sum(1)
     wanted = distance[:4].sum() / (4 + 4 * 0.25)  # the other four have none
     assert float(losses["template"]) == pytest.approx(float(wanted), abs=1e-5)
     assert float(losses["masked"]) == pytest.approx(float(distance[:4].mean()), abs=1e-5)
@@ -133,8 +132,8 @@ def test_two_people_have_only_each_other():
     batch = a_batch(2)
     with torch.no_grad():
         losses = Eum(EmbeddingUnmasker(DIM, DIM), EumOptions())(batch)
-    negative = batch.clean[[1, 0, 3, 2]]
-    wanted = self_restrained_triplet(batch.masked, batch.clean, negative).mean()
+    negative = batch.target[[1, 0, 3, 2]]
+    wanted = self_restrained_triplet(batch.template, batch.target, negative).mean()
     assert float(losses["loss"]) == pytest.approx(float(wanted), abs=1e-5)
 
 
@@ -154,7 +153,7 @@ def test_others_are_others():
 
 def test_a_batch_of_one_person_has_no_triplets():
     batch = a_batch(3)
-    alone = FaceBatch(batch.masked, batch.clean, batch.region, torch.zeros(6).long(), batch.index)
+    alone = replace(batch, label=torch.zeros(6).long())
     losses = Eum(EmbeddingUnmasker(DIM, DIM), EumOptions())(alone)
     losses["loss"].backward()
     assert float(losses["loss"].detach()) == 0

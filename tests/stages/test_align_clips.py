@@ -5,9 +5,9 @@ import json
 import cv2
 import pytest
 
-from mfrkit.config import RunOptions, Shard
+from mfrkit.config import Every, RunOptions, Shard
 from mfrkit.console import Console
-from mfrkit.io.clips import Every, _Reader
+from mfrkit.io.clips import _Reader
 from mfrkit.io.images import read_image
 from mfrkit.stages.align import align
 from mfrkit.stages.demo import PHOTOS

@@ -172,8 +172,14 @@ def test_embedding_notes_who_is_masked(here):
     lines = [{"path": "a/1.png"}, {"path": "b/1.png", "mask": {"type": "cloth"}}]
     Path("masked/manifest.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     run_options = RunOptions(workers=1, device="cpu")
-    for output, model in (("looked.h5", "region.safetensors"), ("said.h5", None)):
-        options = EmbedOptions("masked", Path(output), mask_model=model, run=run_options)
+    for output, looks in (("looked.h5", True), ("said.h5", False)):
+        options = EmbedOptions(
+            "masked",
+            Path(output),
+            detect_mask=looks,
+            region_model="region.safetensors",
+            run=run_options,
+        )
         embed(options, Console(-1))
     with EmbeddingReader(Path("looked.h5")) as looked, EmbeddingReader(Path("said.h5")) as said:
         assert looked.masked.tolist() == [1, 0]

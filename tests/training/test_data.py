@@ -77,7 +77,7 @@ def face(key, label):
 def faces(people=30, each=4, strangers=40):
     named = [face(f"p{p}/{i}", p) for p in range(people) for i in range(each)]
     flat = [face(f"s{i}", -1) for i in range(strangers)]
-    return TrainSet([*named, *flat], [f"p{p}" for p in range(people)], Tally())
+    return TrainSet([f"p{p}" for p in range(people)], Tally(), [*named, *flat])
 
 
 def names(data):
@@ -98,13 +98,13 @@ def test_people_are_held_out_whole():
 
 def test_the_order_of_the_sources_does_not_matter():
     data = faces()
-    turned = TrainSet(data.faces[::-1], data.identities, Tally())
+    turned = TrainSet(data.identities, Tally(), data.faces[::-1])
     assert names(hold_out(data, 12)[1]) == names(hold_out(turned, 12)[1])
 
 
 def test_twice_named_faces_are_held_out_twice():
     data = faces(people=0)
-    twice = TrainSet([*data.faces, *data.faces], [], Tally())
+    twice = TrainSet([], Tally(), [*data.faces, *data.faces])
     train, held = hold_out(twice, 4)
     assert len(held) == 4
     assert not names(train) & names(held)

@@ -14,8 +14,8 @@ from mfrkit.io.checkpoints import read_header
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.registry import build_network, load_network, save_network
 from mfrkit.training.distill import distill
-from mfrkit.training.distill_settings import DistillRequest
 from mfrkit.training.methods import find_method
+from mfrkit.training.options import DistillRequest
 
 NAMES = ("encoder", "reformer", "classifier")
 SETTINGS = """
@@ -61,10 +61,8 @@ def ask(folder, shared_noise_crops, tmp_path):
             method="g2d",
             config=folder / "g2d.toml",
             assignments=(region, *set_),
-            flags={
-                "model": {"init": init or str(folder / "completion.safetensors"), "student": None},
-                "fit": {"batch_size": 3},
-            },
+            init=init or str(folder / "completion.safetensors"),
+            batch_size=3,
             run=RunOptions(workers=1, **run or {}),
             **options,
         )
@@ -111,9 +109,7 @@ def test_three_runs_make_one_model(ask, tmp_path, folder):
     assert reformer.read_bytes() == before
     alone = "alone.safetensors"
     for phase, init in ((2, str(encoder)), (3, None)):
-        single = ask(alone, phase=phase)
-        model = {"init": init, "student": None}
-        distill(replace(single, flags={**single.flags, "model": model}), Console(-1))
+        distill(replace(ask(alone, phase=phase), init=init), Console(-1))
     assert same(whole, tmp_path / alone)
 
 
@@ -168,8 +164,7 @@ def test_people_and_starts_are_missed_early(ask, tmp_path, shared_noise_crops):
     (flat / "a.png").write_bytes((shared_noise_crops / "p0" / "p0_0.png").read_bytes())
     with pytest.raises(InputError, match="phase 3, classifier, needs labels"):
         distill(ask(data=(str(flat),)), Console(-1))
-    request = ask(phase=2)
-    request = replace(request, flags={"fit": request.flags["fit"]})
+    request = replace(ask(phase=2), init=None)
     with pytest.raises(InputError, match="g2d-encoder.safetensors: not there; --phase 1 makes it"):
         distill(request, Console(-1))
     with pytest.raises(InputError, match="maskinv is trained in one run"):

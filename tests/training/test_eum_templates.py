@@ -8,8 +8,6 @@ import torch
 
 from mfrkit.errors import InputError
 from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.masks.options import MaskOptions
-from mfrkit.methods.views import ViewOptions
 from mfrkit.training.eum_templates import TemplateBatches, read_templates
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
@@ -58,8 +56,8 @@ def test_by_key_by_photo_and_by_person(tmp_path):
     assert data.worn.tolist() == [True] * 3 + [False] * 3
     assert data.skipped == 2
     bare = data.batch(torch.tensor([3, 4, 5]), torch.device("cpu"))
-    assert torch.equal(bare.masked, bare.clean)
-    assert bare.masked.tolist() == [EAST, NORTH, WEST]
+    assert torch.equal(bare.template, bare.target)
+    assert bare.template.tolist() == [EAST, NORTH, WEST]
     assert not bare.worn.any()
     names = [data.identities[n] for n in data.label.tolist()]
     assert names == ["a", "a", "a", "a", "a", "b"]
@@ -68,9 +66,7 @@ def test_by_key_by_photo_and_by_person(tmp_path):
 def test_batches_deal_out_every_place_once(tmp_path):
     rows = [(f"a/{n}", "a", n % 2, EAST) for n in range(8)]
     data = read_templates([write(tmp_path / "a.h5", rows)])
-    batches = TemplateBatches(
-        data, size=(0, 0), views=ViewOptions(), masks=MaskOptions(), seed=3, batch_size=4
-    )
+    batches = TemplateBatches(data, seed=3, batch_size=4)
     seen = [index for step in range(2) for index in batches.load(step).index.tolist()]
     assert sorted(seen) == list(range(8))
     assert batches.load(0).index.tolist() != batches.load(2).index.tolist()

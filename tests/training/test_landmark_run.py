@@ -17,7 +17,7 @@ from mfrkit.models.registry import load_network
 from mfrkit.training.checks import LandmarkCheck
 from mfrkit.training.crops import TrainFace, read_wide
 from mfrkit.training.landmarks import PRESETS, resolve
-from mfrkit.training.settings import TrainRequest
+from mfrkit.training.options import TrainRequest
 
 
 def request(**options):
@@ -27,7 +27,9 @@ def request(**options):
 @pytest.mark.parametrize("preset", PRESETS)
 def test_kinds_of_the_check_are_held_out(preset):
     settings = resolve(request(preset=preset))
-    assert not set(settings.masks.parsed().types) & set(settings.check.parsed().types)
+    assert not set(settings.masks.parsed().types) & set(
+        settings.check.masks(settings.masks)["unseen"].types
+    )
     assert 0 < settings.masks.probability < 1  # bare faces must not be lost
 
 

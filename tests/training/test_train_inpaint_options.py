@@ -8,7 +8,7 @@ import torch
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.training.inpaint import PRESETS, build, resolve
-from mfrkit.training.settings import TrainRequest
+from mfrkit.training.options import TrainRequest
 from mfrkit.training.world import World
 
 
