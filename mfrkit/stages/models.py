@@ -9,10 +9,10 @@ Paper:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError, WeightsError
@@ -21,9 +21,12 @@ from mfrkit.io.files import refuse_existing, replacing
 from mfrkit.models.cards import BUNDLED, ModelCard
 from mfrkit.models.feeding import ASSUMED, Feeding
 from mfrkit.models.model_files import count_parameters, read_card, read_tensors, verify, write_model
-from mfrkit.models.recognisers import is_foreign
+from mfrkit.models.recognisers import is_completed, is_foreign, load_recogniser
 from mfrkit.models.registry import FOREIGN
 from mfrkit.models.spaces import shares_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SCHEMA = 1
 
@@ -209,7 +212,8 @@ class AverageOptions:
 
     Attributes:
         first: bundled name or model file.
-        second: of the same architecture, fed in the same way.
+        second: of the same architecture, fed in the same way; GENERATOR+RECOGNISER for a
+            recogniser of completed faces.
         output: model file to write.
         share: of the second model's weights, in [0, 1]; the rest is the first's.
         force: replace an output there is.
@@ -233,15 +237,14 @@ def average_models(options: AverageOptions, console: Console) -> None:
     refuse_existing(options.output, force=options.force)
     if not 0 <= options.share <= 1:
         raise InputError(f"--share {options.share:g}: expected a share from 0 to 1")
-    cards = [read_card(model)[0] for model in (options.first, options.second)]
+    cards, (first, second) = zip(*map(_read_whole, (options.first, options.second)), strict=True)
+    kinds = [_kind(card.to_json()) for card in cards]
     for name in _ALIKE:
-        values = [getattr(card, name) for card in cards]
-        if values[0] != values[1]:
+        if kinds[0][name] != kinds[1][name]:
             raise InputError(
-                f"{options.first} and {options.second} differ in {name}: {values[0]} and "
-                f"{values[1]}; only models of one kind have a mean"
+                f"{options.first} and {options.second} differ in {name}: {kinds[0][name]} and "
+                f"{kinds[1][name]}; only models of one kind have a mean"
             )
-    (_, first), (_, second) = map(read_tensors, (options.first, options.second))
     shapes = [{name: tuple(t.shape) for name, t in each.items()} for each in (first, second)]
     difference = mismatches(shapes[0], shapes[1])
     if difference:
@@ -257,6 +260,23 @@ def average_models(options: AverageOptions, console: Console) -> None:
     console.info(
         f"{options.share:g} of the way from {options.first} to {options.second} -> {options.output}"
     )
+
+
+def _read_whole(model: str) -> "tuple[ModelCard, Mapping[str, Tensor]]":
+    """Return a model's card and weights; a generator and a recogniser joined by + are one model."""
+    if not is_completed(model):
+        return read_tensors(model)
+    whole = load_recogniser(model)
+    return whole.card, whole.network.state_dict()
+
+
+def _kind(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what models must have in common, of the models inside them too."""
+    inside = {
+        name: _kind(value) if isinstance(value, Mapping) and "architecture" in value else value
+        for name, value in card["arguments"].items()
+    }
+    return {name: card[name] for name in _ALIKE} | {"arguments": inside}
 
 
 def _average_card(options: AverageOptions, first: ModelCard, second: ModelCard) -> ModelCard:

@@ -50,3 +50,22 @@ def test_what_has_no_mean(mfr):
     mfr("models", "average", "arcface", "maskinv", "-o", "m.safetensors", check=0)
     assert "--force" in refused("arcface", "maskinv")
     assert read_header(mfr.folder / "m.safetensors").card["name"] == "m"
+
+
+def test_a_completing_student_goes_back_to_generator_and_recogniser(mfr):
+    mfr(
+        *("models", "average", "deocclusion", "completion+maskinv-edge"),
+        *("--share", "0.5", "-o", "m.safetensors"),
+        check=0,
+    )
+    found, student = (weights(mfr, each) for each in ("m.safetensors", "deocclusion"))
+    start = weights(mfr, "maskinv-edge")
+    for name, tensor in student.items():
+        if not tensor.is_floating_point():
+            continue
+        inner = name.removeprefix("recogniser.network.")
+        other = start[inner] if inner != name else tensor
+        torch.testing.assert_close(found[name], (tensor + other) / 2)
+    assert "differ in arguments" in mfr(
+        *("models", "average", "deocclusion", "completion+arcface", "-o", "n.safetensors"), check=2
+    ).stderr.decode()

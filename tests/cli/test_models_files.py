@@ -21,7 +21,7 @@ def embeddings(here, model, source):
         return file["embeddings"][:]
 
 
-@pytest.mark.parametrize(("model", "width"), [("maskinv", 192), ("mfr", 704), ("deocclusion", 192)])
+@pytest.mark.parametrize(("model", "width"), [("maskinv", 192), ("mfr", 704), ("deocclusion", 512)])
 def test_an_exported_model_embeds_as_the_model_does(mfr, worked, model, width):
     run = mfr("models", "export", model, check=0)
     assert f"{model} -> {model}.onnx".encode() in run.stderr
