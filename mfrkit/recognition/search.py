@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -63,12 +62,7 @@ class SearchPage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             write_whole(self._path, self._page().encode("utf-8", "replace"))
 
