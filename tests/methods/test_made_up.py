@@ -10,7 +10,8 @@ import pytest
 from mfrkit.cli import app
 from mfrkit.errors import MfrError
 from mfrkit.io.checkpoints import read_header
-from mfrkit.training.methods import METHODS, find_method
+from mfrkit.training.distill_settings import find_method
+from mfrkit.training.methods import METHODS
 
 PAGE = Path(__file__).parents[2] / "docs" / "design.md"
 
