@@ -11,7 +11,8 @@ import typer
 
 from mfrkit.config import Every, RunOptions
 from mfrkit.errors import InputError
-from mfrkit.models.feeding import ASSUMED, Feeding
+from mfrkit.models.feeding import ASSUMED
+from mfrkit.models.feeding import Feeding as Feeding
 from mfrkit.options import Checked, Force, ImageFormat, OneOf, Preview, Seed, Some, Usually, Within
 
 if TYPE_CHECKING:
