@@ -32,8 +32,8 @@ from mfrkit.console import Console
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.training.build import build
 from mfrkit.training.distill import resolve
+from mfrkit.training.distill_settings import find_method
 from mfrkit.training.fit import FitParts, fit
-from mfrkit.training.methods import find_method
 from mfrkit.training.options import DistillRequest
 from mfrkit.training.world import World
 

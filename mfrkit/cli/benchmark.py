@@ -10,7 +10,16 @@ from mfrkit.cli.options import takes
 from mfrkit.config import RunOptions
 from mfrkit.errors import InputError
 from mfrkit.options import Json, Seed
-from mfrkit.stages.options import Color, Coverage, Detector, Jitter, Landmarks, Texture, Types
+from mfrkit.stages.options import (
+    Color,
+    Coverage,
+    Detector,
+    Feeding,
+    Jitter,
+    Landmarks,
+    Texture,
+    Types,
+)
 
 Layout = Annotated[
     str | None,
@@ -47,6 +56,7 @@ Figures = Annotated[
 Fmr = Annotated[str, typer.Option(help="FMRs at which thresholds are set, on unmasked pairs.")]
 
 
+@takes(Feeding, "fed")
 @takes(RunOptions, "run", ("workers", "batch_size", "device", "force", "dry_run", "cluster"))
 def benchmark(
     ctx: typer.Context,
@@ -82,6 +92,7 @@ def benchmark(
     coverage: Coverage = None,
     jitter: Jitter = 1.0,
     *,
+    fed: Feeding,
     run: RunOptions,
 ) -> None:
     """Compare models on a pair list: unmasked, probes masked, both masked, by kind of mask.
@@ -123,5 +134,5 @@ def benchmark(
     )
     rates = parse_rates(fmr, "--fmr")
     models = tuple(model or ["arcface", "mfr"])
-    options = BenchmarkOptions(sets, models, rates, ci, missing, json, tables)
+    options = BenchmarkOptions(sets, models, rates, ci, missing, json, tables, fed)
     compare(options, ctx.obj, spread)

@@ -68,5 +68,4 @@ _VALUES: dict[str, Values] = {
     "--color": lambda _: mask_colours(),
     "--coverage": _always("above", "on", "below", "chin"),
     "--missing": _always("error", "reject", "drop"),
-    "--pool": _always("mean", "norm", "none"),
 }

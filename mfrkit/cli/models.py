@@ -7,31 +7,12 @@ import typer
 
 from mfrkit.cli.options import takes
 from mfrkit.errors import InputError
-from mfrkit.models.feeding import Feeding
 from mfrkit.options import Force, Json
+from mfrkit.stages.options import AddOptions
 
 
-@takes(Feeding, "fed")
-def add(
-    ctx: typer.Context,
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="Recogniser of another program: .pt, .pth, .ckpt."),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Model file.", show_default="NAME.safetensors"
-        ),
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Of the weights.")] = "",
-    source: Annotated[str, typer.Option(help="Where the weights come from.")] = "",
-    paper: Annotated[str, typer.Option(help="The publication.")] = "",
-    data: Annotated[str, typer.Option(help="What they were trained on.")] = "",
-    *,
-    fed: Feeding,
-    force: Force = False,
-) -> None:
+@takes(AddOptions)
+def add(ctx: typer.Context, options: AddOptions) -> None:
     """Make a model file of somebody else's recogniser, with its card inside.
 
     It then loads without pickle, can start a student (distill --init), be combined and exported,
@@ -40,11 +21,9 @@ def add(
 
     Example: mfrkit models add r50.pth -o r50.safetensors --licence "non-commercial research only"
     """
-    from mfrkit.stages.models import Origin, add_model
+    from mfrkit.stages.models import add_model
 
-    origin = Origin(licence, source, paper, data)
-    made = output or Path(f"{file.stem}.safetensors")
-    add_model(file, made, origin, ctx.obj, fed=fed, force=force)
+    add_model(options, ctx.obj)
 
 
 _Model = typer.Argument(metavar="NAME|FILE", help="Model; both of one architecture.")

@@ -69,7 +69,7 @@ def _parameters(
             continue
         hint, default = each.values, each.field.default
         if getattr(each.option, "parser", None):  # it reads defaults too
-            hint, default = (str | None, None) if default is None else (str, str(default))
+            hint, default = (str | None, None) if default is None else (str, _written(default))
         elif get_origin(hint) is tuple:
             hint, default = GenericAlias(list, get_args(hint)[0]), default or None
         if each.first(Usually) or default is None:
@@ -96,6 +96,11 @@ def _collect(kind: type[Any], values: dict[str, Any], some: tuple[str, ...] | No
         many = get_origin(each.values) is tuple and not getattr(each.option, "parser", None)
         found[name] = _as_tuple(value) if many else value
     return kind(**found)
+
+
+def _written(default: Any) -> str:
+    """Return a default as it would be given, for its parser."""
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 def _names(group: Declared) -> tuple[str, ...] | None:

@@ -32,6 +32,8 @@ from mfrkit.evaluation.threshold_file import write_thresholds
 from mfrkit.io.documents import json_file
 from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import MANIFEST
+from mfrkit.models.feeding import ASSUMED, Feeding
+from mfrkit.models.recognisers import is_foreign
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class BenchmarkOptions:
         missing: as for `mfrkit eval`.
         json: print one JSON object instead of the tables.
         tables: for a paper.
+        fed: how models of other programs are fed.
 
     Raises:
         InputError: on construction, for a value no run can use.
@@ -58,6 +61,7 @@ class BenchmarkOptions:
     missing: str = "reject"
     json: bool = False
     tables: PaperTables = field(default_factory=PaperTables)
+    fed: Feeding = ASSUMED
 
     def __post_init__(self) -> None:
         """Refuse values no run can use, before anything is prepared."""
@@ -66,6 +70,8 @@ class BenchmarkOptions:
         labels = [label_of(model) for model in self.models]
         if len(set(labels)) != len(labels):
             raise InputError(f"two models are called alike: {', '.join(sorted(labels))}")
+        if self.fed != ASSUMED and not any(map(is_foreign, self.models)):
+            raise InputError("--colour, --mean and --std are for models of other programs")
         EvalOptions(self.sets.pairs, fmr=self.fmr, ci=self.ci, missing=self.missing)
 
 
@@ -91,7 +97,7 @@ def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = pe
     folder = BenchmarkFolder(sets.folder, anew=sets.run.force or not sets.crops.exists())
     folder.begin(sets.begun())
     sets = unpacked(sets, console)
-    prepare(sets, options.models, console, perform)
+    prepare(sets, options.models, console, perform, fed=options.fed)
     files = embedded_models(sets, folder.add([label_of(each) for each in options.models]), console)
     asked = EvalOptions(
         pairs=sets.pairs,

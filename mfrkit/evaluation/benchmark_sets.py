@@ -23,7 +23,8 @@ from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import check_inside
 from mfrkit.io.pairs import read_pairs
-from mfrkit.models.recognisers import recogniser_card
+from mfrkit.models.feeding import ASSUMED, Feeding
+from mfrkit.models.recognisers import is_foreign, recogniser_card
 from mfrkit.stages.align import align
 from mfrkit.stages.embed import EmbedOptions, embed
 from mfrkit.stages.options import AlignOptions, SynthMaskOptions
@@ -284,6 +285,8 @@ def prepare(
     models: Sequence[str],
     console: Console,
     perform: Perform = perform_here,
+    *,
+    fed: Feeding = ASSUMED,
 ) -> None:
     """Make what is missing of crops, masked crops and embeddings.
 
@@ -292,12 +295,14 @@ def prepare(
         models: bundled names or model files, no two with the same name.
         console: narration; records of the steps are not passed on.
         perform: runs the stages.
+        fed: how those of other programs are fed.
 
     Raises:
         InputError: whatever a step refuses.
         PartialError: no photo gave a face.
     """
-    cards = [recogniser_card(model) for model in models]
+    feedings = [fed if is_foreign(model) else ASSUMED for model in models]
+    cards = [recogniser_card(*each) for each in zip(models, feedings, strict=True)]
     steps = replace(sets, run=replace(sets.run, resume=not sets.run.force))
 
     def told(about: str) -> Console:
@@ -308,13 +313,14 @@ def prepare(
         perform(synth_mask, steps.mask_options(), told("photos" if steps.masks_photos else "crops"))
     if steps.masks_photos:
         perform(align, steps.align_options(masked=True), told("masked"))
-    for model, card in zip(models, cards, strict=True):
+    for model, card, said in zip(models, cards, feedings, strict=True):
         for crops, path in zip(steps.compared, steps.embeddings(label_of(model)), strict=True):
             stale = path.exists() and not _made_by(path, card.sha256, steps.flip)
             run = replace(steps.run, resume=False, force=True) if stale else steps.run
             path.parent.mkdir(parents=True, exist_ok=True)
             about = f"{label_of(model)}, {'unmasked' if crops == steps.crops else 'masked'}"
-            perform(embed, EmbedOptions(str(crops), path, model, steps.flip, run=run), told(about))
+            options = EmbedOptions(str(crops), path, model, steps.flip, said, run=run)
+            perform(embed, options, told(about))
 
 
 def embedded_models(

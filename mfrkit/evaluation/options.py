@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from mfrkit.errors import InputError
+from mfrkit.options import Checked, Force, Json, OneOf, Within
 from mfrkit.pages.table import TABLE_SUFFIXES
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -170,55 +174,99 @@ def parse_rates(text: str, option: str = "--far") -> tuple[float, ...]:
         raise InputError(f"{option} {text!r}: expected numbers such as 1e-2,1e-3") from error
 
 
-POOLS = ("mean", "norm", "none")
+def parse_ranks(text: str) -> tuple[int, ...]:
+    """Read a comma-separated list of ranks.
+
+    Raises:
+        InputError: not whole numbers.
+
+    Example:
+        >>> parse_ranks("1, 20")
+        (1, 20)
+    """
+    try:
+        return tuple(int(rank) for rank in text.split(",") if rank.strip())
+    except ValueError as error:
+        raise InputError(f"--ranks {text!r}: expected whole numbers such as 1,5,10") from error
+
+
+def _parse_fpir(text: str) -> tuple[float, ...]:
+    return parse_rates(text, "--fpir")
 
 
 @dataclass(frozen=True)
-class IdentifyOptions:
+class IdentifyOptions(Checked):
     """Whom to search among whom.
 
     Attributes:
-        gallery: embeddings of known people, or a model whose classifier knows them.
-        probes: embeddings to be searched.
         pool: how a person's photos become one template: their mean, their mean weighted by the
             norms before normalisation, or not at all.
-        classifier: the gallery is a model; its classifier compares.
-        ranks: the k at which the table shows the share found.
-        fpir: shares of strangers in (0, 1] that may be taken for somebody.
-        thresholds: file of `eval --threshold-out`, whose thresholds are tried as they are.
-        top: candidates listed for each probe; 0 lists none.
-        output: file for the candidate lists; None prints them.
-        plots: PNG, SVG or PDF files for the CMC.
-        report: file for a self-contained HTML page.
-        json: print one JSON object instead of the table.
-        force: replace earlier results.
+        thresholds: those of the file are tried as they are.
+        top: 0 lists none.
+        output: None prints the lists.
+        json: instead of the table.
     """
 
-    gallery: Path
-    probes: Path
-    pool: str = "mean"
-    classifier: bool = False
-    ranks: tuple[int, ...] = (1, 5, 10)
-    fpir: tuple[float, ...] = (1e-1, 1e-2, 1e-3)
-    thresholds: Path | None = None
-    top: int = 0
-    output: Path | None = None
-    plots: tuple[Path, ...] = ()
-    report: Path | None = None
-    json: bool = False
-    force: bool = False
+    gallery: Annotated[
+        Path,
+        typer.Argument(
+            metavar="GALLERY", help="HDF5 file with photos of known people, or a model."
+        ),
+    ]
+    probes: Annotated[
+        Path, typer.Argument(metavar="PROBES", help="HDF5 file with the photos to search.")
+    ]
+    pool: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="A person's template: mean, norm (mean weighted by quality) or none.",
+        ),
+        OneOf("mean", "norm", "none"),
+    ] = "mean"
+    classifier: Annotated[
+        bool,
+        typer.Option("--classifier", help="GALLERY is a model; its classifier names the probes."),
+    ] = False
+    ranks: Annotated[
+        tuple[int, ...],
+        typer.Option(
+            metavar="K,...", help="Report the share found among the first K.", parser=parse_ranks
+        ),
+    ] = (1, 5, 10)
+    fpir: Annotated[
+        tuple[float, ...],
+        typer.Option(
+            metavar="RATE,...", help="Report FNIR and DIR at these FPIRs.", parser=_parse_fpir
+        ),
+        Within(0, 1, "a share", above=True),
+    ] = (1e-1, 1e-2, 1e-3)
+    thresholds: Annotated[
+        Path | None,
+        typer.Option("--threshold", metavar="JSON", help="Thresholds of eval --threshold-out."),
+    ] = None
+    top: Annotated[
+        int, typer.Option(metavar="N", help="List the N best candidates of each probe as NDJSON.")
+    ] = 0
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File for the lists, not stdout."),
+    ] = None
+    plots: Annotated[
+        tuple[Path, ...],
+        typer.Option("--plot", metavar="FILE", help="Draw the CMC: a .png, .svg or .pdf file."),
+    ] = ()
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one HTML page.")] = None
+    json: Json = False
+    force: Force = False
 
     def __post_init__(self) -> None:
         """Refuse values no run can use."""
+        super().__post_init__()
         if self.classifier and self.thresholds is not None:
             raise InputError("--threshold holds similarities, a --classifier gives none")
-        if self.pool not in POOLS:
-            raise InputError(f"--pool {self.pool!r}: expected {', '.join(POOLS)}")
         if self.classifier and self.pool != "mean":
             raise InputError("--pool is about a gallery's photos, a --classifier has none")
-        for rate in self.fpir:
-            if not 0 < rate <= 1:
-                raise InputError(f"--fpir {rate:g}: expected a share above 0 and at most 1")
         if self.top < 0 or any(rank < 1 for rank in self.ranks):
             raise InputError("ranks and --top count from 1")
         if self.output is not None and not self.top:
@@ -257,19 +305,3 @@ class IdentifyOptions:
     def lists_to_stdout(self) -> bool:
         """Whether standard output carries the candidate lists, and so no figures."""
         return self.top > 0 and self.output is None
-
-
-def parse_ranks(text: str) -> tuple[int, ...]:
-    """Read a comma-separated list of ranks.
-
-    Raises:
-        InputError: not whole numbers.
-
-    Example:
-        >>> parse_ranks("1, 20")
-        (1, 20)
-    """
-    try:
-        return tuple(int(rank) for rank in text.split(",") if rank.strip())
-    except ValueError as error:
-        raise InputError(f"--ranks {text!r}: expected whole numbers such as 1,5,10") from error

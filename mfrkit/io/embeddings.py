@@ -6,7 +6,6 @@ The layout is described in `mfrkit.io.embedding_rows`; only `embeddings` and `ke
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import h5py
@@ -74,12 +73,7 @@ class EmbeddingReader:
     def __enter__(self) -> "EmbeddingReader":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

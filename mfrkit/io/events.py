@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C, reflected
 _VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5  # wire types
@@ -38,12 +37,7 @@ class EventWriter:
     def __enter__(self) -> "EventWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def add(self, step: int, scalars: Mapping[str, float]) -> None:

@@ -33,6 +33,7 @@ from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
 from mfrkit.methods.method import (
+    LONG_FIT,
     SMALL_VIEWS,
     Method,
     MethodParts,
@@ -211,16 +212,7 @@ _PRESETS: Mapping[str, Preset] = {
         "model": {"student": "iresnet50"},
         "method": {"target": "soft", "identity": 1.0},
         "masks": {"probability": 0.5},
-        "fit": {
-            "epochs": 26.0,
-            "batch_size": 512,
-            "optimiser": "sgd",
-            "lr": 0.1,
-            "weight_decay": 5e-4,
-            "schedule": "step",
-            "milestones": (7.0, 13.0, 19.0, 24.0),
-            "warmup": 0,
-        },
+        "fit": LONG_FIT,
     },
 }
 

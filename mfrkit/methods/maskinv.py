@@ -33,7 +33,7 @@ from mfrkit.losses.margin import MarginHead
 from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
-from mfrkit.methods.method import SMALL_VIEWS, Method, MethodParts, Preset, build_head
+from mfrkit.methods.method import LONG_FIT, SMALL_VIEWS, Method, MethodParts, Preset, build_head
 from mfrkit.methods.real_masks import WornLosses
 from mfrkit.models.recogniser import Recogniser
 
@@ -273,23 +273,13 @@ class MaskInv(Task):
         return {"loss": total + added, **terms, **really, **batch.by_view(distance.detach())}
 
 
-# MS1MV2 at 512 faces a step: 26 epochs, the rate divided by ten at four of them, no warm-up. Huber
-# et al., arXiv:2112.05646, and the configuration published with it.
+# Huber et al., arXiv:2112.05646, and the configuration published with it.
 _PAPER: Preset = {
     "model": {"student": "iresnet100", "init": "scratch"},
     "method": {"distance": "mse", "template": 100.0, "identity": 1.0, "margin": "elastic-arc"},
     "views": {"flip": 0.5},
     "masks": {"types": "surgical", "probability": 0.5},
-    "fit": {
-        "epochs": 26.0,
-        "batch_size": 512,
-        "optimiser": "sgd",
-        "lr": 0.1,
-        "weight_decay": 5e-4,
-        "schedule": "step",
-        "milestones": (7.0, 13.0, 19.0, 24.0),
-        "warmup": 0,
-    },
+    "fit": LONG_FIT,
 }
 
 _PRESETS: Mapping[str, Preset] = {
@@ -305,7 +295,7 @@ _PRESETS: Mapping[str, Preset] = {
     "paper-hg": {
         **_PAPER,
         "method": {**_PAPER["method"], "template": 3000.0},
-        "fit": {**_PAPER["fit"], "epochs": 6.0, "lr": 1e-3, "milestones": (4.0,)},
+        "fit": {**LONG_FIT, "epochs": 6.0, "lr": 1e-3, "milestones": (4.0,)},
     },
 }
 

@@ -75,6 +75,19 @@ SMALL_VIEWS: Mapping[str, Any] = {
 }
 
 
+# On MS1MV2 at 512 faces a step, the rate divided by ten at four of the epochs: MaskInv's paper.
+LONG_FIT: Mapping[str, Any] = {
+    "epochs": 26.0,
+    "batch_size": 512,
+    "optimiser": "sgd",
+    "lr": 0.1,
+    "weight_decay": 5e-4,
+    "schedule": "step",
+    "milestones": (7.0, 13.0, 19.0, 24.0),
+    "warmup": 0,
+}
+
+
 def choose(what: str, wanted: str, known: Mapping[str, Chosen]) -> Chosen:
     """Return what goes by a name.
 

@@ -77,13 +77,16 @@ def load_recogniser(
     return Recogniser(network, card).to(device).eval()
 
 
-def recogniser_card(model: str) -> ModelCard:
+def recogniser_card(model: str, feeding: Feeding | None = None) -> ModelCard:
     """Return a recogniser's card, without loading its network where the file has it.
 
     Args:
         model: as for `load_recogniser`, which also names the errors.
+        feeding: likewise.
     """
-    return load_recogniser(model).card if is_foreign(model) else read_card(model)[0]
+    if is_foreign(model) or feeding not in (None, Feeding()):
+        return load_recogniser(model, feeding=feeding).card
+    return read_card(model)[0]
 
 
 def load_completing(generator: str, recogniser: str, region: str = "region") -> "Recogniser":

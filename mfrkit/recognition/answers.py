@@ -11,7 +11,6 @@ from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.models.cards import ModelCard
 from mfrkit.recognition.decision import (
-    DEFAULT_FPIR,
     Decider,
     Threshold,
     fmr_for,
@@ -20,6 +19,7 @@ from mfrkit.recognition.decision import (
 )
 from mfrkit.recognition.gallery import NO_DIRECTION, Gallery
 from mfrkit.recognition.look import PhotoFace, Seen
+from mfrkit.recognition.options import DEFAULT_FPIR
 from mfrkit.stages.flow import batched
 
 UNKNOWN = "unknown"

@@ -17,9 +17,7 @@ import numpy as np
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.models.cards import STATES, ModelCard, Operating, state_of
-
-DEFAULT_FMR = 1e-3
-DEFAULT_FPIR = 1e-2
+from mfrkit.recognition.options import DEFAULT_FMR, check_fmr
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,6 @@ def lowest_fmr(card: ModelCard) -> float | None:
     """Return the lowest FMR for which a card has thresholds in all states; None without any."""
     lowest = [min((each.fmr for each in card.thresholds.get(s, ())), default=None) for s in STATES]
     return None if None in lowest else max(rate for rate in lowest if rate is not None)
-
-
-def check_fmr(fmr: float) -> None:
-    """Refuse a rate that no threshold can have."""
-    if not 0 < fmr < 1:
-        raise InputError(f"FMR {fmr:g}: expected a share above 0 and below 1")
 
 
 class Decider:

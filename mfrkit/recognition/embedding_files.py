@@ -61,16 +61,6 @@ def read_embeddings(path: str | Path) -> Embeddings:
         )
 
 
-def is_embedding_file(source: str | Path) -> bool:
-    """Whether a source is an embedding file rather than photos.
-
-    Example:
-        >>> is_embedding_file("staff.h5"), is_embedding_file("staff")
-        (True, False)
-    """
-    return Path(source).suffix in (".h5", ".hdf5")
-
-
 def check_made_by(path: Path, card: ModelCard) -> None:
     """Refuse embeddings of another model: their similarities mean nothing.
 

@@ -25,9 +25,10 @@ from mfrkit.io.item import Item
 from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
-from mfrkit.recognition.embedding_files import check_made_by, is_embedding_file
+from mfrkit.recognition.embedding_files import check_made_by
 from mfrkit.recognition.gallery import Approximate, Gallery, gallery_in, person_of
 from mfrkit.recognition.look import Embedder, look, read_items
+from mfrkit.recognition.options import is_embedding_file
 from mfrkit.stages.flow import batched
 
 _BLOCK = 256  # photos written at a time

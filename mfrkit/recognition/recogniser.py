@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
-from mfrkit.recognition.decision import DEFAULT_FMR, Decider, Threshold
+from mfrkit.models.feeding import Feeding
+from mfrkit.recognition.decision import Decider, Threshold
 from mfrkit.recognition.look import (
     Photo,
     PhotoFace,
@@ -22,6 +23,7 @@ from mfrkit.recognition.look import (
     read_items,
     read_photos,
 )
+from mfrkit.recognition.options import DEFAULT_FMR
 
 if TYPE_CHECKING:  # what galleries need is loaded by those who have one: `verify` starts sooner
     from mfrkit.recognition.answers import Answer
@@ -69,6 +71,7 @@ class Recogniser:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         flip: average each face with its mirror image.
         region_model: predictor of what covers a face, bundled name or model file.
+        feeding: what is known of how a file of another program is fed; None assumes it.
 
     Attributes:
         card: the model's card.
@@ -91,6 +94,7 @@ class Recogniser:
         device: str = "auto",
         flip: bool = True,
         region_model: str = "region",
+        feeding: Feeding | None = None,
     ) -> None:
         # torch loads here, not on `import mfrkit`
         from mfrkit.models.device import resolve_device
@@ -100,7 +104,7 @@ class Recogniser:
         from mfrkit.recognition.photo_crops import PhotoCrops
 
         place = resolve_device(device)
-        recogniser = load_recogniser(model, place)
+        recogniser = load_recogniser(model, place, feeding)
         self.card: ModelCard = recogniser.card
         self.flip = flip
         self._size = recogniser.card.input_size or (112, 112)

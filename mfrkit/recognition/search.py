@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError, PartialError
 from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.io.files import refuse_existing, replacing, write_whole
+from mfrkit.io.files import replacing, write_whole
 from mfrkit.io.images import encode_image
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
@@ -35,11 +34,12 @@ from mfrkit.recognition.answers import (
     probes_seen,
     search_decider,
 )
-from mfrkit.recognition.decision import DEFAULT_FMR, given_threshold
-from mfrkit.recognition.embedding_files import check_made_by, is_embedding_file
+from mfrkit.recognition.decision import given_threshold
+from mfrkit.recognition.embedding_files import check_made_by
 from mfrkit.recognition.gallery import Gallery
 from mfrkit.recognition.gallery_index import enrol
 from mfrkit.recognition.look import look, read_items
+from mfrkit.recognition.options import DEFAULT_FMR, SearchOptions, is_embedding_file
 from mfrkit.recognition.recogniser import Recogniser
 
 _SHOWN = 500  # faces; a page of more is too heavy to open
@@ -63,12 +63,7 @@ class SearchPage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             write_whole(self._path, self._page().encode("utf-8", "replace"))
 
@@ -141,71 +136,12 @@ def _blank(why: str) -> str:
     return f"<span>{escape(why)}</span>"
 
 
-_SUFFIXES = (".csv", ".jsonl", ".ndjson")
 _COLUMNS = ("shot", "face", "person", "score", "runner-up", "its score", "masked")
 _IN_CSV = (
     "shot", "face", "person", "score", "best", "runner_up", "runner_up_score", "threshold",
     "masked", "photo", "reason",
 )  # fmt: skip
 Take = Callable[[Answer], object]
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """Whom to look for, where, and when a face counts as somebody's.
-
-    Attributes:
-        gallery: photos of known people or an embedding file.
-        shots: photos or an embedding file.
-        model: bundled name, model file, or file of another program; None: the one that made an
-            embedding file, or else `mfr`.
-        fpir: share of strangers that may be taken for somebody.
-        fmr: share of single comparisons with strangers that may match, instead.
-        threshold: a similarity or a threshold file, instead of both.
-        index: file the gallery's embeddings are kept in.
-        approximate: search through a faiss index.
-        output: CSV or NDJSON file for the answers.
-        report: HTML page with faces.
-        device: where to compute.
-        region_model: predictor of what covers a face.
-        force: replace earlier results.
-    """
-
-    gallery: str
-    shots: str
-    model: str | None = None
-    fpir: float | None = None
-    fmr: float | None = None
-    threshold: str | None = None
-    index: Path | None = None
-    approximate: bool = False
-    output: Path | None = None
-    report: Path | None = None
-    device: str = "auto"
-    region_model: str = "region"
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what no run can use, before anything is loaded."""
-        for source in (self.gallery, self.shots):
-            if is_embedding_file(source) and not Path(source).is_file():
-                raise InputError(f"{source}: no such file")
-        if self.index is not None and is_embedding_file(self.gallery):
-            raise InputError(f"--index is for photos; {self.gallery} holds embeddings already")
-        if self.gallery == "-":
-            raise InputError("GALLERY -: a gallery is read more than once; name a folder or file")
-        if self.fpir is not None and self.fmr is not None:
-            raise InputError("--fpir and --fmr are two ways to say one thing; give one of them")
-        if self.output is not None and self.output.suffix not in _SUFFIXES:
-            raise InputError(f"{self.output}: expected a name ending in {', '.join(_SUFFIXES)}")
-        for path in (self.output, self.report):
-            if path is not None:
-                refuse_existing(path, force=self.force)
-
-    @property
-    def files(self) -> list[Path]:
-        """The sides that are embedding files."""
-        return [Path(side) for side in (self.gallery, self.shots) if is_embedding_file(side)]
 
 
 @dataclass
@@ -250,7 +186,9 @@ def search(options: SearchOptions, console: Console) -> Counts:
     given = given_threshold(options.threshold, card, options.fmr or DEFAULT_FMR, console)
     recogniser = None
     if len(options.files) < 2:
-        recogniser = Recogniser(model, device=options.device, region_model=options.region_model)
+        recogniser = Recogniser(
+            model, device=options.device, region_model=options.region_model, feeding=options.fed
+        )
     people = enrol(
         options.gallery,
         card,
@@ -307,13 +245,12 @@ def _tell_of(people: Gallery, console: Console) -> None:
 
 def _model_of(options: SearchOptions) -> tuple[str, ModelCard]:
     """Find the model: the one asked for, else the one behind an embedding file."""
-    if options.model is not None:
-        return options.model, recogniser_card(options.model)
-    if not options.files:
-        return "mfr", recogniser_card("mfr")
+    if options.model is not None or not options.files:
+        model = options.model or "mfr"
+        return model, recogniser_card(model, options.fed)
     card = _card_behind(options.files[0])
     try:
-        return card.name, recogniser_card(card.name)
+        return card.name, recogniser_card(card.name, options.fed)
     except InputError as error:
         if len(options.files) == 2:  # no photos: there is nothing the model itself would do
             return card.name, card

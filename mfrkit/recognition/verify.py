@@ -12,58 +12,14 @@ from numpy.typing import NDArray
 
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError, PartialError
-from mfrkit.io.files import refuse_existing
 from mfrkit.models.recognisers import recogniser_card
-from mfrkit.recognition.decision import DEFAULT_FMR, Decider, check_fmr, given_threshold
+from mfrkit.recognition.decision import Decider, given_threshold
 from mfrkit.recognition.look import PhotoFace
+from mfrkit.recognition.options import VerifyOptions
 from mfrkit.recognition.recogniser import Comparison, Recogniser, compare_faces
 
 SCHEMA = 1
 _COLUMNS = ("photo", "similarity", "person", "masked", "threshold", "FMR", "FNMR")
-
-
-@dataclass(frozen=True)
-class VerifyOptions:
-    """What to compare, and when two faces count as one person's.
-
-    Attributes:
-        photos: the first is compared with each of the others.
-        model: bundled name, model file, or file of another program.
-        fmr: share of pairs of two people that may be taken for one.
-        threshold: a similarity or a threshold file, instead of the card's thresholds.
-        all_faces: compare all faces of each photo, not the large one near the middle.
-        json: print one JSON object.
-        preview: picture of what was compared.
-        device: where to compute.
-        region_model: predictor of what covers a face.
-        force: replace an earlier preview.
-    """
-
-    photos: tuple[Path, ...]
-    model: str = "mfr"
-    fmr: float = DEFAULT_FMR
-    threshold: str | None = None
-    all_faces: bool = False
-    json: bool = False
-    preview: Path | None = None
-    device: str = "auto"
-    region_model: str = "region"
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what no run can use, before anything is loaded."""
-        if len(self.photos) < 2:
-            raise InputError("one photo is nothing to compare; name at least two")
-        for photo in self.photos:
-            if photo.is_dir():
-                raise InputError(f"{photo}: is a folder; mfrkit search looks through folders")
-            if not photo.is_file():
-                raise InputError(f"{photo}: no such file")
-        check_fmr(self.fmr)
-        if self.preview is not None:
-            if self.preview.suffix not in (".png", ".jpg"):
-                raise InputError(f"{self.preview}: expected a name ending in .png or .jpg")
-            refuse_existing(self.preview, force=self.force)
 
 
 @dataclass(frozen=True)
@@ -127,12 +83,14 @@ def verify(options: VerifyOptions, console: Console) -> list[Pair]:
         InputError: unusable options or model, or a first photo without a face.
         PartialError: no pair could be compared.
     """
-    card = recogniser_card(options.model)
+    card = recogniser_card(options.model, options.fed)
     given = given_threshold(options.threshold, card, options.fmr, console)
     decider = Decider(card, options.fmr, given)
     if decider.why_not is not None:
         console.warn(decider.why_not)
-    recogniser = Recogniser(options.model, device=options.device, region_model=options.region_model)
+    recogniser = Recogniser(
+        options.model, device=options.device, region_model=options.region_model, feeding=options.fed
+    )
     streams = not options.json and not console.is_terminal_out
     pairs = []
     for pair in _compare(options, recogniser, decider, console):

@@ -19,11 +19,11 @@ from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import mismatches
 from mfrkit.io.files import refuse_existing, replacing
 from mfrkit.models.cards import BUNDLED, ModelCard
-from mfrkit.models.feeding import ASSUMED, Feeding
 from mfrkit.models.model_files import count_parameters, read_card, read_tensors, verify, write_model
 from mfrkit.models.recognisers import is_completed, is_foreign, load_recogniser
 from mfrkit.models.registry import FOREIGN
 from mfrkit.models.spaces import shares_of
+from mfrkit.stages.options import AddOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,40 +140,15 @@ def _text(value: object) -> str:
 _GRAPH_ONLY = ".onnx"
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What a card says of where weights come from: see `ModelCard`."""
-
-    licence: str = ""
-    source: str = ""
-    paper: str = ""
-    data: str = ""
-
-
-def add_model(
-    file: Path,
-    output: Path,
-    origin: Origin,
-    console: Console,
-    *,
-    fed: Feeding = ASSUMED,
-    force: bool = False,
-) -> None:
-    """Write somebody else's recogniser as a model file.
-
-    Args:
-        file: the other program's file.
-        output: model file to write, its suffix `.safetensors`.
-        origin: what its card shall say; the file's name is its source unless told.
-        console: where to say what was written, and how the network is fed.
-        fed: how; what is not said is assumed from the family.
-        force: replace a file there is.
+def add_model(options: AddOptions, console: Console) -> None:
+    """Write somebody else's recogniser as a model file; say how its network is fed.
 
     Raises:
-        InputError: the output exists or has another suffix; no such file, or of a form that holds
-            no network that can be built here.
+        InputError: the output exists or has another suffix than `.safetensors`; no such file, or of
+            a form that holds no network that can be built here.
         WeightsError: the file is damaged, or no recogniser.
     """
+    file, output = options.file, options.output or Path(f"{options.file.stem}.safetensors")
     known = sorted(set(FOREIGN) - {_GRAPH_ONLY})
     if file.suffix == _GRAPH_ONLY:
         raise InputError(
@@ -183,21 +158,21 @@ def add_model(
         raise InputError(f"{file}: expected {', '.join(known)}")
     if output.suffix != ".safetensors":
         raise InputError(f"{output}: name it .safetensors")
-    refuse_existing(output, force=force)
+    refuse_existing(output, force=options.force)
 
     from mfrkit.models.recognisers import load_recogniser  # torch loads here
     from mfrkit.models.registry import save_network
     from mfrkit.stages.self_test import try_out
 
-    recogniser = load_recogniser(str(file), feeding=fed)
+    recogniser = load_recogniser(str(file), feeding=options.fed)
     try_out(recogniser, file.name, console)
     card = replace(
         recogniser.card,
         name=output.stem,
-        licence=origin.licence,
-        source=origin.source or recogniser.card.source,
-        paper=origin.paper,
-        data=origin.data,
+        licence=options.licence,
+        source=options.source or recogniser.card.source,
+        paper=options.paper,
+        data=options.data,
     )
     save_network(output, recogniser.network, card)
     console.info(f"{file} -> {output}: {card.architecture}, {card.embedding_dim} values")

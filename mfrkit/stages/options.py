@@ -11,8 +11,9 @@ import typer
 
 from mfrkit.config import Every, RunOptions
 from mfrkit.errors import InputError
-from mfrkit.models.feeding import ASSUMED, Feeding
-from mfrkit.options import Checked, ImageFormat, OneOf, Preview, Seed, Some, Usually, Within
+from mfrkit.models.feeding import ASSUMED
+from mfrkit.models.feeding import Feeding as Feeding
+from mfrkit.options import Checked, Force, ImageFormat, OneOf, Preview, Seed, Some, Usually, Within
 
 if TYPE_CHECKING:
     from mfrkit.masks.options import MaskOptions
@@ -435,3 +436,31 @@ class PackOptions:
     run: Annotated[RunOptions, Some("workers", "force", "dry_run", "max_skipped")] = field(
         default_factory=RunOptions
     )
+
+
+@dataclass(frozen=True)
+class AddOptions:
+    """Whose recogniser becomes a model file, and what its card says.
+
+    Attributes:
+        output: None takes the file's name.
+        source: empty takes the file's name.
+        fed: how its network is fed; what is not said is assumed from the family.
+    """
+
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Recogniser of another program: .pt, .pth, .ckpt."),
+    ]
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Model file.", show_default="NAME.safetensors"
+        ),
+    ] = None
+    licence: Annotated[str, typer.Option(help="Of the weights.")] = ""
+    source: Annotated[str, typer.Option(help="Where the weights come from.")] = ""
+    paper: Annotated[str, typer.Option(help="The publication.")] = ""
+    data: Annotated[str, typer.Option(help="What they were trained on.")] = ""
+    force: Force = False
+    fed: Feeding = ASSUMED

@@ -17,11 +17,10 @@ from mfrkit.io.files import refuse_existing
 from mfrkit.methods.method import GeneratorPhase, Method, PhasedMethod, choose
 from mfrkit.training.build import build
 from mfrkit.training.data import open_train_set
-from mfrkit.training.distill_settings import Settings, TemplateMethod
+from mfrkit.training.distill_settings import Settings, TemplateMethod, find_method, load_method
 from mfrkit.training.eum_templates import are_template_files
 from mfrkit.training.inpaint import resolve as resolve_generator
 from mfrkit.training.inpaint import train_inpaint
-from mfrkit.training.methods import find_method, load_method
 from mfrkit.training.options import DistillRequest
 from mfrkit.training.run import Trained, run
 from mfrkit.training.settings import (

@@ -1,18 +1,21 @@
-"""Every setting a distillation runs with.
+"""Every setting a distillation runs with, and the method behind its name.
 
 A method that trains on templates instead of pictures has its run to itself (`TemplateMethod`).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
 
 from mfrkit.console import Console
-from mfrkit.methods.method import ModelOptions, Preset
+from mfrkit.errors import InputError, instead
+from mfrkit.methods.method import GeneratorPhase, Method, ModelOptions, PhasedMethod, Preset
 from mfrkit.methods.real_masks import RealOptions, UnnamedOptions
 from mfrkit.methods.views import ViewOptions
+from mfrkit.training.methods import METHODS
 from mfrkit.training.options import DistillRequest
 from mfrkit.training.run import Built
 from mfrkit.training.settings import (
@@ -64,3 +67,42 @@ class TemplateMethod:
     build: "Callable[[DistillRequest, Settings, torch.device, World, Console], Built]"
     paper: str
     presets: Mapping[str, Preset]
+
+
+def load_method(name: str) -> "Method | TemplateMethod | PhasedMethod":
+    """Return a method by its name.
+
+    Raises:
+        InputError: no such method.
+    """
+    if name not in METHODS:
+        raise InputError(f"unknown method {name!r}{instead(name, [*METHODS])}")
+    found: Method | TemplateMethod | PhasedMethod = import_module(METHODS[name]).METHOD
+    return found
+
+
+def find_method(name: str, phase: int = 0) -> "Method | TemplateMethod":
+    """Return a method, or one phase of it.
+
+    Args:
+        name: of the method.
+        phase: number from 1, 0 for a method without phases.
+
+    Raises:
+        InputError: no such method, or no such phase of it that distils.
+
+    Example:
+        >>> find_method("maskinv").presets["paper-hg"]["method"]["template"]
+        3000.0
+        >>> find_method("g2d", 2).presets["paper"]["model"]["student"]
+        'resnet22'
+    """
+    method = load_method(name)
+    if not isinstance(method, PhasedMethod):
+        if phase:
+            raise InputError(f"--phase {phase}: {name} is trained in one run; leave it out")
+        return method
+    found = dict(enumerate(method.phases.values(), 1)).get(phase)
+    if found is None or isinstance(found, GeneratorPhase):
+        raise InputError(f"method {name}: phase {phase} is none that distils")
+    return found

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -104,14 +104,9 @@ class TrainLog:
     def __enter__(self) -> "TrainLog":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._events is not None:
-            self._events.__exit__(kind, error, trace)
+            self._events.__exit__()
 
     def add(self, losses: Mapping[str, float], faces: int, waited: float) -> None:
         """Take note of a step.

@@ -23,8 +23,8 @@ from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import ARCHITECTURES, save_network
 from mfrkit.training.data import Batches, open_train_set
 from mfrkit.training.distill import resolve
+from mfrkit.training.distill_settings import find_method
 from mfrkit.training.fit import FitParts, fit
-from mfrkit.training.methods import find_method
 from mfrkit.training.options import DistillRequest
 from mfrkit.training.settings import FitOptions
 from mfrkit.training.world import World

@@ -11,7 +11,8 @@ import pytest
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError, PartialError
-from mfrkit.recognition.search import SearchOptions, search
+from mfrkit.recognition.options import SearchOptions
+from mfrkit.recognition.search import search
 
 
 @pytest.fixture

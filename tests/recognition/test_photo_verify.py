@@ -13,7 +13,8 @@ from mfrkit.evaluation.threshold_file import SCHEMA
 from mfrkit.models.cards import STATES, Operating
 from mfrkit.recognition import verify as module
 from mfrkit.recognition.mask_renderer import MaskRenderer
-from mfrkit.recognition.verify import VerifyOptions, verify
+from mfrkit.recognition.options import VerifyOptions
+from mfrkit.recognition.verify import verify
 
 
 @pytest.fixture

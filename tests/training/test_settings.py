@@ -9,7 +9,8 @@ from mfrkit.errors import InputError
 from mfrkit.methods.method import PhasedMethod
 from mfrkit.models.model_files import read_card
 from mfrkit.training.distill import resolve
-from mfrkit.training.methods import METHODS, find_method, load_method
+from mfrkit.training.distill_settings import find_method, load_method
+from mfrkit.training.methods import METHODS
 from mfrkit.training.options import DistillRequest
 from mfrkit.training.settings import parse_set
 
