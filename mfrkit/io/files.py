@@ -312,9 +312,11 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """Protect an earlier result.
 
     Raises:
-        InputError: `path` exists and `force` is off, or it is a folder.
+        InputError: `path` exists and `force` is off, or it is a folder, a device or a pipe.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file to write")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no plain file; name a file to write")
     if path.exists() and not force:
         raise InputError(f"{path}: exists already; --force replaces it")

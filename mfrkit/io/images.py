@@ -258,7 +258,11 @@ def read_layer(path: Path) -> NDArray[np.uint8]:
             return np.array(picture.convert("RGBA"))
     except ImageError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise whatever they like
+        if concerns_the_run(error):
+            raise
         raise InputError(f"{path}: not a readable picture ({error})") from error
 
 

@@ -8,6 +8,7 @@ one folder. A result that is replaced is withdrawn whole before anything of it i
 manifests get hidden names, by which a later run finishes what a kill left of the removal.
 """
 
+import itertools
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -27,7 +28,7 @@ from mfrkit.io.documents import json_file, read_json_object
 from mfrkit.io.files import held, naming, temporary_name, write_held
 from mfrkit.io.images import read_content
 from mfrkit.io.item import Item
-from mfrkit.io.manifest import END, Record, below, manifest_path, parse_line
+from mfrkit.io.manifest import END, Record, below, manifest_path, next_line, parse_line
 
 
 def write_recipe(path: Path, command: str, options: dict[str, Any], inputs: str = "") -> None:
@@ -371,8 +372,9 @@ def _readable_records(path: Path) -> Iterator[Record]:
     if not path.exists():
         return
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number in itertools.count(1):
+            where = f"{path}, line {number}"
+            line = next_line(file, where)
             if not line.endswith(b"\n"):
                 return
-            where = f"{path}, line {number}"
             yield Record.from_json(parse_line(line, where), where)

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,8 @@ def test_refuse_existing(tmp_path):
     refuse_existing(tmp_path / "a", force=True)
     with pytest.raises(InputError, match="is a folder"):
         refuse_existing(tmp_path, force=True)
+    with pytest.raises(InputError, match="is no plain file"):
+        refuse_existing(Path(os.devnull), force=True)  # it would be renamed away
 
 
 def test_a_name_of_255_bytes_can_be_written(tmp_path):
