@@ -25,7 +25,7 @@ from mfrkit.console import Console, to_line
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.clips import Frame
 from mfrkit.io.documents import json_file, read_json_object
-from mfrkit.io.files import held, naming, temporary_name, write_held
+from mfrkit.io.files import held, naming, temporary_name, unlinked, write_held
 from mfrkit.io.images import read_content
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import END, Record, below, manifest_path, next_line, parse_line
@@ -209,7 +209,7 @@ class RecordSink:
         self._check()
         earlier = self._read_earlier()
         write_recipe(self._run_file, self._command, self._recipe, read_inputs(self._run_file))
-        self._file = self._part.open("wb")
+        self._file = unlinked(self._part).open("wb")
         for record in earlier:
             self._write(record)
         self.tally.inputs = len(self._done)
@@ -344,8 +344,14 @@ class RecordSink:
         return records
 
     def _is_there(self, record: Record) -> bool:
-        """Whether a record's result is on disk; from the first lost one on all are made again."""
-        return record.path is None or (self.folder / record.path).is_file()
+        """Whether a record's result is on disk; from the first lost one on all are made again.
+
+        Where the power failed, a file may be there without its content.
+        """
+        try:
+            return record.path is None or (self.folder / record.path).stat().st_size > 0
+        except OSError:
+            return False
 
 
 def fingerprint(item: Item) -> str:
