@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -209,9 +210,18 @@ def _terminate(*_: object) -> None:
     raise Terminated
 
 
+def _hush_libraries() -> None:
+    """Keep what decoders say of damaged photos from the terminal: their records say it."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")  # in processes it starts
+
+
 def main() -> None:
     """Run the console script."""
     open_streams()
+    _hush_libraries()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # any file name
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -93,7 +93,7 @@ class PaperTables:
                 self.conditions(document),
                 kinds_table(document, with_intervals=bool(self.ci)),
             ]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError("these are no results of mfrkit benchmark; run it again") from error
         for path in self.paths:
             content = render([table for table in tables if table.rows], path)

@@ -46,9 +46,8 @@ def chosen(every: Every, times: NDArray[np.float64]) -> NDArray[np.int64]:
     """
     if every.unit == "frames" or not len(times):
         return np.arange(0, len(times), max(1, int(every.step)))
-    since = times - times[0] + _SLACK
-    steps = np.arange(0, since[-1], every.step)
-    return np.unique(np.searchsorted(since, steps))
+    passed = np.floor((times - times[0] + _SLACK) / every.step)
+    return np.flatnonzero(np.diff(passed, prepend=-1) > 0)
 
 
 @dataclass(frozen=True)

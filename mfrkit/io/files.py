@@ -181,7 +181,8 @@ def held(output: Path, lock: Path | None = None, *, shared: bool = False) -> Ite
 
 def _acquire(output: Path, lock: Path, *, shared: bool) -> int:
     while True:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        unlinked(lock)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             _lock(handle, shared=shared)
         except (BlockingIOError, PermissionError) as error:
@@ -221,6 +222,16 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(hidden_name(path.name, ".part"))
 
 
+def unlinked(path: Path) -> Path:
+    """Return a hidden name about to be written, after removing a link that somebody left there.
+
+    A folder may come from others: what is written to the link would go where it leads.
+    """
+    if path.is_symlink():
+        path.unlink()
+    return path
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the final name if the block succeeds.
@@ -248,7 +259,7 @@ def replacing_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
     with ExitStack() as stack:
         for path in paths:
             stack.enter_context(held(path))
-        temporaries = [temporary_name(path) for path in paths]
+        temporaries = [unlinked(temporary_name(path)) for path in paths]
         try:
             yield temporaries
             if len(paths) > 1:
@@ -265,7 +276,7 @@ def replacing_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
+    temporary = unlinked(temporary_name(path))
     try:
         with naming(path):
             yield temporary
@@ -312,9 +323,11 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     """Protect an earlier result.
 
     Raises:
-        InputError: `path` exists and `force` is off, or it is a folder.
+        InputError: `path` exists and `force` is off, or it is a folder, a device or a pipe.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file to write")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no plain file; name a file to write")
     if path.exists() and not force:
         raise InputError(f"{path}: exists already; --force replaces it")

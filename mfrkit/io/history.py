@@ -39,7 +39,8 @@ def read_lines(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
             fields = parse_line(line, HISTORY)
         except InputError:
             continue
-        if type(fields.get("step", 0)) is int:
+        step = fields.get("step", 0)
+        if type(step) is int and 0 <= step < 1 << 63:
             yield line, fields
 
 
@@ -71,5 +72,12 @@ def _series(steps: Mapping[int, Mapping[str, Any]]) -> dict[str, Series]:
             if value is None or isinstance(value, int | float):
                 places, values = found.setdefault(name, ([], []))
                 places.append(step)
-                values.append(float("nan") if value is None else float(value))
+                values.append(_number(value))
     return {name: Series(np.array(a, np.int64), np.array(b)) for name, (a, b) in found.items()}
+
+
+def _number(value: float | None) -> float:
+    try:
+        return float("nan") if value is None else float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return float("inf")

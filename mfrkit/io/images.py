@@ -11,6 +11,8 @@ import functools
 import io
 import os
 import stat
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,8 +37,7 @@ _BRANDS = dict.fromkeys((b"avif", b"avis"), "AVIF") | dict.fromkeys(
 )
 _SUFFIXES = {"jpeg": ".jpg", "mpo": ".jpg", "jpeg2000": ".jp2", "heif": ".heic"}
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-_TRAILERS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-_TRAILER_WINDOW = 64  # cameras append a few bytes behind the end marker
+_TRAILER, _TRAILER_WINDOW = b"\xff\xd9", 64  # cameras append a few bytes behind the end marker
 _OF_ONE_FILE = frozenset({errno.EIO, errno.ENXIO, errno.ESTALE})  # damage under it, or a socket
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -212,17 +213,36 @@ def picture_suffix(content: bytes) -> str:
 def _is_plain(picture: Image.Image, content: bytes) -> bool:
     """Whether OpenCV reads this file exactly as Pillow does.
 
-    OpenCV turns a truncated file into a partly grey picture without a word, so files without
-    their end marker are left to Pillow, which refuses them.
+    OpenCV turns a truncated JPEG into a partly grey picture without a word, so files without
+    their end marker are left to Pillow, which refuses them; and damaged PNGs likewise.
     """
-    trailer = _TRAILERS.get(picture.format or "")
+    is_whole = _WHOLE.get(picture.format or "")
     return (
-        trailer is not None
+        is_whole is not None
         and picture.mode in ("RGB", "L")
         and "transparency" not in picture.info
-        and trailer in content[-_TRAILER_WINDOW:]
+        and is_whole(content)
         and _orientation(picture) == 1
     )
+
+
+def _is_whole_png(content: bytes) -> bool:
+    """Whether all parts are as their checksums say: libpng prints what it finds otherwise."""
+    at, view = 8, memoryview(content)
+    while at + 12 <= len(content):
+        end = at + 12 + int.from_bytes(view[at : at + 4])
+        if int.from_bytes(view[end - 4 : end]) != zlib.crc32(view[at + 4 : end - 4]):
+            return False
+        if view[at + 4 : at + 8] == b"IEND":
+            return True
+        at = end
+    return False
+
+
+_WHOLE: dict[str, Callable[[bytes], bool]] = {
+    "JPEG": lambda content: _TRAILER in content[-_TRAILER_WINDOW:],
+    "PNG": _is_whole_png,
+}
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -258,7 +278,11 @@ def read_layer(path: Path) -> NDArray[np.uint8]:
             return np.array(picture.convert("RGBA"))
     except ImageError as error:
         raise InputError(f"{path}: {error}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise whatever they like
+        if concerns_the_run(error):
+            raise
         raise InputError(f"{path}: not a readable picture ({error})") from error
 
 
@@ -268,8 +292,8 @@ def _decode_any(picture: Image.Image) -> NDArray[np.uint8]:
     turn = _UPRIGHT.get(_orientation(picture))  # asked for behind `load`, which turns TIFF itself
     upright = picture if turn is None else picture.transpose(turn)
     if upright.mode.startswith("I"):  # 16-bit grey: Pillow would clip it at 255, not scale it
-        deep = np.asarray(upright, dtype=np.uint32)
-        grey = np.minimum(deep // 257, 255).astype(np.uint8)
+        deep = np.asarray(upright, dtype=np.int32)
+        grey = np.clip(deep // 257, 0, 255).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if upright.mode == "F":
         raise ImageError("floating-point pixels: convert it to 8 or 16 bits")

@@ -9,7 +9,7 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from mfrkit.errors import InputError, ItemError
 from mfrkit.io.documents import parse_json
@@ -17,6 +17,7 @@ from mfrkit.io.files import canonical, composed, is_plain, key_of
 
 SCHEMA = 1
 MANIFEST = "manifest.jsonl"
+_MOST_BYTES = 1 << 26  # of a line
 END = {"schema": SCHEMA, "status": "end"}  # closes a stream of records
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of characters; the others are bytes of names
 _OWN_FIELDS = ("schema", "key", "path", "source", "status", "reason", "identity", "root", "more")
@@ -110,6 +111,18 @@ class Record:
             identity=composed(_text(fields, "identity", where) or "") or identity_of(key),
             blocks={k: v for k, v in fields.items() if k not in _OWN_FIELDS},
         )
+
+
+def next_line(file: BinaryIO, where: str) -> bytes:
+    """Read the next line of NDJSON; empty at the end.
+
+    Raises:
+        InputError: it is longer than any record, as in a file of zeros without end.
+    """
+    line = file.readline(_MOST_BYTES + 1)
+    if len(line) > _MOST_BYTES:
+        raise InputError(f"{where}: longer than any record ({_MOST_BYTES >> 20} MB)")
+    return line
 
 
 def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
@@ -228,7 +241,7 @@ def _place(face: dict[str, Any]) -> tuple[float, float, float] | None:
     try:
         (ax, ay), (bx, by), _, *mouth = ((float(x), float(y)) for x, y in face["points"])
         (cx, cy), (dx, dy) = mouth
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     x, y = (ax + bx) / 2, (ay + by) / 2
     # A turn shortens one of two lengths, not both.

@@ -38,6 +38,7 @@ LENGTH_BITS = 29
 _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _PART_HEAD = struct.Struct("<II")
 HEAD_BYTES = _PART_HEAD.size
+_MOST_PARTS = 100  # of a record; a part ends where a picture has the magic number, by chance
 _ENTRY = struct.Struct("<IfQQ")  # number of labels (0: one, in the next field), label, id, id2
 
 
@@ -88,12 +89,13 @@ def record_size(file: BinaryIO, offset: int) -> int:
         ImageError: no record begins there.
     """
     at, end, expected = offset, file.seek(0, 2), (WHOLE, FIRST)
-    while True:
+    for _ in range(_MOST_PARTS):
         file.seek(min(at, end))  # systems refuse places no file can have
         flag, length = _head(file.read(HEAD_BYTES), expected)
         at, expected = at + HEAD_BYTES + length, (MIDDLE, LAST)
         if flag in (WHOLE, LAST):
             return at - offset
+    raise ImageError(f"damaged record: in more than {_MOST_PARTS} parts")
 
 
 def _head(content: bytes, expected: tuple[int, int]) -> tuple[int, int]:

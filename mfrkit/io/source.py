@@ -21,7 +21,7 @@ from mfrkit.io.clips import Frame, frames_of
 from mfrkit.io.files import canonical, clip_key, expand_braces, is_clip, is_picture, key_of
 from mfrkit.io.images import is_photo
 from mfrkit.io.item import Item, Source
-from mfrkit.io.manifest import END, MANIFEST, Record, identity_of, parse_line
+from mfrkit.io.manifest import END, MANIFEST, Record, identity_of, next_line, parse_line
 from mfrkit.io.rec import RecSource
 from mfrkit.io.tar import TarSource
 
@@ -47,7 +47,8 @@ class ManifestSource(Source):
         total = 0
         for path in self.paths:
             with path.open("rb") as file:
-                total += sum(1 for _ in file)
+                blocks = iter(lambda: file.read(_BLOCK), b"")
+                total += sum(block.count(b"\n") for block in blocks)
         return total
 
 
@@ -71,10 +72,14 @@ class StreamSource(Source):
 
         def lines() -> Iterator[_Line]:
             nonlocal last
-            for number, text in enumerate(iter(sys.stdin.buffer.readline, b""), start=1):
+            for number in itertools.count(1):
+                where = f"standard input, line {number}"
+                text = next_line(sys.stdin.buffer, where)
+                if not text:
+                    return
                 last = text
                 if text.endswith(b"\n") or not _promises_more(text):
-                    yield _Line(f"standard input, line {number}", text, None)
+                    yield _Line(where, text, None)
 
         yield from _items(lines())
         if _promises_more(last):
@@ -135,14 +140,17 @@ def _items(lines: Iterable[_Line]) -> Iterator[Item]:
 def _round_robin(files: Sequence[BinaryIO], paths: list[Path]) -> Iterator[_Line]:
     """Interleave shard manifests: line k of shard i of N is input (k - 1) * N + i."""
     for number in itertools.count(1):
-        lines = [file.readline() for file in files]
+        places = [f"{path}, line {number}" for path in paths]
+        lines = list(map(next_line, files, places))
         if not any(lines):
             return
-        for text, path in zip(lines, paths, strict=True):
+        for text, where, path in zip(lines, places, paths, strict=True):
             if text:
-                yield _Line(f"{path}, line {number}", text, path.parent)
+                yield _Line(where, text, path.parent)
 
 
+_DEEPEST = 100  # folders below the one that was named
+_BLOCK = 1 << 20
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}")  # names like `Ann_St. Clair_0001` have none
 _SHARD_MANIFEST = re.compile(r"manifest-(\d{1,9})-of-(\d{1,9})\.jsonl")
 
@@ -259,17 +267,17 @@ class FolderSource(Source):
         return sum(1 for _ in self._inputs())
 
     def _inputs(self) -> Iterator[tuple[Record, Path | Frame | None]]:
-        for relative, twin in self._walk(str(self.root), "", ()):
+        for relative, fault in self._walk(str(self.root), "", ()):
             path = self.root / relative
-            if twin is None and self._is_clip(relative):
+            if fault is None and self._is_clip(relative):
                 yield from frames_of(path, relative, self._every or Every(1, "frames"))
                 continue
             key = key_of(relative)
             record = Record(key, relative, relative, identity=identity_of(key))
-            if twin is None:
+            if fault is None:
                 yield record, path
             else:
-                yield record.skipped(f"same name as {twin}"), None
+                yield record.skipped(fault), None
 
     def _is_clip(self, name: str) -> bool:
         return self._every is not None and is_clip(name)
@@ -282,12 +290,19 @@ class FolderSource(Source):
     def _walk(
         self, folder: str, prefix: str, above: tuple[str, ...]
     ) -> Iterator[tuple[str, str | None]]:
-        """Yield (relative path, earlier file of the same key or None)."""
+        """Yield (relative path, why it is no input or None)."""
         real = os.path.realpath(folder)
         if real in above or real == self._exclude:
             return
         keys: dict[str, str] = {}
-        for name, is_folder in _listing(folder):
+        try:
+            listing = _listing(folder, len(above))
+        except ItemError as error:
+            if not above:
+                raise InputError(f"{folder}: {error}") from error
+            yield f"{prefix}*", str(error)
+            return
+        for name, is_folder in listing:
             path = os.path.join(folder, name)
             if is_folder:
                 keys[f"{canonical(name)}/"] = f"{name}/"
@@ -295,7 +310,7 @@ class FolderSource(Source):
             elif self._is_clip(name) or is_picture(name) or _starts_like_one(path):
                 key = f"{clip_key(name)}/" if self._is_clip(name) else key_of(name)
                 first = keys.setdefault(key, name)
-                yield prefix + name, None if first == name else prefix + first
+                yield prefix + name, None if first == name else f"same name as {prefix + first}"
             else:
                 self._others[os.path.splitext(name)[1].lower() or "no suffix"] += 1
 
@@ -328,12 +343,18 @@ def _manifests(folder: Path) -> list[Path]:
     return [parts[place] for place in sorted(parts)]
 
 
-def _listing(folder: str) -> list[tuple[str, bool]]:
-    """List visible names with whether each is a folder, folders' contents in name order."""
+def _listing(folder: str, depth: int) -> list[tuple[str, bool]]:
+    """List visible names with whether each is a folder, folders' contents in name order.
+
+    Raises:
+        ItemError: it cannot be listed, or lies deeper than anybody sorts photos.
+    """
+    if depth > _DEEPEST:
+        raise ItemError(f"folder more than {_DEEPEST} folders down")
     try:
         with os.scandir(folder) as entries:
             # os.path.isdir: a link that points at itself is no folder, and no error either
             found = [(e.name, os.path.isdir(e)) for e in entries if not e.name.startswith(".")]
     except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from error
+        raise ItemError(f"folder cannot be listed: {error.strerror or error}") from error
     return sorted(found)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.console import to_line
-from mfrkit.errors import ImageError, InputError
+from mfrkit.errors import ImageError, InputError, MfrError
 from mfrkit.io.files import is_picture, naming, replacing_together
 from mfrkit.io.images import picture_suffix
 from mfrkit.io.item import ArchiveSource
@@ -124,11 +124,16 @@ def read_members(path: Path) -> Iterator[Member]:
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
                 if _holds_something(path, end, found.offset):
                     yield Member(f"byte {end}", end, 0, _DAMAGED)
+                if found.size < 0:  # the next would lie before it, and so on for ever
+                    end = found.offset
+                    break
                 end = found.offset_data + -(-found.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 name = found.name.removeprefix("./")
                 if not found.isdir() and not name.rpartition("/")[2].startswith("."):
                     yield Member(name, found.offset_data, found.size, _fault(found, size))
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except Exception as error:  # heads of many kinds, and numbers and texts of any kind in them
+        if isinstance(error, MfrError):
+            raise
         if end == 0:
             raise InputError(f"{path}: not a plain tar archive ({error})") from error
     if end == 0:
@@ -138,7 +143,7 @@ def read_members(path: Path) -> Iterator[Member]:
 
 
 def _fault(found: tarfile.TarInfo, size: int) -> str:
-    if not found.isreg():
+    if not found.isreg() or found.issparse():
         return "not a plain file"
     return "truncated: its archive ends too early" if found.offset_data + found.size > size else ""
 

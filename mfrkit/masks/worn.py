@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError
 from mfrkit.io.checkpoints import file_sha256
+from mfrkit.io.documents import parse_json
 from mfrkit.io.files import replacing
 from mfrkit.masks.cutout import ACROSS, BOTTOM, COLUMNS, REACH, ROWS, SHAPE, TOP, CutOut
 from mfrkit.masks.fields import Fields
@@ -53,10 +54,18 @@ class WornFile:
             raise InputError(f"{path}: no such file of worn masks; mfrkit cut-masks makes one")
         try:
             with safe_open(path, "np") as file:
-                planes, keys = file.get_tensor(_NAME), json.loads(file.metadata()["keys"])
+                planes, keys = (
+                    file.get_tensor(_NAME),
+                    parse_json(file.metadata()["keys"], str(path)),
+                )
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: holds no worn masks; mfrkit cut-masks makes them") from error
-        if planes.shape != (len(keys), *_SHAPE) or planes.dtype != np.uint8 or not len(keys):
+        if (
+            not isinstance(keys, list)
+            or planes.shape != (len(keys), *_SHAPE)
+            or planes.dtype != np.uint8
+            or not len(keys)
+        ):
             raise InputError(f"{path}: worn masks of another version; cut them out anew")
         return cls(path, planes, keys)
 

@@ -214,7 +214,7 @@ def _told_place(block: Any, matrix: Any) -> Place:
         return replace(
             place, turn=np.array([float(block["yaw"]), float(block["pitch"])], np.float32)
         )
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise ImageError("malformed align block: points, landmarks, turn or matrix") from error
 
 

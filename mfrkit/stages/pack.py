@@ -21,7 +21,14 @@ from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.io.packed import Packed
 from mfrkit.io.pairs import read_pairs
-from mfrkit.io.rec import UNKNOWN, index_path, listing_path, property_path, writing_records
+from mfrkit.io.rec import (
+    LENGTH_BITS,
+    UNKNOWN,
+    index_path,
+    listing_path,
+    property_path,
+    writing_records,
+)
 from mfrkit.io.source import open_source
 from mfrkit.io.tar import writing_shards
 from mfrkit.io.verification_bin import read_bin, write_bin
@@ -168,6 +175,8 @@ def _load(item: Item) -> _Content:
         return _Content(item, reason=item.record.reason or "skipped earlier")
     try:
         picture = read_content(item.path)
+        if len(picture) >> LENGTH_BITS:
+            return _Content(item, reason=f"too large for a record: {len(picture)} bytes")
         return _Content(item, picture, decode_image(picture).shape[:2])
     except ImageError as error:
         return _Content(item, reason=str(error))

@@ -8,6 +8,7 @@ one folder. A result that is replaced is withdrawn whole before anything of it i
 manifests get hidden names, by which a later run finishes what a kill left of the removal.
 """
 
+import itertools
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -24,10 +25,10 @@ from mfrkit.console import Console, to_line
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.clips import Frame
 from mfrkit.io.documents import json_file, read_json_object
-from mfrkit.io.files import held, naming, temporary_name, write_held
+from mfrkit.io.files import held, naming, temporary_name, unlinked, write_held
 from mfrkit.io.images import read_content
 from mfrkit.io.item import Item
-from mfrkit.io.manifest import END, Record, below, manifest_path, parse_line
+from mfrkit.io.manifest import END, Record, below, manifest_path, next_line, parse_line
 
 
 def write_recipe(path: Path, command: str, options: dict[str, Any], inputs: str = "") -> None:
@@ -208,7 +209,7 @@ class RecordSink:
         self._check()
         earlier = self._read_earlier()
         write_recipe(self._run_file, self._command, self._recipe, read_inputs(self._run_file))
-        self._file = self._part.open("wb")
+        self._file = unlinked(self._part).open("wb")
         for record in earlier:
             self._write(record)
         self.tally.inputs = len(self._done)
@@ -343,8 +344,14 @@ class RecordSink:
         return records
 
     def _is_there(self, record: Record) -> bool:
-        """Whether a record's result is on disk; from the first lost one on all are made again."""
-        return record.path is None or (self.folder / record.path).is_file()
+        """Whether a record's result is on disk; from the first lost one on all are made again.
+
+        Where the power failed, a file may be there without its content.
+        """
+        try:
+            return record.path is None or (self.folder / record.path).stat().st_size > 0
+        except OSError:
+            return False
 
 
 def fingerprint(item: Item) -> str:
@@ -371,8 +378,9 @@ def _readable_records(path: Path) -> Iterator[Record]:
     if not path.exists():
         return
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number in itertools.count(1):
+            where = f"{path}, line {number}"
+            line = next_line(file, where)
             if not line.endswith(b"\n"):
                 return
-            where = f"{path}, line {number}"
             yield Record.from_json(parse_line(line, where), where)

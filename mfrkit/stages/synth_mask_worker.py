@@ -4,6 +4,7 @@ On full photos each face is drawn in a window of its own and laid back. The mask
 drew are looked up by key: its manifest is enough to draw them again.
 """
 
+import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from mfrkit.errors import InputError
 from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
-from mfrkit.io.manifest import MANIFEST, Record, parse_line
+from mfrkit.io.manifest import MANIFEST, Record, next_line, parse_line
 from mfrkit.masks.camera import BLOCK
 from mfrkit.masks.kinds import TEMPLATE, WORN
 from mfrkit.masks.pictures import mask_pictures, outline_polygon
@@ -49,8 +50,11 @@ class MaskBook:
         self._lock = threading.Lock()
         self._file = self.path.open("rb")
         start = 0
-        for number, line in enumerate(self._file, start=1):
+        for number in itertools.count(1):
             where = f"{self.path}, line {number}"
+            line = next_line(self._file, where)
+            if not line:
+                break
             if line.strip():
                 self._places[Record.from_json(parse_line(line, where), where).key] = start
             start += len(line)

@@ -188,7 +188,7 @@ def face_place(record: Record, shape: tuple[int, ...]) -> Place:
         return face_in_crop(record, shape)
     try:
         return Place(np.array(align["points"], np.float32).reshape(5, 2))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ImageError("malformed align block: points") from error
 
 
@@ -205,7 +205,7 @@ def _box(record: Record, edge: int) -> NDArray[np.float32]:
         corners = np.array(align["box"], np.float64).reshape(2, 2)
         eyes = np.array(align["points"], np.float64).reshape(5, 2)[:2]
         matrix = np.array(align["matrix"], np.float64).reshape(2, 3)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ImageError("malformed align block: box, points or matrix") from error
     middle = transform_points(corners.mean(0)[None], matrix)[0] - edge
     side = np.hypot(*matrix[:, 0]) * (corners[1] - corners[0]).max()
@@ -233,7 +233,7 @@ def read_wide(face: TrainFace) -> TrainCrop:
     align = face.record.blocks.get("align")
     try:
         margin = float(align.get("margin", 0.0)) if isinstance(align, dict) else 0.0
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ImageError("malformed align block: margin") from error
     scale = ARCFACE_SIZE * (1 + 2 * margin) / width
     move = np.array([[scale, 0, 0], [0, scale, 0]])

@@ -1,5 +1,6 @@
 """Bad input gets one clear line and the right exit code, and loses nothing."""
 
+import io
 import json
 import os
 import shutil
@@ -7,7 +8,11 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import ExifTags, Image
+
+from mfrkit.io.images import encode_image
 
 
 def one_line(run, *words):
@@ -43,6 +48,25 @@ def test_an_empty_folder_and_a_missing_path(mfr, command):
     one_line(mfr(command, "empty", check=2), "empty", "no pictures found")
     one_line(mfr(command, "absent", check=2), "absent", "no such file or folder")
     assert sorted(p.name for p in mfr.folder.iterdir()) == ["empty"]
+
+
+def test_decoders_do_not_talk_over_the_records(mfr):
+    """OpenCV logs a PNG that is cut short, Pillow warns of tags: neither in its users' words."""
+    photos = mfr.folder / "photos"
+    photos.mkdir()
+    picture = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    whole = encode_image(picture, ".png")
+    (photos / "cut.png").write_bytes(whole[: len(whole) // 2] + b"IEND\xaeB`\x82")
+    tags = Image.Exif()
+    tags[ExifTags.Base.Make] = "x" * 50
+    tagged = io.BytesIO()
+    Image.fromarray(picture).save(tagged, "JPEG", exif=tags)
+    content = bytearray(tagged.getvalue())
+    count = content.index(b"Exif") + 18
+    content[count : count + 4] = b"\xff\xff\xff\x7f"  # of letters in the maker's name
+    (photos / "tags.jpg").write_bytes(content)
+    one_line(mfr("align", "photos", "--detector", "none", "-o", "out"), "1 written, 1 skipped")
+    assert manifest(mfr.folder / "out")["tags"]["status"] == "ok"
 
 
 def test_damaged_photos_are_recorded_and_the_good_ones_aligned(mfr, portrait):

@@ -28,12 +28,14 @@ from mfrkit.errors import MfrError
 
 LIMIT_SECONDS, LIMIT_MB = 20, 1000
 ODD_TEXTS = (
-    b"1e999", b"-1", b"NaN", b"null", b"9" * 30, b"9" * 5000, b"[" * 20_000, b'{"a":' * 20_000,
+    b"1e999", b"-1", b"NaN", b"null", b"9" * 30, b"9" * 400, b"9" * 5000,
+    b"[" * 20_000, b'{"a":' * 20_000,
     b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\\ud800", b"../", b"\x1b[31m", b"\n", b"\t", b'"',
     b"0.5",
 )  # fmt: skip
 ODD_VALUES = (
-    None, True, -1, 0, 10**30, 1e308, float("inf"), float("nan"), "", "x", "../x", "a\0b", "\ud800",
+    None, True, -1, 0, 10**30, 10**400, 1e308, float("inf"), float("nan"),
+    "", "x", "../x", "a\0b", "\ud800",
     [], {}, [None], {"a": 1}, [[[]]], [1e999], "9" * 5000,
 )  # fmt: skip
 

@@ -59,6 +59,7 @@ def test_seconds_are_those_at_which_frames_are_shown():
     assert chosen(Every(3, "frames"), times).tolist() == [0, 3, 6]
     assert chosen(Every(1, "seconds"), times[:1]).tolist() == [0]
     assert chosen(Every(1, "seconds"), times[:0]).tolist() == []
+    assert chosen(Every(1e-3, "seconds"), np.array([0.0, 1e15])).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,8 @@ def test_refuse_existing(tmp_path):
     refuse_existing(tmp_path / "a", force=True)
     with pytest.raises(InputError, match="is a folder"):
         refuse_existing(tmp_path, force=True)
+    with pytest.raises(InputError, match="is no plain file"):
+        refuse_existing(Path(os.devnull), force=True)  # it would be renamed away
 
 
 def test_a_name_of_255_bytes_can_be_written(tmp_path):
@@ -166,3 +169,19 @@ def test_braces_name_files_and_never_more_than_there_can_be():
         with pytest.raises(InputError, match="more than 1000000 names"):
             expand_braces(pattern)
     assert expand_braces("{0..1" + "0" * 5000 + "}") == ["{0..1" + "0" * 5000 + "}"]
+
+
+@pytest.mark.parametrize("name", [".a.txt.part", ".a.txt.lock"])
+def test_links_under_hidden_names_lead_nowhere(tmp_path, name):
+    """The folder may be somebody else's: what the link names must not be written to."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / name).symlink_to(precious)
+    write_whole(folder / "a.txt", b"1")
+    with replacing_together([folder / "a.txt"]) as (part,):
+        part.write_bytes(b"2")
+    assert precious.read_bytes() == b"mine"
+    assert os.listdir(folder) == ["a.txt"]
+    assert (folder / "a.txt").read_bytes() == b"2"

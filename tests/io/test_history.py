@@ -44,3 +44,12 @@ def test_rubbish_is_passed_over_and_nothing_is_no_run(tmp_path):
     assert read_history(path) == {}
     with pytest.raises(InputError, match="unreadable"):
         read_history(tmp_path / "none.jsonl")
+
+
+def test_numbers_of_hundreds_of_digits_end_nothing(tmp_path):
+    path = written(
+        tmp_path / "history.jsonl", {"step": 10**400, "loss": 1.0}, {"step": 2, "loss": 10**400}
+    )
+    series = read_history(path)["loss"]
+    assert series.steps.tolist() == [2]
+    assert series.values.tolist() == [np.inf]

@@ -153,7 +153,9 @@ def test_a_photo_without_crop_counts_as_its_largest_face():
     assert worn_mask(lost)["type"] == "n95"
 
 
-@pytest.mark.parametrize("points", [None, [], [[1, 2]] * 4, [["x", 1]] * 5, "abcde"])
+@pytest.mark.parametrize(
+    "points", [None, [], [[1, 2]] * 4, [["x", 1]] * 5, "abcde", [[10**400, 1]] * 5]
+)
 def test_points_that_make_no_sense_leave_the_photo_as_a_whole(points):
     broken = {"type": "cloth", "points": points}
     assert worn_mask(cut_from(broken, at=face(0, 0)))["type"] == "cloth"

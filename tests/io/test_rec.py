@@ -210,3 +210,14 @@ def test_entries_have_the_bytes_of_mxnet():
     for damaged in (one[:20], two[:30]):
         with pytest.raises(ImageError, match="too short"):
             unpack_entry(damaged)
+
+
+def test_a_record_of_parts_without_end_is_damaged(tmp_path):
+    """An index of many lines that all lead to it would take for ever."""
+    path = tmp_path / "a.rec"
+    first, middle = (MAGIC + struct.pack("<I", flag << 29) for flag in (1, 2))
+    path.write_bytes(first + middle * 100_000)
+    path.with_suffix(".idx").write_text("".join(f"{n}\t0\n" for n in range(1, 2000)))
+    source = RecSource(path)
+    assert set(source.faults.values()) == {"damaged record: in more than 100 parts"}
+    assert len(source.faults) == 1999

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -5,6 +6,7 @@ import os
 import pytest
 
 from mfrkit.errors import InputError, MfrError
+from mfrkit.io import manifest as manifests
 from mfrkit.io.manifest import END
 from mfrkit.io.source import NamedSource, open_source
 
@@ -213,3 +215,42 @@ def test_the_end_of_a_stream_is_told_from_the_death_of_its_sender(monkeypatch, c
     assert next(came).record.key == "a"
     with pytest.raises(MfrError, match="ended before its closing record"):
         list(came)
+
+
+def test_a_folder_that_cannot_be_listed_costs_no_other(tmp_path, monkeypatch):
+    make(tmp_path, "a.png", "locked/b.png", "locked.png", "z/c.png")
+    listed = os.scandir
+
+    def refusing(folder):
+        if str(folder).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    items = list(open_source(str(tmp_path)))
+    assert [item.record.key for item in items] == ["a", "locked/*", "locked", "z/c"]
+    assert items[1].record.reason == "folder cannot be listed: Permission denied"
+    assert [item.path is None for item in items] == [False, True, False, False]
+    with pytest.raises(InputError, match="locked: folder cannot be listed"):
+        list(open_source(str(tmp_path / "locked")))
+
+
+def test_folders_without_end_are_not_followed(tmp_path):
+    make(tmp_path, "a.png")
+    make(tmp_path, "d/" * 300 + "b.png")
+    (found, odd) = open_source(str(tmp_path))
+    assert found.record.key == "a"
+    assert odd.record.reason == "folder more than 100 folders down"
+
+
+def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifests, "_MOST_BYTES", 1000)
+    path = manifest(tmp_path / "m.jsonl", ok("a.png"))
+    path.write_bytes(path.read_bytes() + bytes(1001))
+    found = iter(open_source(str(path)))
+    assert next(found).record.key == "a"
+    with pytest.raises(InputError, match="line 2: longer than any record"):
+        next(found)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
+    with pytest.raises(InputError, match="standard input, line 2: longer than any record"):
+        list(open_source("-"))

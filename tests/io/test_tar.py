@@ -1,6 +1,7 @@
 """WebDataset shards written with the standard library, whole and damaged."""
 
 import io
+import itertools
 import json
 import tarfile
 
@@ -113,3 +114,40 @@ def test_what_is_no_tar_file_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"t\.tar: not a plain tar archive"):
         TarSource([str(path)])
+
+
+def head(name, kind=b"0", size=b"00000000000\0"):
+    """Return the head of a member, whatever it says of its size."""
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT))
+    block[124:136], block[148:157] = size, b" " * 8 + kind
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def extended(entry):
+    length = b"%011o\0" % len(entry)
+    return head("x", b"x", length) + entry.ljust(512, b"\0")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        head("b.png", size=b"\xff" * 10 + b"\xfe\0"),  # -512 bytes: back to where it began
+        extended(b"15 size=-10240\n") + head("b.png"),
+        head("x", b"x", b"\x80" + (1 << 80).to_bytes(11, "big")),
+        head("x", b"x", b"\x80" + (1 << 40).to_bytes(11, "big")),
+        head("x", b"L", b"\x80" + (1 << 40).to_bytes(11, "big")),
+        head("x", b"x") * 3000,
+        head("x", b"L") * 3000,
+        extended(b"22 GNU.sparse.map=a,b\n") + head("b.png"),
+        extended(b"22 GNU.sparse.major=1\n" + b"22 GNU.sparse.minor=0\n") + head("b.png"),
+        head("b.png", b"S"),
+    ],
+)
+def test_heads_that_lie_cost_no_sample_before_them(tmp_path, rest):
+    path = write(tmp_path / "odd.tar", {"a.png": picture(7)})
+    content = path.read_bytes()[:1024]
+    path.write_bytes(content + rest + bytes(1024))
+    members = list(itertools.islice(read_members(path), 9))
+    assert [member.name for member in members if not member.fault] == ["a.png"]
+    assert 2 <= len(members) < 9

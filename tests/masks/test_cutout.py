@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from mfrkit.errors import InputError
 from mfrkit.masks.camera import read_camera
@@ -149,6 +151,17 @@ def test_what_is_no_such_file_is_refused(tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=message):
+        WornFile.read(path)
+
+
+@pytest.mark.parametrize("keys", ["1", "null", "[" * 20_000, '{"a": 1}'])
+def test_keys_that_are_no_list_are_refused(tmp_path, keys):
+    path = tmp_path / "worn.safetensors"
+    WornFile.write(path, [flat(0.2, 0.4, 0.6)], ["a"])
+    with safe_open(path, "np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata={"keys": keys})
+    with pytest.raises(InputError):
         WornFile.read(path)
 
 

@@ -241,6 +241,27 @@ def test_what_is_complete_is_seen_on_disk(photos, tmp_path, lost):
     assert (out / "manifest.jsonl").read_bytes() == whole
 
 
+def test_a_result_without_content_is_made_again(photos, tmp_path):
+    """As a power failure leaves them: the name is there, the bytes are not."""
+    out = tmp_path / "out"
+    run(photos, out)
+    (out / "c.png").write_bytes(b"")
+    run(photos, out, run_options=RunOptions(resume=True))
+    assert (out / "c.png").read_bytes() == b"c"
+    assert keys(out) == list("abcdef")
+
+
+def test_a_link_in_place_of_the_manifest_to_be_is_not_followed(photos, tmp_path):
+    out, precious = tmp_path / "out", tmp_path / "precious"
+    out.mkdir()
+    precious.write_bytes(b"mine")
+    (out / ".manifest.jsonl.part").symlink_to(precious)
+    (out / ".lock").symlink_to(precious)
+    run(photos, out, run_options=RunOptions(force=True))
+    assert precious.read_bytes() == b"mine"
+    assert keys(out) == list("abcdef")
+
+
 def test_resume_goes_on_with_inputs_that_were_added_and_refuses_fewer(photos, tmp_path):
     out = tmp_path / "out"
     run(photos, out)
