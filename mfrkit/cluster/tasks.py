@@ -27,7 +27,13 @@ from mfrkit.config import Cluster
 from mfrkit.errors import InputError, MfrError
 
 RETRIES = 5  # of a shard whose worker died; what always kills its worker ends the run some time
-_STORE = 100 << 20  # bytes of a local cluster's object store, which holds no pictures
+# Of a cluster on this machine: an object store that holds no pictures, and workers no nicer than
+# others. Ray makes them so, to leave room for a node's own processes: here they are all there is.
+LOCAL: dict[str, Any] = {
+    "object_store_memory": 100 << 20,  # bytes
+    "include_dashboard": False,
+    "_system_config": {"worker_niceness": 0},
+}
 
 
 @dataclass(frozen=True)
@@ -90,12 +96,7 @@ def joined(cluster: Cluster) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise InputError("--cluster needs Ray: pip install 'mfrkit[cluster]'") from error
-    settings: dict[str, Any] = {"address": cluster.address}
-    if cluster.address == "local":
-        # Ray's workers are nicer than others, to leave room for a node's own processes: here
-        # they are all there is.
-        settings |= {"object_store_memory": _STORE, "_system_config": {"worker_niceness": 0}}
-        settings["include_dashboard"] = False
+    settings = {"address": cluster.address} | (LOCAL if cluster.address == "local" else {})
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
