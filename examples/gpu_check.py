@@ -291,7 +291,7 @@ def train_rate(check: Check, name: str, *settings: str) -> tuple[str, None]:
     step = (8 if check.tiny else 512) / rate
     text = f"{rate:.0f} faces/s; of a step views take {clocks.typical('views') / step:.0%}, "
     text += f"waiting for data {np.median([line['data_wait'] for line in lines]):.0%}; reading "
-    text += f"{clocks.typical('reading') / step:.1f} cores"
+    text += f"{clocks.typical('reading') / step:.2f} cores"
     if check.device.startswith("cuda"):
         text += f"; {torch.cuda.max_memory_allocated(check.device) >> 20} MiB of tensors"
     return text, None
