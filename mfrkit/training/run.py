@@ -159,12 +159,12 @@ def paired_views(
     def show(raw: RawBatch) -> FaceBatch:
         shown: FaceBatch = views(
             send(raw.crops, device),
-            send(raw.points, device),
+            raw.points,  # which are placed on the host
             send(raw.label, device),
             raw.index,
             raw.draws,
-            send(raw.landmarks, device),
-            send(raw.turns, device),
+            raw.landmarks,
+            raw.turns,
             None if raw.context is None else raw.context.to(device),
         )
         beside: dict[str, Any] = {name: show(other) for name, other in raw.beside.items()}
