@@ -10,12 +10,17 @@ itself. Exit code 1 if a check fails.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import h5py
@@ -23,12 +28,14 @@ import numpy as np
 import torch
 
 import mfrkit
+from mfrkit.cli import app
 from mfrkit.errors import MfrError
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.spec import sample_spec
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recognisers import load_recogniser
+from mfrkit.training import run as training
 
 PHOTOS = Path(mfrkit.__file__).parent / "data" / "photos"
 GREY_LEVELS, PIXELS, LEAST_COSINE, LOSS = 2, 1.0, 0.9995, 0.05  # what may differ
@@ -43,6 +50,7 @@ class Check:
         self.device, self.tiny, self.folder = options.device, options.tiny, folder
         self.until = time.monotonic() + 60 * options.minutes
         self.rows: list[dict] = []
+        self.peaks: dict[str, dict[str, int]] = {}  # of each command, MiB
 
     def step(self, name: str, work: Callable[[], tuple[str, bool | None]]) -> None:
         """Run one step; it returns what to print, and whether it is as it should be."""
@@ -59,15 +67,27 @@ class Check:
         print(f"{'' if ok is None else 'ok' if ok else 'FAILED':7}{name:46}{result}", flush=True)
 
     def mfr(self, *words: object, device: str | None = None) -> float:
-        """Run a command; return its seconds."""
-        line = [sys.executable, "-m", "mfrkit", "-q", *map(str, words)]
-        started = time.perf_counter()
-        run = subprocess.run(
-            [*line, "--device", device or self.device], cwd=self.folder, capture_output=True
-        )
-        if run.returncode:
-            raise RuntimeError(run.stderr.decode().strip()[-300:])
-        return time.perf_counter() - started
+        """Run a command and note the most memory it took; return its seconds."""
+        device = device or self.device
+        line = [sys.executable, "-m", "mfrkit", "-q", *map(str, words), "--device", device]
+        before, used = card_memory(device), 0
+        with tempfile.TemporaryFile() as said:
+            started = time.perf_counter()
+            process = subprocess.Popen(line, cwd=self.folder, stdout=said, stderr=said)
+            ended = 0
+            while not ended:
+                time.sleep(0.02)
+                ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+                used = max(used, card_memory(device) - before)
+            seconds = time.perf_counter() - started
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                said.seek(0)
+                raise RuntimeError(said.read().decode().strip()[-300:])
+        most = self.peaks.setdefault(f"{words[0]} on {device}", {"memory": 0, "card": 0})
+        for name, peak in (("memory", usage.ru_maxrss >> 10), ("card", used)):
+            most[name] = max(most[name], peak)
+        return seconds
 
     def photos(self, count: int) -> None:
         """Write variations of the bundled portraits as JPEG."""
@@ -84,6 +104,14 @@ class Check:
             path = self.folder / "photos" / f"p{number % 50:02}" / f"{number:05}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), photo.astype(np.uint8))
+
+
+def card_memory(device: str) -> int:
+    """Return what all processes hold of a card, MiB."""
+    if not device.startswith("cuda"):
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    return (total - free) >> 20
 
 
 def manifest(folder: Path) -> list[dict]:
@@ -135,24 +163,32 @@ def compare_embeddings(check: Check, model: str) -> tuple[str, bool]:
     return f"{len(vectors[0])} faces, least cosine {least:.6f}", least > LEAST_COSINE
 
 
-def train(check: Check, output: str, steps: int, *more: str, device: str | None = None) -> dict:
-    """Train a student some steps; return the last line of its history."""
-    words = ("distill", "crops", "-o", f"{output}.safetensors", "--teacher", "arcface")
-    sets = [word for each in more if "=" in each for word in ("--set", each)]
+def training_words(check: Check, output: str, steps: int, *more: str) -> list[str]:
+    """Return the command that trains a student some steps, saying each."""
+    sets = ["fit.log_every=1", "fit.warmup=0", "fit.save_every=1"]
+    sets += [each for each in more if "=" in each]
     flags = [each for each in more if "=" not in each]
     batch = 8 if check.tiny else 512
-    check.mfr(
-        *words, "--steps", steps, "-b", batch, "--set", "fit.log_every=1", "--set", "fit.warmup=0",
-        "--set", "fit.save_every=1", *sets, *flags, device=device,
-    )  # fmt: skip
-    history = next(path for path in check.folder.rglob("history.jsonl") if output in str(path))
-    lines = [json.loads(line) for line in history.open()]
-    return next(line for line in reversed(lines) if "loss" in line)
+    words = ["distill", "crops", "-o", f"{output}.safetensors", "--teacher", "arcface"]
+    words += ["--steps", str(steps), "-b", str(batch), *flags]
+    return [*words, *(word for each in sets for word in ("--set", each))]
 
 
-def compare_training(check: Check, precision: str) -> tuple[str, bool]:
-    plain = train(check, f"fp32_for_{precision}", 2, "fit.precision=fp32")["loss"]
-    loss = train(check, f"run_{precision}", 2, f"fit.precision={precision}")["loss"]
+def history(check: Check, output: str) -> list[dict]:
+    lines = (check.folder / f"{output}.run" / "history.jsonl").open()
+    return [line for line in map(json.loads, lines) if "loss" in line]
+
+
+def train(check: Check, output: str, steps: int, *more: str, device: str | None = None) -> dict:
+    """Train a student some steps; return the last line of its history."""
+    check.mfr(*training_words(check, output, steps, *more), device=device)
+    return history(check, output)[-1]
+
+
+def compare_training(check: Check, name: str, setting: str) -> tuple[str, bool]:
+    """A few steps in full precision and in another way."""
+    plain = train(check, f"fp32_for_{name}", 2, "fit.precision=fp32")["loss"]
+    loss = train(check, f"run_{name}", 2, setting)["loss"]
     ok = bool(np.isfinite(loss)) and abs(loss - plain) < LOSS * abs(plain)
     return f"loss {loss:.4f}, fp32 {plain:.4f}", ok
 
@@ -202,11 +238,63 @@ def stage_rate(check: Check, count: int, *words: str) -> tuple[str, None]:
     return f"{count / seconds:.0f}/s from files to results, start included ({seconds:.1f} s)", None
 
 
-def train_rate(check: Check, student: str) -> tuple[str, None]:
+class Clocks:
+    """Seconds of each call of some functions, a device's work included."""
+
+    def __init__(self, device: str) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+        self._device = device
+
+    def around(self, name: str, function: Callable, *, waits: bool = True) -> Callable:
+        """Return the function with a clock; without `waits`, of what the host does alone."""
+
+        def timed(*given: object) -> object:
+            synchronise(self._device if waits else "cpu")
+            started = time.perf_counter()
+            result = function(*given)
+            synchronise(self._device if waits else "cpu")
+            self.seconds[name].append(time.perf_counter() - started)
+            return result
+
+        return timed
+
+    def typical(self, name: str) -> float:
+        """Return the median of a function's calls, which no warm-up moves."""
+        return float(np.median(self.seconds[name]))
+
+
+@contextmanager
+def clocked_training(clocks: Clocks) -> Iterator[None]:
+    """Put clocks round the views (masks drawn, faces aligned) and the reading of each step."""
+    fit = training.fit
+
+    def clocked_fit(parts: training.FitParts, *rest: object, **more: object) -> object:
+        parts.batches.load = clocks.around("reading", parts.batches.load, waits=False)
+        return fit(replace(parts, show=clocks.around("views", parts.show)), *rest, **more)
+
+    with patch.object(training, "fit", clocked_fit):
+        yield
+
+
+def train_rate(check: Check, name: str, *settings: str) -> tuple[str, None]:
+    """Train in this process; say how fast, and where the time of a step goes."""
     precision = "fp32" if check.device == "cpu" else "bf16"
-    settings = (f"model.student={student}", f"fit.precision={precision}")
-    line = train(check, f"rate_{student}", 2 if check.tiny else 40, *settings)
-    return f"{line['faces_per_second']:.0f} faces/s, waiting {line['data_wait']:.0%}", None
+    output, clocks = f"rate_{name}", Clocks(check.device)
+    steps = 2 if check.tiny else 40
+    words = training_words(check, output, steps, f"fit.precision={precision}", *settings)
+    if check.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(check.device)
+    with chdir(check.folder), clocked_training(clocks):
+        app(["-q", *words, "--device", check.device], standalone_mode=False)
+    lines = history(check, output)
+    rate = float(np.median([line["faces_per_second"] for line in lines]))
+    step = (8 if check.tiny else 512) / rate
+    text = f"{rate:.0f} faces/s; of a step views take {clocks.typical('views') / step:.0%}, "
+    text += f"waiting for data {np.median([line['data_wait'] for line in lines]):.0%}; reading "
+    text += f"{clocks.typical('reading') / step:.2f} cores"
+    if check.device.startswith("cuda"):
+        text += f"; {torch.cuda.max_memory_allocated(check.device) >> 20} MiB of tensors"
+    return text, None
 
 
 def run(check: Check, count: int) -> None:
@@ -216,8 +304,11 @@ def run(check: Check, count: int) -> None:
     check.step("synth-mask: all kinds", lambda: compare_masks(check))
     for model in ("arcface",) if check.tiny else ("arcface", "edgeface", "mfr"):
         check.step(f"embed: {model}", lambda model=model: compare_embeddings(check, model))
-    for precision in ("bf16",) if check.device == "cpu" else ("bf16", "fp16"):
-        check.step(f"training: {precision}", lambda p=precision: compare_training(check, p))
+    ways = [("bf16", "fit.precision=bf16")]
+    ways += [("fp16", "fit.precision=fp16")] * (check.device != "cpu")
+    ways += [("compiled", "fit.compile=true")] * (not check.tiny)
+    for name, setting in ways:
+        check.step(f"training: {name}", lambda w=(name, setting): compare_training(check, *w))
     check.step("training: begun on a processor", lambda: moved_training(check))
     check.step("rate: renderer, on the device", lambda: render_rate(check))
     for model in ("arcface",) if check.tiny else ("mfr", "arcface"):
@@ -227,11 +318,11 @@ def run(check: Check, count: int) -> None:
         check.step(f"rate: {words[0]}", lambda words=words: stage_rate(check, count, *words))
     embed = ("embed", "crops", "-o", "mfr.h5", "-m", "arcface" if check.tiny else "mfr")
     check.step("rate: embed", lambda: stage_rate(check, count, *embed))
-    for student in ("mobilefacenet",) if check.tiny else ("edgeface", "mobilefacenet", "iresnet18"):
-        check.step(f"rate: training {student}", lambda s=student: train_rate(check, s))
-    if not check.tiny:
-        compiled = ("fit.compile=true", "fit.precision=bf16")
-        check.step("training: fit.compile", lambda: (str(train(check, "comp", 4, *compiled)), True))
+    students = ("mobilefacenet",) if check.tiny else ("edgeface", "mobilefacenet", "iresnet18")
+    for kind, more in (("", ()), (" compiled", ("fit.compile=true",)))[: 1 if check.tiny else 2]:
+        for student in students:
+            words = (f"{student}{kind}", f"model.student={student}", *more)
+            check.step(f"rate: training {words[0]}", lambda w=words: train_rate(check, *w))
 
 
 def main() -> None:
@@ -249,8 +340,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         check = Check(options, Path(folder))
         run(check, 4 if options.tiny else 1000)
-    peak = torch.cuda.max_memory_allocated() >> 20 if on_cuda else None
-    document = {"device": card, "torch": torch.__version__, "peak_mib_here": peak}
+    for command, peak in check.peaks.items():
+        print(f"peak of {command}: {peak['memory']} MiB, {peak['card']} MiB of the card")
+    document = {"device": card, "torch": torch.__version__, "peak_mib": check.peaks}
     options.json.write_text(json.dumps(document | {"steps": check.rows}, indent=2) + "\n")
     print(f"-> {options.json}")
     sys.exit(any(row["ok"] is False for row in check.rows))

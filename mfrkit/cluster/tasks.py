@@ -26,7 +26,13 @@ from mfrkit.cluster.task import ShardJob, ShardReport, perform
 from mfrkit.errors import InputError, MfrError
 
 RETRIES = 5  # of a shard whose worker died; what always kills its worker ends the run some time
-_STORE = 100 << 20  # bytes of a local cluster's object store, which holds no pictures
+# Of a cluster on this machine: an object store that holds no pictures, and workers no nicer than
+# others. Ray makes them so, to leave room for a node's own processes: here they are all there is.
+LOCAL: dict[str, Any] = {
+    "object_store_memory": 100 << 20,  # bytes
+    "include_dashboard": False,
+    "_system_config": {"worker_niceness": 0},
+}
 
 
 @dataclass(frozen=True)
@@ -89,12 +95,7 @@ def joined(address: str) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise InputError("--cluster needs Ray: pip install 'mfrkit[cluster]'") from error
-    settings: dict[str, Any] = {"address": address}
-    if address == "local":
-        # Ray's workers are nicer than others, to leave room for a node's own processes: here
-        # they are all there is.
-        settings |= {"object_store_memory": _STORE, "_system_config": {"worker_niceness": 0}}
-        settings["include_dashboard"] = False
+    settings: dict[str, Any] = {"address": address} | (LOCAL if address == "local" else {})
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)

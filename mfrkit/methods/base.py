@@ -66,10 +66,12 @@ class FaceBatch:
         return own, real, unnamed
 
     def by_view(self, values: Tensor) -> dict[str, Tensor]:
-        """Return the means of (B,) values over the masked and the unmasked faces there are."""
+        """Return the means of (B,) values over the masked and the unmasked faces; NaN of none."""
         worn = self.worn
-        named = {"masked": values[worn], "unmasked": values[~worn]}
-        return {name: some.mean() for name, some in named.items() if len(some)}
+        named = {"masked": worn, "unmasked": ~worn}  # sums: a choice of rows waits for the device
+        return {
+            name: torch.where(some, values, 0).sum() / some.sum() for name, some in named.items()
+        }
 
     def with_templates(self, template: Tensor, centre: Tensor) -> "FaceBatch":
         """Return the same faces with their teacher's embeddings and those' means."""

@@ -28,6 +28,7 @@ from mfrkit.faces.mesh import (
     mesh_region,
     upper_part,
 )
+from mfrkit.models.device import send
 
 WIDE, WIDE_MARGIN = 224, 0.5
 
@@ -181,8 +182,8 @@ class Context:
     boxes: Tensor
 
     def to(self, device: torch.device) -> "Context":
-        """Return it on a device."""
-        return Context(self.place.to(device), self.pictures.to(device), self.boxes.to(device))
+        """Return its pictures and boxes on a device."""
+        return Context(self.place, send(self.pictures, device), send(self.boxes, device))
 
 
 class MeshAligner(nn.Module):

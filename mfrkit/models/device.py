@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mfrkit.errors import InputError
 
@@ -46,6 +46,18 @@ def _why_no_cuda() -> str:
     if not count:
         return f"torch {torch.__version__} finds no CUDA device; nvidia-smi lists what is there"
     return f"this machine has {count} CUDA devices, from cuda:0"
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device; to a GPU behind the work it has in hand, without waiting for it.
+
+    Args:
+        tensor: on the processor.
+        device: where it is wanted.
+    """
+    if device.type == "cuda" and not tensor.is_cuda:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def single_core_pool(workers: int, name: str = "single-core") -> ThreadPoolExecutor:

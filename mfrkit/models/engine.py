@@ -1,7 +1,8 @@
 """Embed many faces fast: 8-bit crops in, unit vectors and norms out, in input order.
 
 On a processor several threads each compute whole small batches on one core: the convolutions of a
-face recogniser are too small to be worth splitting. On a GPU one thread feeds whole batches.
+face recogniser are too small to be worth splitting. On a GPU one thread feeds whole batches, and
+goes on to the next while the card computes; who takes a result waits for it.
 """
 
 from collections import deque
@@ -18,7 +19,7 @@ from mfrkit.errors import ShapeError, WeightsError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.combined import CombinedRecogniser, SideBySide
 from mfrkit.models.completing import CompletingRecogniser
-from mfrkit.models.device import single_core_pool
+from mfrkit.models.device import send, single_core_pool
 from mfrkit.models.onednn import (
     VIEWS,
     BlockedMobileFaceNet,
@@ -135,15 +136,15 @@ class EmbedEngine:
 
     @torch.inference_mode()
     def _run(self, faces: NDArray[np.uint8]) -> Tensor:
-        crops = torch.from_numpy(np.ascontiguousarray(faces)).to(self.device)
+        crops = send(torch.from_numpy(np.ascontiguousarray(faces)), self.device)
         x = crops.permute(0, 3, 1, 2).float().div_(255)
-        return embed_faces(self._recogniser, x, flip=self.flip).float().cpu()
+        return embed_faces(self._recogniser, x, flip=self.flip).float()
 
     def _join(self, pieces: list[Future[Tensor]]) -> Embedded:
         if not pieces:
             width = self.card.embedding_dim or 0
             return Embedded(np.empty((0, width), np.float32), np.empty(0, np.float32))
-        features = torch.cat([piece.result() for piece in pieces]).numpy()
+        features = torch.cat([piece.result() for piece in pieces]).cpu().numpy()
         norms = np.linalg.norm(features, axis=1)
         if not np.isfinite(norms).all() or not norms.all():
             raise WeightsError(

@@ -381,10 +381,11 @@ def _step(run: _Run, batch: Any) -> dict[str, float]:
             name, losses = next(steps, ("", {}))
         if not losses:
             break
-        mean = _finite_mean(run, losses)
         optimiser = state.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
         state.scaler.scale(losses["loss"]).backward()
+        values = _numbers(losses)
+        mean = _finite_mean(run, values["loss"])
         # Before unscaling, so that all processes skip an overflow alike.
         run.world.average(groups[name], task.sharded().values())
         state.scaler.unscale_(optimiser)
@@ -393,7 +394,7 @@ def _step(run: _Run, batch: Any) -> dict[str, float]:
             nn.utils.clip_grad_norm_([p for p in groups[name] if p in limited], run.options.clip)
         state.scaler.step(optimiser)
         prefix = "" if name == "main" else f"{name}_"
-        named |= {prefix + key: float(value.detach()) for key, value in losses.items()}
+        named |= {prefix + key: value for key, value in values.items()}
         named[f"{prefix}loss"] = mean
     state.scaler.update()
     return named
@@ -406,9 +407,19 @@ def _precision(run: _Run) -> Iterator[None]:
         yield
 
 
-def _finite_mean(run: _Run, losses: Losses) -> float:
+def _numbers(losses: Losses) -> dict[str, float]:
+    """Fetch all losses at once, so that a device is waited for once, when it has its work in hand.
+
+    A mean that is none, of faces a batch has not, is left out.
+    """
+    scalars = torch.stack([value.detach().float() for value in losses.values()]).tolist()
+    named = zip(losses, scalars, strict=True)
+    return {name: value for name, value in named if name == "loss" or not math.isnan(value)}
+
+
+def _finite_mean(run: _Run, loss: float) -> float:
     """Return the loss over all processes, or stop before it does harm."""
-    value = run.world.mean(float(losses["loss"].detach()))
+    value = run.world.mean(loss)
     if not math.isfinite(value):
         found = checkpoints(run.parts.folder)
         kept = f"the last good state is {found[-1]}" if found else "there is no checkpoint yet"

@@ -25,7 +25,7 @@ from mfrkit.methods.base import FaceBatch, Task
 from mfrkit.methods.realign import MeshAligner
 from mfrkit.methods.views import PairedViews, ViewOptions
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.device import resolve_device
+from mfrkit.models.device import resolve_device, send
 from mfrkit.models.registry import load_network, save_network
 from mfrkit.stages.find_faces import load_mesh
 from mfrkit.training.data import Batches, Deal, GrowingMasks, RawBatch, Read, TrainSet
@@ -174,13 +174,13 @@ def paired_views(
 
     def show(raw: RawBatch) -> FaceBatch:
         shown: FaceBatch = views(
-            raw.crops.to(device),
-            raw.points.to(device),
-            raw.label.to(device),
+            send(raw.crops, device),
+            raw.points,  # which are placed on the host
+            send(raw.label, device),
             raw.index,
             raw.draws,
-            raw.landmarks.to(device),
-            raw.turns.to(device),
+            raw.landmarks,
+            raw.turns,
             None if raw.context is None else raw.context.to(device),
         )
         beside: dict[str, Any] = {name: show(other) for name, other in raw.beside.items()}

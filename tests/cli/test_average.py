@@ -66,6 +66,10 @@ def test_a_completing_student_goes_back_to_generator_and_recogniser(mfr):
         inner = name.removeprefix("recogniser.network.")
         other = start[inner] if inner != name else tensor
         torch.testing.assert_close(found[name], (tensor + other) / 2)
-    assert "differ in arguments" in mfr(
-        *("models", "average", "deocclusion", "completion+arcface", "-o", "n.safetensors"), check=2
-    ).stderr.decode()
+    assert (
+        "differ in arguments"
+        in mfr(
+            *("models", "average", "deocclusion", "completion+arcface", "-o", "n.safetensors"),
+            check=2,
+        ).stderr.decode()
+    )

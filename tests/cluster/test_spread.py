@@ -11,12 +11,14 @@ import pytest
 from mfrkit.cluster.spread import spread
 from mfrkit.cluster.summary import Summary
 from mfrkit.cluster.task import ShardReport
+from mfrkit.cluster.tasks import LOCAL
 from mfrkit.config import RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.stages.align import align
-from mfrkit.stages.options import AlignOptions
+from mfrkit.stages.options import AlignOptions, SynthMaskOptions
 from mfrkit.stages.sink import Tally
+from mfrkit.stages.synth_mask import synth_mask
 from tests.cluster.test_parts import contents
 from tests.conftest import write_noise_crops
 
@@ -72,12 +74,13 @@ def crops(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def cluster(mfr):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'mfrkit[cluster]'")
-    # Two workers whatever the machine has; the wait for a start is what a busy one needs.
-    mfr.environment |= {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
-    return mfr
+@pytest.fixture(scope="module")
+def address():
+    """A running cluster of two workers, that several commands join one after the other."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'mfrkit[cluster]'")
+    own = ray.init(num_cpus=2, **LOCAL, log_to_driver=False, logging_level="ERROR")
+    yield own.address_info["gcs_address"]
+    ray.shutdown()
 
 
 def wait_for(condition, process):
@@ -100,13 +103,15 @@ def holder(folder):
     return None
 
 
-def test_a_shard_whose_worker_is_killed_goes_on_elsewhere(cluster, crops):
+def test_a_shard_whose_worker_is_killed_goes_on_elsewhere(mfr, crops):
+    pytest.importorskip("ray")
+    run = RunOptions(workers=1, device="cpu")
+    whole = SynthMaskOptions(str(crops), mfr.folder / "whole", seed=7, region="none", run=run)
+    synth_mask(whole, Console(-1, passes_records=False))
+    mfr.environment["RAY_OVERRIDE_RESOURCES"] = '{"CPU": 2}'  # whatever the machine has
     words = ("--seed", "7", "--region", "none", "-b", "8", "--device", "cpu")
-    cluster("synth-mask", crops, "-o", "whole", *words, check=0)
-    process = cluster.start(
-        "synth-mask", crops, "-o", "masked", *words, "--cluster", "local", "--json"
-    )
-    folder = cluster.folder / "masked"
+    process = mfr.start("synth-mask", crops, "-o", "masked", *words, "--cluster", "local", "--json")
+    folder = mfr.folder / "masked"
     os.kill(wait_for(lambda: holder(folder), process), signal.SIGKILL)
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
@@ -114,29 +119,29 @@ def test_a_shard_whose_worker_is_killed_goes_on_elsewhere(cluster, crops):
     assert summary["written"] == 300
     assert summary["begun_again"] >= 1, "the worker was over before it was killed"
     assert sum(node["shards"] for node in summary["nodes"]) == 8
-    assert contents(folder) == contents(cluster.folder / "whole")
+    assert contents(folder) == contents(mfr.folder / "whole")
 
 
-def test_a_killed_command_goes_on_with_resume(cluster, crops):
-    words = ("embed", crops, "-o", "out.h5", "-m", "arcface", "--device", "cpu")
-    spread_out = (*words, "--cluster", "local")
-    process = cluster.start(*spread_out)
-    parts = cluster.folder / ".out.h5.parts"
+def test_a_killed_command_goes_on_with_resume(mfr, crops, address):
+    words = ("embed", crops / "p0", "-o", "out.h5", "-m", "arcface", "--device", "cpu", "-b", "4")
+    spread_out = (*words, "--no-flip", "--cluster", address)
+    process = mfr.start(*spread_out)
+    parts = mfr.folder / ".out.h5.parts"
     wait_for(lambda: list(parts.glob("part-*.h5")), process)
     process.kill()
     process.communicate(timeout=30)
-    assert not (cluster.folder / "out.h5").exists()
-    refused = cluster(*spread_out, check=2)
+    assert not (mfr.folder / "out.h5").exists()
+    refused = mfr(*spread_out, check=2)
     assert b"--resume continues it" in refused.stderr
-    run = cluster(*spread_out, "--resume", check=0, timeout=180)
-    assert b"300 written" in run.stderr
-    assert sorted(p.name for p in cluster.folder.iterdir()) == ["out.h5"]
-    again = cluster(*spread_out, "--resume", check=0)
+    run = mfr(*spread_out, "--resume", check=0, timeout=180)
+    assert b"100 written" in run.stderr
+    assert sorted(p.name for p in mfr.folder.iterdir()) == ["out.h5"]
+    again = mfr(*spread_out, "--resume", check=0)
     assert b"complete already" in again.stderr
 
 
-def test_what_a_node_lacks_ends_the_run_in_one_line(cluster, crops):
-    words = ("embed", crops, "-m", "mine.safetensors", "--cluster", "local")
-    run = cluster(*words, timeout=180)
+def test_what_a_node_lacks_ends_the_run_in_one_line(mfr, crops, address):
+    words = ("embed", crops, "-m", "mine.safetensors", "--cluster", address)
+    run = mfr(*words, timeout=180)
     assert run.returncode == 2, run.stderr
     assert re.fullmatch(rb"mfrkit: node \S+: mine\.safetensors: .*\n", run.stderr), run.stderr

@@ -17,6 +17,7 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.mobilefacenet import MobileFaceNet
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.recogniser import Recogniser
+from tests.waits import Waits
 
 
 def test_the_distance_is_the_papers():
@@ -90,6 +91,12 @@ def test_template_loss_is_the_papers(batch):
     teacher = F.normalize(task.teacher(batch.clean))
     wanted = 100 * (student - teacher).square().sum() / (6 * 8)
     assert losses["loss"].item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_a_step_waits_for_the_device_only_to_see_that_the_teacher_makes_sense(batch):
+    with Waits() as waits:
+        method()(batch)["loss"].backward()
+    assert waits.lines == ["if not bool(template.isfinite().all()):"]
 
 
 def test_weight_of_unmasked_faces(batch):

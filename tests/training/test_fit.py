@@ -25,6 +25,7 @@ from mfrkit.training.run import paired_views
 from mfrkit.training.settings import FitOptions, lr_factor
 from mfrkit.training.state import checkpoints, create_state, load_checkpoint
 from mfrkit.training.world import World
+from tests.waits import Waits
 
 OPTIONS = FitOptions(steps=7, batch_size=4, lr=1e-2, warmup=2, log_every=2, save_every=2)
 QUIET = Console(-1)
@@ -70,6 +71,14 @@ class TwoSteps(Toy):
         return {"main": [*self.student.parameters()], "critic": [*self.critic.parameters()]}
 
 
+class ByView(Toy):
+    """Tells of masked and unmasked faces apart."""
+
+    def forward(self, batch):
+        faces = self.student(batch.masked)
+        return super().forward(batch) | batch.by_view(faces.square().mean(1))
+
+
 @pytest.fixture
 def parts(noise_crops, tmp_path):
     def make(task, name="run", **changes):
@@ -106,6 +115,17 @@ def parts(noise_crops, tmp_path):
 
 def run(parts, options=OPTIONS, *, resume=False):
     return fit(parts, options, QUIET, World(), resume=resume)
+
+
+def test_a_step_fetches_its_losses_in_one_go_and_waits_for_nothing_else(parts):
+    made = parts(ByView())
+    with Waits() as waits:
+        run(made, replace(OPTIONS, steps=2, log_every=1))
+    assert waits.lines == []
+    for line in (made.folder / "history.jsonl").read_text().splitlines():
+        told = json.loads(line)
+        assert told["masked"] > 0
+        assert "unmasked" not in told, "the mean of no faces"
 
 
 def same(a, b):
