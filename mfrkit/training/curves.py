@@ -1,7 +1,6 @@
 """Draw the histories of training runs, as a picture or as a page."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.io.history import HISTORY, Series, read_history
-from mfrkit.pages.html_page import COLOURS, chart, html_page
+from mfrkit.pages.html_page import COLOURS, html_page
 from mfrkit.training.options import CurvesOptions
 from mfrkit.training.run_folder import run_folder
 
@@ -88,27 +87,12 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 
 def _page(runs: Mapping[str, Mapping[str, Series]], charts: Mapping[str, str]) -> str:
     """Return the page: what each run has come to, and the panels."""
-    rows = []
-    for place, (label, series) in enumerate(runs.items()):
-        mark = f'<span style="color:{COLOURS[place % len(COLOURS)]}">&#9632;</span>'
-        cells = "".join(f"<td>{cell}</td>" for cell in _summary(series))
-        rows.append(f"<tr><th>{mark} {escape(label)}</th>{cells}</tr>")
-    heads = ("run", "steps", "last loss", "best check", "at step")
-    return html_page(
-        "Training runs",
-        [
-            "<h1>Training runs</h1>",
-            f'<p class="lead">{_LEGEND}</p>',
-            '<div class="wide"><table><thead><tr>',
-            *(f"<th>{head}</th>" for head in heads),
-            "</tr></thead><tbody>",
-            *rows,
-            "</tbody></table></div>",
-            '<h2>Course</h2><div class="charts">',
-            *(chart(drawing, f"{name} over steps") for name, drawing in charts.items()),
-            "</div>",
-        ],
-    )
+    rows = [
+        (label, COLOURS[place % len(COLOURS)], _summary(series))
+        for place, (label, series) in enumerate(runs.items())
+    ]
+    drawings = {f"{name} over steps": drawing for name, drawing in charts.items()}
+    return html_page("curves.html", legend=_LEGEND, runs=rows, charts=drawings)
 
 
 def _summary(series: Mapping[str, Series]) -> tuple[str, str, str, str]:
