@@ -65,7 +65,7 @@ class CheckOptions:
 
 
 @dataclass(frozen=True)
-class Settings(RunSettings):
+class InpaintSettings(RunSettings):
     """Every setting of a run, checked.
 
     Attributes:
@@ -181,7 +181,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-resolve = partial(resolve_settings, kind=Settings, presets=PRESETS)
+resolve = partial(resolve_settings, kind=InpaintSettings, presets=PRESETS)
 _PAPER = (
     "Li et al., Look Through Masks, ACM MM 2020, arXiv:2409.12385; Yu et al., Generative Image "
     "Inpainting with Contextual Attention, CVPR 2018, arXiv:1801.07892"
@@ -193,7 +193,7 @@ _LEAST_SIZE = 32
 
 def build(
     request: TrainRequest,
-    settings: Settings,
+    settings: InpaintSettings,
     device: torch.device,
     world: World,
     console: Console,
@@ -255,7 +255,7 @@ def _generator(options: GeneratorOptions) -> tuple[Completion, Mapping[str, Any]
 
 
 def _task(
-    settings: Settings, generator: Completion, looker: FaceFeatures, total: int
+    settings: InpaintSettings, generator: Completion, looker: FaceFeatures, total: int
 ) -> FaceCompletion:
     options = settings.method
     critics = None
@@ -276,7 +276,7 @@ def _task(
     )
 
 
-def _held_batches(held: TrainSet, size: tuple[int, int], settings: Settings) -> Batches:
+def _held_batches(held: TrainSet, size: tuple[int, int], settings: InpaintSettings) -> Batches:
     """Deal out the held-out faces, every one of them masked."""
     masks = replace(settings.masks.parsed(), probability=1.0)
     return Batches(
