@@ -61,9 +61,7 @@ class IResNet(Backbone):
         dropout: Share of the last feature map dropped while training, in [0, 1).
 
     Example:
-        >>> from functools import partial
-
-    import torch
+        >>> import torch
         >>> with torch.device("meta"):
         ...     network = IResNet((1, 1, 1, 1), embedding_dim=64).eval()
         >>> network(torch.zeros(2, 3, 112, 112, device="meta")).shape
