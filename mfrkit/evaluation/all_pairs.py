@@ -26,7 +26,7 @@ from mfrkit.io.people import people_codes
 from mfrkit.metrics.all_pairs import (
     RESOLUTION,
     TILE,
-    Faces,
+    FaceBlock,
     Indices,
     PairCounter,
     PairTotals,
@@ -74,13 +74,13 @@ class _Set:
     person: Indices
     photo: Indices
 
-    def faces(self, start: int, stop: int) -> Faces:
+    def faces(self, start: int, stop: int) -> FaceBlock:
         """Read some rows and leave out those without direction."""
         place = np.arange(start, min(stop, self.reader.count))
         vectors, usable = unit_rows(self.reader.vectors(start, stop))
         if not usable.all():
             vectors, place = vectors[usable], place[usable]
-        return Faces(vectors, self.person[place], self.photo[place], place)
+        return FaceBlock(vectors, self.person[place], self.photo[place], place)
 
     def lost(self) -> Indices:
         """Return the places of the inputs that cannot be compared."""
@@ -160,7 +160,7 @@ def _count(sets: list[_Set], console: Console) -> tuple[Counts, Counts]:
         for start in range(0, first.reader.count, STRIPE):
             stripe = first.faces(start, start + STRIPE)
 
-            def compare(block: int, stripe: Faces = stripe) -> None:
+            def compare(block: int, stripe: FaceBlock = stripe) -> None:
                 counter = free.get()
                 try:
                     counter.add(stripe, second.faces(block, block + TILE))

@@ -15,7 +15,7 @@ from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import load_arrays
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.people import People, numbered, people_of
-from mfrkit.metrics.all_pairs import Faces, Indices, unit_rows
+from mfrkit.metrics.all_pairs import FaceBlock, Indices, unit_rows
 from mfrkit.metrics.identification import Gallery
 from mfrkit.models.model_files import read_card, verify
 
@@ -27,7 +27,7 @@ class Searched(Protocol):
     def rows(self) -> int:
         """Return how many vectors a probe is compared with."""
 
-    def scores(self, probes: Faces) -> NDArray[np.float32]:
+    def scores(self, probes: FaceBlock) -> NDArray[np.float32]:
         """Return the (B, K) scores of B probes, one column for each person."""
 
 
@@ -59,11 +59,11 @@ class Enrolment:
     mated: NDArray[np.bool_]
     own_photo: NDArray[np.bool_]
 
-    def read(self, reader: EmbeddingReader, start: int, stop: int) -> Faces:
+    def read(self, reader: EmbeddingReader, start: int, stop: int) -> FaceBlock:
         """Return some probes; one without direction has a vector of zeros."""
         place = np.arange(start, min(stop, reader.count))
         vectors, _ = unit_rows(reader.vectors(start, stop))
-        return Faces(vectors, self.person[place], self.photo[place], place)
+        return FaceBlock(vectors, self.person[place], self.photo[place], place)
 
 
 def enrol(known: EmbeddingReader, probes: EmbeddingReader, pool: str) -> Enrolment:
@@ -91,7 +91,7 @@ def enrol(known: EmbeddingReader, probes: EmbeddingReader, pool: str) -> Enrolme
     if not rows.size:
         raise InputError(f"{known.path}: nobody to search among; it has no usable embedding")
     gallery = Gallery(
-        Faces(vectors[rows], person[rows], photo[rows], rows), _weights(known, rows, pool)
+        FaceBlock(vectors[rows], person[rows], photo[rows], rows), _weights(known, rows, pool)
     )
     column = np.searchsorted(gallery.persons, probe_person)
     column[column == len(gallery.persons)] = 0
@@ -204,7 +204,7 @@ class ClassScores:
         self._classifier = classifier
         self.rows = len(classifier.people)
 
-    def scores(self, probes: Faces) -> NDArray[np.float32]:
+    def scores(self, probes: FaceBlock) -> NDArray[np.float32]:
         """Return (B, K) float32: the logarithms of the shares of everybody."""
         return self._classifier.log_shares(probes.vectors)
 

@@ -13,12 +13,20 @@ from numpy.typing import NDArray
 
 from mfrkit.console import Console, to_line
 from mfrkit.evaluation.enrolment import Enrolment, enrol, enrol_classes, load_classifier
-from mfrkit.evaluation.identify_results import Identification, show, summarise, to_json
+from mfrkit.evaluation.identify_results import (
+    DEFINITIONS,
+    Identification,
+    figures_table,
+    show,
+    summarise,
+    to_json,
+)
 from mfrkit.evaluation.options import IdentifyOptions
 from mfrkit.evaluation.threshold_file import ThresholdFile
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import refuse_existing, replacing, write_whole
 from mfrkit.metrics.identification import NEVER, Searches, failed_searches, join, read_scores
+from mfrkit.pages.html_page import html_page
 
 Write = Callable[[str], object]
 
@@ -132,12 +140,11 @@ def _thresholds(
 def _write_pictures(result: Identification, options: IdentifyOptions) -> None:
     if not options.plots and options.report is None:
         return
-    from mfrkit.evaluation.identify_page import cmc_picture, identification_page  # loads matplotlib
 
     for plot in options.plots:
-        write_whole(plot, cmc_picture(result, options, plot.suffix[1:].lower()))
+        write_whole(plot, _cmc(result, options, plot.suffix[1:].lower()))
     if options.report is not None:
-        write_whole(options.report, identification_page(result, options).encode())
+        write_whole(options.report, _page(result, options).encode())
 
 
 def _search(
@@ -187,3 +194,26 @@ def _warn(result: Identification, options: IdentifyOptions, console: Console) ->
             "no probe shows a person of the gallery; there are only strangers. Who is who is read "
             "from the folders; mfrkit search names faces nobody has named"
         )
+
+
+_CHART = "Cumulative match characteristic: share of searches whose person is among the first k"
+
+
+def _cmc(result: Identification, options: IdentifyOptions, kind: str) -> bytes:
+    """Draw the CMC as `png`, `svg` or `pdf`."""
+    from mfrkit.evaluation.plots import draw_cmc  # loads matplotlib
+
+    return draw_cmc({options.probes.stem: np.array(result.cmc)}, kind)
+
+
+def _page(result: Identification, options: IdentifyOptions) -> str:
+    """Return a complete HTML document: figures, CMC, files and definitions; names are escaped."""
+    drawing = _cmc(result, options, "svg").decode() if result.mated else None
+    return html_page(
+        "identification.html",
+        options=options,
+        result=result,
+        table=figures_table(result, options, flag="*"),
+        charts={_CHART: drawing} if drawing else {},
+        definitions=DEFINITIONS,
+    )

@@ -64,7 +64,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 )
 
 
-class Place(NamedTuple):
+class BenchmarkInputs(NamedTuple):
     """Where a benchmark's input is, and what it is.
 
     Attributes:
@@ -80,7 +80,9 @@ class Place(NamedTuple):
     masks: bool
 
 
-def place(layout: str | None, pairs: Path, images: str | None, detector: str, masks: bool) -> Place:
+def place(
+    layout: str | None, pairs: Path, images: str | None, detector: str, masks: bool
+) -> BenchmarkInputs:
     """Find a benchmark's input from what the command line says.
 
     Args:
@@ -96,12 +98,12 @@ def place(layout: str | None, pairs: Path, images: str | None, detector: str, ma
     if layout is None:
         if images is None:
             raise InputError(f"{pairs}: which pictures? name their folder, or the --layout of both")
-        return Place(pairs, images, detector, masks)
+        return BenchmarkInputs(pairs, images, detector, masks)
     if images is not None:
         raise InputError(f"{images}: --layout finds the pictures itself; name the folder alone")
     known, found_pairs, found_images = find_layout(layout, pairs)
     detector = "none" if known.detector == "none" else detector
-    return Place(found_pairs, str(found_images), detector, masks and known.masks)
+    return BenchmarkInputs(found_pairs, str(found_images), detector, masks and known.masks)
 
 
 def find_layout(name: str, folder: Path) -> tuple[Layout, Path, Path]:

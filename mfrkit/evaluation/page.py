@@ -5,9 +5,9 @@ Pairs are shown as pictures to look at: often they explain a figure.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from mfrkit.io.images import encode_image, read_image
 from mfrkit.io.packed import Packed
 from mfrkit.io.pairs import PairList
 from mfrkit.pages.contact_sheet import fit
-from mfrkit.pages.html_page import chart, definition_list, html_page, inline_picture
-from mfrkit.pages.table import Table, to_html
+from mfrkit.pages.html_page import InlinePicture, html_page, inline_picture
+from mfrkit.pages.table import Table
 from mfrkit.stages.pack import find_crops
 
 _SHOWN = 6  # pairs of each kind
@@ -57,10 +57,33 @@ def worst_places(pairs: PairList, result: SystemResult, *, same: bool) -> list[i
     return chosen[np.argsort(scores, kind="stable")[:_SHOWN]].tolist()
 
 
+class WorstPair(NamedTuple):
+    """A pair as it is shown.
+
+    Attributes:
+        score: its similarity.
+        names: short ones, of both pictures.
+        hint: the keys, and the line of the list.
+        faces: both, if pictures are shown.
+    """
+
+    score: float
+    names: tuple[str, str]
+    hint: str
+    faces: tuple[InlinePicture, ...]
+
+
+class WorstPairs(NamedTuple):
+    """Pairs of one kind that one system gets wrong, under a heading."""
+
+    heading: str
+    pairs: list[WorstPair]
+
+
 def worst_pairs(
     pairs: PairList, results: Sequence[SystemResult], folders: Sequence[CropFolders]
-) -> list[str]:
-    """Lay out the worst pairs of every system as HTML.
+) -> list[WorstPairs]:
+    """Return the worst pairs of every system.
 
     Args:
         pairs: the pair list.
@@ -83,16 +106,14 @@ def worst_pairs(
     }
     sources = {source for folder in folders for source in (folder.first, folder.second) if source}
     paths = {source: find_crops(source, keys) for source in sorted(sources)}
-    html = []
+    groups = []
     for result, kinds, folder in zip(results, places, folders, strict=True):
         first, second = (paths.get(source or "", {}) for source in (folder.first, folder.second))
-        for same, heading in _KINDS:
-            if not kinds[same]:
-                continue
-            html.append(f"<h3>{escape(result.label)}: {heading}</h3>")
+        for same, kind in _KINDS:
             shown = [_pair(pairs, result, place, first, second) for place in kinds[same]]
-            html.append('<div class="pairs">\n' + "\n".join(shown) + "\n</div>")
-    return html
+            if shown:
+                groups.append(WorstPairs(f"{result.label}: {kind}", shown))
+    return groups
 
 
 def _pair(
@@ -101,72 +122,24 @@ def _pair(
     place: int,
     first: Mapping[str, Path | Packed],
     second: Mapping[str, Path | Packed],
-) -> str:
+) -> WorstPair:
     a, b = pairs.a[place], pairs.b[place]
-    faces = ""
-    if first or second:
-        faces = f'<div class="faces">{_face(first.get(a), a)}{_face(second.get(b), b)}</div>'
-    names = f"{escape(_name(a))}<br>{escape(_name(b))}"
-    hint = escape(f"{a} and {b}, line {pairs.line[place]}")
-    score = f"{result.scores[place]:.3f}"
-    return f'<figure title="{hint}">{faces}<figcaption><b>{score}</b> {names}</figcaption></figure>'
+    return WorstPair(
+        float(result.scores[place]),
+        (a.rpartition("/")[2], b.rpartition("/")[2]),
+        f"{a} and {b}, line {pairs.line[place]}",
+        (_face(first.get(a), a), _face(second.get(b), b)) if first or second else (),
+    )
 
 
-def _face(path: Path | Packed | None, key: str) -> str:
+def _face(path: Path | Packed | None, key: str) -> InlinePicture:
     if path is None:
-        return "<span>no picture</span>"
+        return InlinePicture("no picture")
     try:
         picture = fit(read_image(path), _SIDE)
     except ImageError as error:
-        return f"<span>{escape(str(error))}</span>"
+        return InlinePicture(str(error))
     return inline_picture(encode_image(picture, ".jpg", quality=_QUALITY), "jpeg", key)
-
-
-def _name(key: str) -> str:
-    return key.rpartition("/")[2]
-
-
-def html_report(
-    pairs: PairList,
-    results: Sequence[SystemResult],
-    tables: Sequence[Table],
-    charts: Mapping[str, str],
-    worst: Sequence[str] = (),
-    pictures: Sequence[Path] = (),
-) -> str:
-    """Lay out everything that is known about the systems.
-
-    Args:
-        pairs: the pair list.
-        results: the systems, in table order.
-        tables: of figures, the most important first, which stands above the charts.
-        charts: what each shows -> SVG.
-        worst: HTML of the worst pairs, see `mfrkit.evaluation.page`.
-        pictures: PNG files to show above the tables, for example a contact sheet.
-
-    Returns:
-        A complete HTML document; all names are escaped.
-
-    Raises:
-        InputError: a picture that cannot be read.
-    """
-    body = [
-        "<h1>Face verification</h1>",
-        f'<p class="lead">{escape(_summary(pairs))}</p>',
-        *(_picture(path) for path in pictures),
-        _section(tables[0]),
-        "<h2>Error rates and scores</h2>",
-        f'<div class="charts">{"".join(chart(svg, name) for name, svg in charts.items())}</div>',
-        *map(_section, tables[1:]),
-    ]
-    if worst:
-        body += ["<h2>Worst pairs</h2>", *worst]
-    body += ["<h2>Systems</h2>", _sources(results), "<h2>Definitions</h2>", _definitions()]
-    return html_page(f"Face verification: {pairs.path.name}", body)
-
-
-def _section(table: Table) -> str:
-    return f"<h2>{escape(table.title)}</h2>\n{to_html(table)}"
 
 
 def _summary(pairs: PairList) -> str:
@@ -178,28 +151,12 @@ def _summary(pairs: PairList) -> str:
     )
 
 
-def _picture(path: Path) -> str:
+def _picture(path: Path) -> InlinePicture:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
-    return f"<p>{inline_picture(content, 'png', path.stem)}</p>"
-
-
-def _sources(results: Sequence[SystemResult]) -> str:
-    entries = []
-    for result in results:
-        files = [result.embeddings] + ([result.probes] if result.probes else [])
-        text = " and ".join(f"<code>{escape(str(path))}</code>" for path in files)
-        for name in ("model", "weights_sha256"):
-            if result.attributes.get(name):
-                text += f", {name} <code>{escape(str(result.attributes[name]))}</code>"
-        entries.append((result.label, text))
-    return definition_list(entries)
-
-
-def _definitions() -> str:
-    return definition_list([(name, escape(text)) for name, text in DEFINITIONS.items()])
+    return inline_picture(content, "png", path.stem)
 
 
 _CHARTS: Mapping[Panel, str] = MappingProxyType(
@@ -217,7 +174,7 @@ def report_page(
     further: Sequence[Table],
     options: EvalOptions,
 ) -> str:
-    """Return the whole page.
+    """Return the whole page; all names are escaped.
 
     Args:
         pairs: the list.
@@ -231,13 +188,17 @@ def report_page(
     charts = {
         _CHARTS[panel]: draw(pairs.same, results, "svg", [panel]).decode() for panel in PANELS
     }
-    return html_report(
-        pairs,
-        results,
-        [results_table(results, options.far), *further, counts_table(results)],
-        charts,
-        worst_pairs(pairs, results, _folders(results, options)),
-        options.pictures,
+    return html_page(
+        "verification.html",
+        name=pairs.path.name,
+        summary=_summary(pairs),
+        pictures=[_picture(path) for path in options.pictures],
+        # The most important one stands above the charts.
+        tables=[results_table(results, options.far), *further, counts_table(results)],
+        charts=charts,
+        worst=worst_pairs(pairs, results, _folders(results, options)),
+        systems=results,
+        definitions=DEFINITIONS,
     )
 
 

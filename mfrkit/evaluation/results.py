@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.evaluation.scoring import Enrolment
+from mfrkit.evaluation.scoring import LostImages
 from mfrkit.evaluation.thresholds import FixedThreshold, threshold_record
 from mfrkit.metrics.bootstrap import Interval
 from mfrkit.metrics.rates import OperatingPoint
@@ -80,7 +80,7 @@ class SystemResult:
     missing_images: int
     missing_pairs: int
     figures: Verification
-    enrolment: Enrolment | None = None
+    enrolment: LostImages | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     fixed: tuple[FixedThreshold, ...] = ()
 
@@ -113,7 +113,7 @@ def to_json(result: SystemResult) -> dict[str, Any]:
     return {name: finite(value) for name, value in record.items()}
 
 
-def _enrolment(counts: Enrolment | None) -> dict[str, Any] | None:
+def _enrolment(counts: LostImages | None) -> dict[str, Any] | None:
     return None if counts is None else asdict(counts) | {"fte": counts.fte, "fta": counts.fta}
 
 

@@ -41,7 +41,7 @@ class Absence:
 
 
 @dataclass(frozen=True)
-class Enrolment:
+class LostImages:
     """How many different images of a pair list gave no embedding, by the part they play.
 
     Attributes:
@@ -80,7 +80,7 @@ class ScoredPairs:
 
     scores: NDArray[np.float64]
     absences: tuple[Absence, ...]
-    enrolment: Enrolment | None = None
+    enrolment: LostImages | None = None
 
 
 def score_pairs(pairs: PairList, first: Vectors, second: Vectors) -> ScoredPairs:
@@ -111,7 +111,7 @@ def score_pairs(pairs: PairList, first: Vectors, second: Vectors) -> ScoredPairs
         lookups = [(first, pairs.a, rows_a, broken), (second, pairs.b, rows_b, broken)]
     absences = [_absence(*lookup) for lookup in lookups]
     references, probes = set(pairs.a), set(pairs.b)
-    enrolment = Enrolment(
+    enrolment = LostImages(
         failed_references=len(references & absences[0].images.keys()),
         references=len(references),
         failed_probes=len(probes & absences[-1].images.keys()),

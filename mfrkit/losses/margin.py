@@ -1,13 +1,11 @@
-"""Margins and the classifier they act on: ArcFace, CosFace, ElasticFace, AdaFace, MagFace, none.
+"""Margins and the classifier they act on: ArcFace, CosFace, ElasticFace, none.
 
 All of them classify by the cosine between a face and one weight vector per identity, and differ
 only in how much harder they make the true identity's cosine. So each is a small object that maps
-the true cosine (and the feature's length) to the penalised one; `MarginHead` does the rest. It is
-used while training, never exported.
+the true cosine to the penalised one; `MarginHead` does the rest. It is used while training, never
+exported.
 """
 
-import difflib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,9 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.errors import InputError, ShapeError
-
-_SAFE = 1e-3  # AdaFace keeps the shifted angle this far from 0 and pi
+from mfrkit.errors import InputError, ShapeError, instead
 
 
 def add_angle(cosine: Tensor, margin: Tensor | float) -> Tensor:
@@ -31,7 +27,7 @@ def add_angle(cosine: Tensor, margin: Tensor | float) -> Tensor:
         (B,) float; falls steadily with theta for positive margins.
 
     Example:
-        >>> add_angle(torch.tensor([0.5]), math.pi / 6).round(decimals=4).tolist()
+        >>> add_angle(torch.tensor([0.5]), torch.pi / 6).round(decimals=4).tolist()
         [0.0]
     """
     m = torch.as_tensor(margin, dtype=cosine.dtype, device=cosine.device)
@@ -57,7 +53,7 @@ class Fixed:
     angle: float = 0.0
     cosine: float = 0.0
 
-    def __call__(self, target: Tensor, norms: Tensor) -> Tensor:
+    def __call__(self, target: Tensor) -> Tensor:
         """Penalise (B,) true cosines."""
         return (add_angle(target, self.angle) if self.angle else target) - self.cosine
 
@@ -81,7 +77,7 @@ class Elastic:
     angular: bool = True
     sorted: bool = False
 
-    def __call__(self, target: Tensor, norms: Tensor) -> Tensor:
+    def __call__(self, target: Tensor) -> Tensor:
         """Penalise (B,) true cosines; draws from torch's default generator of their device."""
         margin = torch.empty_like(target).normal_(self.mean, self.std)
         if self.sorted:
@@ -92,77 +88,7 @@ class Elastic:
         return add_angle(target, margin) if self.angular else target - margin
 
 
-class Adaptive(nn.Module):
-    """AdaFace: the feature's length, taken as picture quality, moves the margin.
-
-    Paper:
-        Kim, Jain, Liu, "AdaFace", CVPR 2022, arXiv:2204.00964, eq. 13 to 16.
-
-    Args:
-        margin: m.
-        concentration: h, how much of a standard deviation of length uses the full range.
-        momentum: share of a batch in the running mean and deviation of lengths.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self, margin: float = 0.4, concentration: float = 0.333, momentum: float = 0.01
-    ) -> None:
-        super().__init__()
-        self.margin, self.concentration, self.momentum = margin, concentration, momentum
-        self.register_buffer("mean", torch.tensor(20.0))
-        self.register_buffer("std", torch.tensor(100.0))
-
-    def forward(self, target: Tensor, norms: Tensor) -> Tensor:
-        """Penalise (B,) true cosines by the (B,) lengths of their features."""
-        lengths = norms.detach().clamp(1e-3, 100)
-        if self.training and len(lengths) > 1:
-            self.mean.lerp_(lengths.mean(), self.momentum)
-            self.std.lerp_(lengths.std(), self.momentum)
-        quality = ((lengths - self.mean) / (self.std + 1e-3) * self.concentration).clamp(-1, 1)
-        limit = 1 - 1e-6  # acos has no slope at its ends
-        angle = target.clamp(-limit, limit).acos() - self.margin * quality
-        return angle.clamp(_SAFE, math.pi - _SAFE).cos() - self.margin * (1 + quality)
-
-
-@dataclass(frozen=True)
-class Magnitude:
-    """MagFace: longer features carry wider margins, and a regulariser makes faces grow long.
-
-    Paper:
-        Meng et al., "MagFace", CVPR 2021, arXiv:2103.06627, eq. 4 and section 3.2.
-
-    Attributes:
-        shortest: lower end of the lengths that count.
-        longest: upper end.
-        narrowest: margin at the lower end, radians.
-        widest: margin at the upper end.
-        weight: of the regulariser.
-    """
-
-    shortest: float = 10.0
-    longest: float = 110.0
-    narrowest: float = 0.45
-    widest: float = 0.8
-    weight: float = 35.0
-
-    def __call__(self, target: Tensor, norms: Tensor) -> Tensor:
-        """Penalise (B,) true cosines by the (B,) lengths of their features."""
-        slope = (self.widest - self.narrowest) / (self.longest - self.shortest)
-        return add_angle(target, self.narrowest + slope * (self._clamp(norms) - self.shortest))
-
-    def regulariser(self, norms: Tensor) -> Tensor:
-        """Return the mean of a / longest^2 + 1 / a, times the weight: least for long features."""
-        a = self._clamp(norms)
-        return self.weight * (a / self.longest**2 + 1 / a).mean()
-
-    def _clamp(self, norms: Tensor) -> Tensor:
-        return norms.clamp(self.shortest, self.longest)
-
-
-Margin = Fixed | Elastic | Adaptive | Magnitude
+Margin = Fixed | Elastic
 
 MARGINS: Mapping[str, Callable[[], Margin]] = {
     "softmax": Fixed,
@@ -172,8 +98,6 @@ MARGINS: Mapping[str, Callable[[], Margin]] = {
     "elastic-arc+": lambda: Elastic(0.5, 0.0175, sorted=True),
     "elastic-cos": lambda: Elastic(0.35, 0.05, angular=False),
     "elastic-cos+": lambda: Elastic(0.35, 0.02, angular=False, sorted=True),
-    "adaface": Adaptive,
-    "magface": Magnitude,
 }
 
 
@@ -188,9 +112,7 @@ def create_margin(name: str) -> Margin:
         Fixed(angle=0.5, cosine=0.0)
     """
     if name not in MARGINS:
-        near = difflib.get_close_matches(name, MARGINS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ";"
-        raise InputError(f"unknown margin head {name!r}{hint} Known: {', '.join(MARGINS)}")
+        raise InputError(f"unknown margin {name!r}{instead(name, tuple(MARGINS))}")
     return MARGINS[name]()
 
 
@@ -245,7 +167,7 @@ class MarginHead(nn.Module):
         """Return scaled cosines with the margin taken from the true identity's.
 
         Args:
-            features: (B, D) float, not of unit length: some margins depend on it.
+            features: (B, D) float, any length.
             label: (B,) int64 in [0, K).
 
         Returns:
@@ -256,11 +178,11 @@ class MarginHead(nn.Module):
             features = features.float()
             cosines = cosine_logits(features, self.weight.float())
             target = cosines.gather(1, label[:, None])[:, 0]
-            harder = self.margin(target, features.norm(dim=1))
+            harder = self.margin(target)
             return self.scale * cosines.scatter(1, label[:, None], harder[:, None])
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        """Return the mean cross-entropy of the known faces, with MagFace's regulariser.
+        """Return the mean cross-entropy of the known faces.
 
         Args:
             features: (B, D) float, any length.
@@ -272,8 +194,4 @@ class MarginHead(nn.Module):
         known = label >= 0
         if not bool(known.any()):
             return 0.0 * (features.sum() + self.weight.sum())
-        features, label = features[known], label[known]
-        loss = F.cross_entropy(self.logits(features, label), label)
-        if isinstance(self.margin, Magnitude):
-            loss = loss + self.margin.regulariser(features.float().norm(dim=1))
-        return loss
+        return F.cross_entropy(self.logits(features[known], label[known]), label[known])

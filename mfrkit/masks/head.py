@@ -96,17 +96,6 @@ def _upright(pose: Pose, pixels: Array) -> tuple[Array, Array]:
     return cos * right + sin * down, cos * down - sin * right
 
 
-# Which landmark each of the 68 is in a mirrored picture; its yaw changes sign.
-MIRRORED = (
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *(27, 28, 29, 30, 35, 34, 33, 32, 31),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-    *(64, 63, 62, 61, 60, 67, 66, 65),
-)
-
-
 def place_heads(
     points: NDArray[np.floating],
     landmarks: NDArray[np.floating] | None = None,

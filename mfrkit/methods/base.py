@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from mfrkit.errors import WeightsError
-from mfrkit.losses.partial import PartialHead
 
 
 @dataclass(frozen=True)
@@ -123,17 +122,6 @@ class Task(nn.Module):
     def compiled(self) -> list[nn.Module]:
         """Return the networks whose calls are worth compiling."""
         return [self.student]
-
-    def sharded(self) -> Mapping[str, nn.Parameter]:
-        """Return the parameters, by full name, of which each process trains rows of its own.
-
-        They are the weights of classifiers that hold a share of the people in each process.
-        """
-        return {
-            f"{name}.weight": part.weight
-            for name, part in self.named_modules()
-            if isinstance(part, PartialHead) and part.world > 1
-        }
 
 
 class Frozen(nn.Module):

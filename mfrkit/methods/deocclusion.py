@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from mfrkit.errors import InputError
 from mfrkit.losses.image import masked_l1
 from mfrkit.losses.margin import MarginHead
-from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
 from mfrkit.methods.method import (
@@ -127,7 +126,7 @@ class DeOcclusion(Task):
         *,
         student: Recogniser,
         teacher: Teachers,
-        head: MarginHead | PartialHead | None,
+        head: MarginHead | None,
         options: DeOcclusionOptions,
         really_worn: WornLosses | None = None,
     ) -> None:

@@ -365,8 +365,7 @@ def _build_classifying(parts: MethodParts, options: ClassifierOptions) -> Featur
         student = Recogniser(network, replace(student.card, arguments=arguments)).train()
     head = None
     if scale:
-        # Whole in every process, unlike a classifier that is left behind: this one is exported.
-        dim = student.card.embedding_dim or 0
+        dim = student.card.embedding_dim or 0  # the classifier is exported with the student
         head = MarginHead(dim, parts.identities, create_margin(options.margin), scale)
     return FeatureClassification(student=student, head=head, tune=options.tune)
 

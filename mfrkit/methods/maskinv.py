@@ -30,7 +30,6 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.losses.margin import MarginHead
-from mfrkit.losses.partial import PartialHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
 from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
 from mfrkit.methods.method import LONG_FIT, SMALL_VIEWS, Method, MethodParts, Preset, build_head
@@ -142,8 +141,6 @@ class MaskInvOptions:
         identity: weight of the margin classifier, 0 for none.
         margin: name of its margin.
         scale: its scale s.
-        sample: share of the identities a step compares with, in (0, 1]; less saves time and memory
-            where there are very many.
         pairs: weight of the pairwise distances.
         triplets: weight of the triplet angles.
         attention: weight of the distance between attention maps (beta / 2 of its paper); student
@@ -163,7 +160,6 @@ class MaskInvOptions:
     identity: float = 0.0
     margin: str = "elastic-arc"
     scale: float = 64.0
-    sample: float = 1.0
     pairs: float = 0.0
     triplets: float = 0.0
     attention: float = 0.0
@@ -176,8 +172,6 @@ class MaskInvOptions:
         weights = [self.template, self.identity, self.pairs, self.triplets, self.attention]
         if min(*weights, self.unmasked) < 0 or not any(weights):
             raise InputError("method weights must not be negative, and not all 0")
-        if not 0 < self.sample <= 1:
-            raise InputError(f"method.sample is a share above 0 and up to 1, not {self.sample}")
 
 
 class MaskInv(Task):
@@ -200,7 +194,7 @@ class MaskInv(Task):
         *,
         student: Recogniser,
         teacher: nn.Module,
-        head: MarginHead | PartialHead | None,
+        head: MarginHead | None,
         projection: nn.Module | None,
         options: MaskInvOptions,
         taps: tuple[Tap, Tap] | None = None,
@@ -314,16 +308,12 @@ def recognition_parts(parts: MethodParts, options: MaskInvOptions) -> dict[str, 
     return {
         "student": parts.student,
         "teacher": teachers,
-        "head": _head(parts, options) if options.identity else None,
+        "head": build_head(parts, options.margin, options.scale) if options.identity else None,
         "projection": None if dim == teachers.dim else nn.Linear(dim, teachers.dim, bias=False),
         "taps": _taps(parts, options.stage) if options.attention else None,
         "options": options,
         "really_worn": parts.really_worn,
     }
-
-
-def _head(parts: MethodParts, options: MaskInvOptions) -> MarginHead | PartialHead:
-    return build_head(parts, options.margin, options.scale, options.sample)
 
 
 def _taps(parts: MethodParts, stage: str) -> tuple[Tap, Tap]:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError, instead
 from mfrkit.losses.margin import MarginHead, create_margin
-from mfrkit.losses.partial import PartialHead
 from mfrkit.methods.base import Task
 from mfrkit.methods.real_masks import WornLosses
 from mfrkit.methods.views import ViewOptions
@@ -195,8 +194,6 @@ class MethodParts:
         views: how faces vary.
         steps: of the run.
         really_worn: what really masked faces add to the losses.
-        rank: of this process among those of the run, from 0.
-        processes: how many there are.
     """
 
     student: Recogniser
@@ -207,8 +204,6 @@ class MethodParts:
     views: ViewOptions
     steps: int
     really_worn: WornLosses = field(default_factory=WornLosses)
-    rank: int = 0
-    processes: int = 1
 
     @property
     def identities(self) -> int:
@@ -272,16 +267,13 @@ class PhasedMethod:
     phases: Mapping[str, Method | GeneratorPhase]
 
 
-def build_head(
-    parts: MethodParts, margin: str, scale: float, sample: float = 1.0
-) -> MarginHead | PartialHead:
-    """Build the classifier: whole in a single process, else each process its share of it.
+def build_head(parts: MethodParts, margin: str, scale: float) -> MarginHead:
+    """Build the classifier of the people in the data, whole in every process.
 
     Args:
         parts: of the run; the student's embedding and the people of the data give its shape.
         margin: name of the margin.
         scale: its scale s.
-        sample: share of the identities a step compares with, in (0, 1].
 
     Raises:
         InputError: the data have no labels, or no margin of this name.
@@ -291,9 +283,4 @@ def build_head(
         raise InputError(
             "method.identity needs labels: a folder for each person, or records with identity"
         )
-    made = create_margin(margin)
-    if parts.processes == 1 and sample == 1:
-        return MarginHead(dim, people, made, scale)
-    return PartialHead(
-        dim, people, made, scale, sample=sample, rank=parts.rank, world=parts.processes
-    )
+    return MarginHead(dim, people, create_margin(margin), scale)

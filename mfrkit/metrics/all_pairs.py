@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Faces:
+class FaceBlock:
     """A block of faces to be compared.
 
     Attributes:
@@ -42,10 +42,10 @@ class Faces:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def part(self, start: int, stop: int) -> "Faces":
+    def part(self, start: int, stop: int) -> "FaceBlock":
         """Return some consecutive faces, without a copy."""
         some = slice(start, stop)
-        return Faces(self.vectors[some], self.person[some], self.photo[some], self.place[some])
+        return FaceBlock(self.vectors[some], self.person[some], self.photo[some], self.place[some])
 
 
 def unit_rows(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -223,7 +223,7 @@ class PairCounter:
         self._genuine = np.zeros(BINS, np.int64)
         self._impostor = np.zeros(BINS, np.int64)
 
-    def add(self, rows: Faces, columns: Faces) -> None:
+    def add(self, rows: FaceBlock, columns: FaceBlock) -> None:
         """Compare every row with every column.
 
         Args:
@@ -242,7 +242,7 @@ class PairCounter:
             np.matmul(some.vectors, scaled.T, out=products)
             self._append(products, some, columns)
 
-    def _append(self, products: NDArray[np.float32], rows: Faces, columns: Faces) -> None:
+    def _append(self, products: NDArray[np.float32], rows: FaceBlock, columns: FaceBlock) -> None:
         """Bin a tile, and note which of its comparisons are no impostor comparisons."""
         end = self._filled + products.size
         tile = self._bins[self._filled : end].reshape(products.shape)
@@ -267,7 +267,7 @@ class PairCounter:
         self._filled = 0
         self._exceptions.clear()
 
-    def _one_person(self, rows: Faces, columns: Faces) -> tuple[Indices, Indices]:
+    def _one_person(self, rows: FaceBlock, columns: FaceBlock) -> tuple[Indices, Indices]:
         """Return where in the tile one person meets."""
         r, c = equal_pairs(rows.person, columns.person)
         if not self.within:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import ShapeError
-from mfrkit.metrics.all_pairs import Faces, Indices, equal_pairs, unit_rows
+from mfrkit.metrics.all_pairs import FaceBlock, Indices, equal_pairs, unit_rows
 from mfrkit.metrics.rates import Floats, operating_point, roc, share
 
 
@@ -34,7 +34,7 @@ class Gallery:
         persons: (K,) int64, the people, rising.
     """
 
-    def __init__(self, faces: Faces, weights: NDArray[np.float32] | None) -> None:
+    def __init__(self, faces: FaceBlock, weights: NDArray[np.float32] | None) -> None:
         order = np.argsort(faces.person, kind="stable")
         self.persons, self._starts, self._sizes = np.unique(
             faces.person[order], return_index=True, return_counts=True
@@ -53,7 +53,7 @@ class Gallery:
         """How many vectors a probe is compared with."""
         return len(self.persons) if self._pooled else len(self._terms)
 
-    def scores(self, probes: Faces) -> NDArray[np.float32]:
+    def scores(self, probes: FaceBlock) -> NDArray[np.float32]:
         """Compare probes with everybody.
 
         Args:
@@ -65,7 +65,8 @@ class Gallery:
 
         Example:
             >>> def faces(photos, *vectors):
-            ...     return Faces(np.array(vectors, np.float32), np.arange(2), photos, np.arange(2))
+            ...     each = np.arange(2)
+            ...     return FaceBlock(np.array(vectors, np.float32), each, photos, each)
             >>> known = Gallery(faces(np.array([0, 1]), [1.0, 0.0], [0.0, 1.0]), None)
             >>> known.scores(faces(np.array([2, 1]), [0.0, 1.0], [0.0, 1.0])).tolist()
             [[0.0, 1.0], [0.0, -inf]]
@@ -81,7 +82,7 @@ class Gallery:
         return np.maximum.reduceat(products, self._starts, axis=1)
 
     def _without_own(
-        self, scores: NDArray[np.float32], probes: Faces, probe: Indices, own: Indices
+        self, scores: NDArray[np.float32], probes: FaceBlock, probe: Indices, own: Indices
     ) -> None:
         """Score the probes' own people again, by templates without the probes' own photos."""
         rows, first, place = np.unique(probe, return_index=True, return_inverse=True)

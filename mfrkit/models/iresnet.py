@@ -8,6 +8,8 @@ Paper:
 Weights published for these networks load under their own names, so the names here are fixed.
 """
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from mfrkit.models.prelu import PReLU
@@ -111,26 +113,9 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, 0.0, 0.1)
 
 
-def iresnet18(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """Build the 18-layer network, 24.0 M parameters at D = 512."""
-    return IResNet((2, 2, 2, 2), embedding_dim, dropout)
-
-
-def iresnet34(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """Build the 34-layer network, 34.1 M parameters at D = 512."""
-    return IResNet((3, 4, 6, 3), embedding_dim, dropout)
-
-
-def iresnet50(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """Build the 50-layer network, 43.6 M parameters at D = 512."""
-    return IResNet((3, 4, 14, 3), embedding_dim, dropout)
-
-
-def iresnet100(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """Build the 100-layer network, 65.2 M parameters at D = 512."""
-    return IResNet((3, 13, 30, 3), embedding_dim, dropout)
-
-
-def iresnet200(embedding_dim: int = 512, dropout: float = 0.0) -> IResNet:
-    """Build the 200-layer network, 118.8 M parameters at D = 512."""
-    return IResNet((6, 26, 60, 6), embedding_dim, dropout)
+# Of 18 to 200 layers: 24.0, 34.1, 43.6, 65.2 and 118.8 M parameters at D = 512.
+iresnet18 = partial(IResNet, (2, 2, 2, 2))
+iresnet34 = partial(IResNet, (3, 4, 6, 3))
+iresnet50 = partial(IResNet, (3, 4, 14, 3))
+iresnet100 = partial(IResNet, (3, 13, 30, 3))
+iresnet200 = partial(IResNet, (6, 26, 60, 6))

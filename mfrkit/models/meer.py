@@ -22,8 +22,15 @@ from torch import Tensor, nn
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard, Task
-from mfrkit.models.completion import Completion, Descriptor, smooth_filling
-from mfrkit.models.inpaint import Rise, doubled, gathering, no_change
+from mfrkit.models.completion import (
+    Completion,
+    Descriptor,
+    Rise,
+    doubled,
+    gathering,
+    no_change,
+    smooth_filling,
+)
 from mfrkit.models.mobilefacenet import Unit
 from mfrkit.models.recogniser import Backbone, Carded, MultiTask
 from mfrkit.models.registry import build_network

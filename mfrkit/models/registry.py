@@ -32,7 +32,7 @@ ARCHITECTURES: Mapping[str, tuple[str, str]] = {
     "facemesh": ("mfrkit.models.facemesh", "FaceMesh"),
     "mtcnn": ("mfrkit.models.detectors", "MTCNN"),
     "region": ("mfrkit.models.region", "RegionNet"),
-    "completion-small": ("mfrkit.models.inpaint", "SmallCompletion"),
+    "completion-small": ("mfrkit.models.completion", "SmallCompletion"),
     "completion-paper": ("mfrkit.models.contextual", "ContextualCompletion"),
     "meer": ("mfrkit.models.meer", "MeerNet"),
     "eum": ("mfrkit.models.unmasking", "EmbeddingUnmasker"),

@@ -1,7 +1,6 @@
-"""A table on its way to a terminal, a pipe or a page: as HTML, Markdown or LaTeX."""
+"""A table on its way to a terminal, a page or a paper: Markdown or LaTeX."""
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -35,30 +34,6 @@ class Table(NamedTuple):
         first, *others = self.columns
         named = zip(groups or [""] * len(others), others, strict=True)
         return [first, *(f"{group} {name}".strip() for group, name in named)]
-
-
-def to_html(table: Table) -> str:
-    """Return the table as HTML that scrolls sideways on a small screen; all text is escaped."""
-    notes = "".join(f'\n<p class="note">{escape(note)}</p>' for note in table.notes)
-    if not table.rows:
-        return notes.lstrip()
-    names = (escape(name).replace("-", "&#8209;") for name in table.columns)  # no break in 1e-3
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    if table.groups:
-        spans = (
-            f'<th scope="colgroup" colspan="{count}">{escape(name)}</th>'
-            for name, count in table.groups
-        )
-        head = f"<td></td>{''.join(spans)}</tr>\n<tr>{head}"
-    lines = []
-    for first, *cells in _emphasised(table, "<b>{}</b>".format, escape):
-        figures = "".join(f"<td>{cell}</td>" for cell in cells)
-        lines.append(f'<tr><th scope="row">{first}</th>{figures}</tr>')
-    body = "\n".join(lines)
-    return (
-        f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>{notes}"
-    )
 
 
 def _emphasised(

@@ -18,7 +18,7 @@ from mfrkit.recognition.decision import (
     lowest_fmr,
 )
 from mfrkit.recognition.gallery import NO_DIRECTION, Gallery
-from mfrkit.recognition.look import PhotoFace, Seen
+from mfrkit.recognition.look import PhotoFace, SeenPhoto
 from mfrkit.recognition.options import DEFAULT_FPIR
 from mfrkit.stages.flow import batched
 
@@ -135,7 +135,7 @@ def _answer(
     )
 
 
-def probes_seen(photos: Iterable[Seen]) -> Iterator[Probe]:
+def probes_seen(photos: Iterable[SeenPhoto]) -> Iterator[Probe]:
     """Yield every face of every photo, and the photos without one."""
     for seen in photos:
         if not seen.faces:

@@ -41,7 +41,7 @@ class Nearest(NamedTuple):
     places: NDArray[np.int64]
 
 
-class Finder(Protocol):
+class NearestFinder(Protocol):
     """Looks up the vectors most similar to others."""
 
     def __call__(self, probes: NDArray[np.float32], count: int) -> Nearest:
@@ -160,7 +160,7 @@ class Gallery:
     masked: NDArray[np.int8]
     photos: Sequence[str]
     skipped: Mapping[str, str]
-    finder: Finder
+    finder: NearestFinder
 
     def __len__(self) -> int:
         return len(self.names)

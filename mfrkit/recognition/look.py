@@ -126,7 +126,7 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class SeenPhoto:
     """A picture that was looked at.
 
     Attributes:
@@ -142,7 +142,7 @@ class Seen:
     reason: str | None = None
 
 
-def look(pictures: Iterable[Picture], embedder: Embedder) -> Iterator[Seen]:
+def look(pictures: Iterable[Picture], embedder: Embedder) -> Iterator[SeenPhoto]:
     """Yield what each picture shows, in order."""
     for batch in batched(pictures, _BATCH, weight=_size):
         crops = [p.pixels for p in batch if p.is_crop and p.pixels is not None]
@@ -151,11 +151,11 @@ def look(pictures: Iterable[Picture], embedder: Embedder) -> Iterator[Seen]:
         found = iter(embedder.faces_of(photos))
         for picture in batch:
             if picture.pixels is None:
-                yield Seen(picture.key, picture.person, (), picture.reason)
+                yield SeenPhoto(picture.key, picture.person, (), picture.reason)
                 continue
             faces = next(aligned) if picture.is_crop else next(found)
             reason = None if faces else "no face found"
-            yield Seen(picture.key, picture.person, faces, reason)
+            yield SeenPhoto(picture.key, picture.person, faces, reason)
 
 
 def read_items(items: Iterable[Item], embedder: Embedder) -> Iterator[Picture]:

@@ -8,7 +8,6 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
@@ -24,7 +23,7 @@ from mfrkit.io.images import encode_image
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.recognisers import recogniser_card
-from mfrkit.pages.html_page import html_page, inline_picture
+from mfrkit.pages.html_page import InlinePicture, html_page, inline_picture
 from mfrkit.recognition.answers import (
     UNKNOWN,
     Answer,
@@ -44,6 +43,8 @@ from mfrkit.recognition.recogniser import Recogniser
 
 _SHOWN = 500  # faces; a page of more is too heavy to open
 _QUALITY = 85
+_NO_PHOTO = InlinePicture("no photo")
+_GROUPS = ((True, "Known people"), (False, "Unknown"), (None, "Not decided"))
 
 
 class SearchPage:
@@ -57,7 +58,7 @@ class SearchPage:
 
     def __init__(self, path: Path, gallery: str, recogniser: Recogniser | None) -> None:
         self._path, self._gallery, self._recogniser = path, gallery, recogniser
-        self._shown: list[tuple[Answer, str]] = []
+        self._shown: list[tuple[Answer, InlinePicture]] = []
         self._left_out = 0
 
     def __enter__(self) -> Self:
@@ -75,31 +76,28 @@ class SearchPage:
             self._left_out += 1
             return
         face = answer.probe.face
-        crop = _blank("no photo") if face is None else _picture(face.crop, answer.probe.shot)
+        crop = _NO_PHOTO if face is None else _picture(face.crop, answer.probe.shot)
         self._shown.append((answer, crop))
 
     def _page(self) -> str:
         people = self._faces_of_people({answer.photo or "" for answer, _ in self._shown})
-        body = ["<h1>Who is on these photos?</h1>"]
-        groups = ((True, "Known people"), (False, "Unknown"), (None, "Not decided"))
-        for known, title in groups:
-            figures = [
-                _figure(answer, crop, people.get(answer.photo or "", _blank("no photo")))
+        groups: dict[str, list[tuple[Answer, InlinePicture, InlinePicture]]] = {
+            title: [
+                (answer, crop, people.get(answer.photo or "", _NO_PHOTO))
                 for answer, crop in self._shown
                 if answer.known is known
             ]
-            if figures:
-                body += [f"<h2>{title}: {len(figures)}</h2>", '<div class="pairs">', *figures]
-                body.append("</div>")
-        if self._left_out:
-            body.append(f'<p class="note">{self._left_out} more faces are not shown.</p>')
-        body.append(
-            '<p class="note">Left the face searched, right the most similar person of '
-            f"{escape(self._gallery)}. Scores are cosine similarities.</p>"
+            for known, title in _GROUPS
+        }
+        return html_page(
+            "search.html",
+            name=Path(self._gallery).name,
+            gallery=self._gallery,
+            groups=groups,
+            left_out=self._left_out,
         )
-        return html_page(f"Search among {Path(self._gallery).name}", body)
 
-    def _faces_of_people(self, photos: set[str]) -> dict[str, str]:
+    def _faces_of_people(self, photos: set[str]) -> dict[str, InlinePicture]:
         """Cut the faces of some photos of the gallery out again; an index keeps none."""
         recogniser = self._recogniser
         if recogniser is None or is_embedding_file(self._gallery):
@@ -112,28 +110,8 @@ class SearchPage:
         }
 
 
-def _figure(answer: Answer, crop: str, person: str) -> str:
-    probe = answer.probe
-    name = answer.person or f"{answer.best}?"
-    against = "" if answer.threshold is None else f", threshold {answer.threshold.value:.3f}"
-    nearest = f" (nearest: {answer.best})" if answer.known is False else ""
-    second = ""
-    if answer.runner_up is not None:
-        second = f"<br>then {escape(answer.runner_up)} {answer.runner_up_score:.3f}"
-    return (
-        f'<figure><div class="faces">{crop}{person}</div><figcaption>'
-        f"<b>{escape(name)}</b>{escape(nearest)} {answer.score:.3f}{against}{second}"
-        f"<br>{escape(probe.shot)}, face {probe.number}{', masked' if probe.masked else ''}"
-        "</figcaption></figure>"
-    )
-
-
-def _picture(crop: NDArray[np.uint8], label: str) -> str:
+def _picture(crop: NDArray[np.uint8], label: str) -> InlinePicture:
     return inline_picture(encode_image(crop, ".jpg", quality=_QUALITY), "jpeg", label)
-
-
-def _blank(why: str) -> str:
-    return f"<span>{escape(why)}</span>"
 
 
 _COLUMNS = ("shot", "face", "person", "score", "runner-up", "its score", "masked")

@@ -23,7 +23,7 @@ _COLUMNS = ("photo", "similarity", "person", "masked", "threshold", "FMR", "FNMR
 
 
 @dataclass(frozen=True)
-class Pair:
+class PhotoPair:
     """Two photos, and what came of them.
 
     Attributes:
@@ -68,7 +68,7 @@ class Pair:
         """Say what was decided, in words.
 
         Example:
-            >>> Pair((Path("a"), Path("b")), (1, 0)).verdict()
+            >>> PhotoPair((Path("a"), Path("b")), (1, 0)).verdict()
             'no decision'
         """
         if self.result is None or self.result.same is None:
@@ -76,7 +76,7 @@ class Pair:
         return "same" if self.result.same else "different"
 
 
-def verify(options: VerifyOptions, console: Console) -> list[Pair]:
+def verify(options: VerifyOptions, console: Console) -> list[PhotoPair]:
     """Compare the first photo with each other one; print what was found.
 
     Raises:
@@ -113,7 +113,7 @@ def verify(options: VerifyOptions, console: Console) -> list[Pair]:
 
 def _compare(
     options: VerifyOptions, recogniser: Recogniser, decider: Decider, console: Console
-) -> Iterator[Pair]:
+) -> Iterator[PhotoPair]:
     reference, *others = options.photos
     known = recogniser.faces(reference)
     if not known:
@@ -128,14 +128,14 @@ def _compare(
         photos, counts = (reference, photo), (len(known), len(faces))
         if reason is not None:
             console.warn(f"{photo}: {reason}")
-            yield Pair(photos, counts, reason=reason)
+            yield PhotoPair(photos, counts, reason=reason)
             continue
         _tell_of_others(photo, faces, options, console)
         some = slice(None) if options.all_faces else slice(1)
         for (i, one), (j, other) in product(
             enumerate(known[some], start=1), enumerate(faces[some], start=1)
         ):
-            yield Pair(photos, counts, (i, j), compare_faces(one, other, decider))
+            yield PhotoPair(photos, counts, (i, j), compare_faces(one, other, decider))
 
 
 def _tell_of_others(
@@ -148,7 +148,7 @@ def _tell_of_others(
         )
 
 
-def _row(pair: Pair) -> list[str]:
+def _row(pair: PhotoPair) -> list[str]:
     name = str(pair.photos[1])
     if pair.result is None or pair.compared is None:
         return [name, "", pair.reason or "", "", "", "", ""]
@@ -167,7 +167,7 @@ def _share(rate: float | None) -> str:
     return "" if rate is None else f"{100 * rate:.3g} %"
 
 
-def _write_preview(path: Path, pairs: Sequence[Pair], console: Console) -> None:
+def _write_preview(path: Path, pairs: Sequence[PhotoPair], console: Console) -> None:
     from mfrkit.io.images import write_image
     from mfrkit.pages.contact_sheet import Cell, contact_sheet
 
@@ -187,7 +187,7 @@ def _write_preview(path: Path, pairs: Sequence[Pair], console: Console) -> None:
     console.info(f"wrote {path}")
 
 
-def _heading(pair: Pair) -> str:
+def _heading(pair: PhotoPair) -> str:
     row = dict(zip(_COLUMNS, _row(pair), strict=True))
     against = f", threshold {row['threshold']}" if row["threshold"] else ""
     return f"{row['person']}: similarity {row['similarity']}{against}"

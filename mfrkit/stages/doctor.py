@@ -17,7 +17,7 @@ from mfrkit.models.model_files import read_card, verify
 
 REQUIRED = (
     "torch", "kornia", "face-alignment", "h5py", "safetensors", "numpy", "scipy",
-    "opencv-python", "pillow", "matplotlib", "typer", "rich", "tqdm",
+    "opencv-python", "pillow", "matplotlib", "jinja2", "typer", "rich", "tqdm",
 )  # fmt: skip
 COMPILED = ("torch", "cv2", "h5py", "scipy", "matplotlib")
 OPTIONAL = ("onnx", "onnxruntime", "ray")

@@ -28,7 +28,7 @@ from mfrkit.stages.sink import Tally
 
 if TYPE_CHECKING:
     from mfrkit.models.recogniser import Recogniser
-    from mfrkit.stages.embed_worker import Embedded
+    from mfrkit.stages.embed_worker import EmbeddedInput
 
 
 def embed(options: EmbedOptions, console: Console) -> Tally:
@@ -165,8 +165,8 @@ def _embed_pending(
 
 
 def _noted(
-    results: "Iterable[Embedded]", tally: Tally, console: Console, bar: Progress
-) -> "Iterator[Embedded]":
+    results: "Iterable[EmbeddedInput]", tally: Tally, console: Console, bar: Progress
+) -> "Iterator[EmbeddedInput]":
     """Count each result and pass its record on."""
     for result in results:
         record = result.item.record

@@ -32,7 +32,7 @@ class _Crop(NamedTuple):
     reason: str = ""
 
 
-class Embedded(NamedTuple):
+class EmbeddedInput(NamedTuple):
     """One input at the end of its way.
 
     Attributes:
@@ -89,7 +89,7 @@ class EmbedWorker:
         """End the engine's threads."""
         self._engine.close()
 
-    def __call__(self, items: Iterable[Item]) -> Iterator[Embedded]:
+    def __call__(self, items: Iterable[Item]) -> Iterator[EmbeddedInput]:
         """Yield what each input gave."""
         load = partial(_load, size=self._size)
         crops = ordered_map(load, items, workers=self._run.threads, weight=lambda item: item.pixels)
@@ -107,7 +107,7 @@ class EmbedWorker:
             rows = iter(zip(vectors, norms, masked, strict=True))
             for crop in batch:
                 vector, norm, worn = (None, 0.0, None) if crop.pixels is None else next(rows)
-                yield Embedded(crop.item, vector, float(norm), crop.reason, worn)
+                yield EmbeddedInput(crop.item, vector, float(norm), crop.reason, worn)
 
     def _masked(self, pixels: NDArray[np.uint8]) -> list[bool | None]:
         """Decide which of the crops (B, H, W, 3) are masked."""
@@ -132,12 +132,12 @@ def _load(item: Item, size: tuple[int, int] | None) -> _Crop:
     return _Crop(item, pixels)
 
 
-def give_up(item: Item, error: Exception) -> Embedded:
+def give_up(item: Item, error: Exception) -> EmbeddedInput:
     """Return the result of an input that the worker failed on."""
-    return Embedded(item, None, 0.0, reason_of(error), None)
+    return EmbeddedInput(item, None, 0.0, reason_of(error), None)
 
 
-def to_rows(piece: list[Embedded], dim: int) -> Rows:
+def to_rows(piece: list[EmbeddedInput], dim: int) -> Rows:
     """Arrange results as rows and skipped inputs.
 
     Args:
@@ -164,7 +164,7 @@ def to_rows(piece: list[Embedded], dim: int) -> Rows:
     )
 
 
-def _mask_of(result: Embedded) -> tuple[int, str]:
+def _mask_of(result: EmbeddedInput) -> tuple[int, str]:
     """Return whether the face wears a mask (-1 unknown, 0, 1) and which kind.
 
     What was seen on the face comes before what its record says.

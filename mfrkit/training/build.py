@@ -56,8 +56,6 @@ def build(
         views=settings.views,
         steps=settings.fit.total_steps(batches.steps_per_epoch),
         really_worn=worn.losses,
-        rank=world.rank,
-        processes=world.size,
     )
     task = method.build(parts, settings.method)  # before the cache: what it refuses costs nothing
     if isinstance(task.student, Recogniser):

@@ -27,7 +27,7 @@ from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.methods.eum import TemplateBatch
 from mfrkit.methods.views import ViewOptions
 from mfrkit.metrics.all_pairs import unit_rows
-from mfrkit.models.engine import Embedded, EmbedEngine
+from mfrkit.models.engine import EmbeddedFaces, EmbedEngine
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.embed import origin
 from mfrkit.stages.embedding_parts import check_alike, concatenate
@@ -294,7 +294,7 @@ def _embed(
         yield _to_rows(faces.data, raw, found, worn=version > 0)
 
 
-def _to_rows(data: TrainSet, raw: RawBatch, found: Embedded, *, worn: bool) -> Rows:
+def _to_rows(data: TrainSet, raw: RawBatch, found: EmbeddedFaces, *, worn: bool) -> Rows:
     places = raw.index.tolist()
     return replace(
         Rows.empty(),

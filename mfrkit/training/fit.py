@@ -37,7 +37,6 @@ from mfrkit.training.state import (
     create_state,
     load_checkpoint,
     save_checkpoint,
-    whole_state,
 )
 from mfrkit.training.world import World
 
@@ -266,7 +265,7 @@ def fit(
     total = options.total_steps(parts.batches.steps_per_epoch)
     found = checkpoints(parts.folder) if resume else []
     if found:
-        load_checkpoint(found[-1], state, world)
+        load_checkpoint(found[-1], state)
         if state.step > total:
             raise InputError(
                 f"{found[-1]}: {state.step} steps are done, more than the {total} named"
@@ -279,8 +278,7 @@ def fit(
                 f"that length from here, the rate goes from {before:.2g} to {now:.2g}"
             )
     state.total = total
-    sharded = parts.task.sharded()
-    world.share(t for name, t in parts.task.state_dict().items() if name not in sharded)
+    world.share(parts.task.state_dict().values())
     label = f"train {parts.folder.stem}"
     with (
         console.progress(label, total, unit="step", done=state.step) as bar,
@@ -387,7 +385,7 @@ def _step(run: _Run, batch: Any) -> dict[str, float]:
         values = _numbers(losses)
         mean = _finite_mean(run, values["loss"])
         # Before unscaling, so that all processes skip an overflow alike.
-        run.world.average(groups[name], task.sharded().values())
+        run.world.average(groups[name])
         state.scaler.unscale_(optimiser)
         if run.options.clip:
             limited = set(task.clipped())
@@ -462,7 +460,7 @@ def _measure(run: _Run, check: Check) -> None:
 
 
 def _save(run: _Run) -> None:
-    saved = whole_state(run.state, run.world)
     if run.world.writes:
+        saved = run.state.state_dict()
         save_checkpoint(run.parts.folder, run.state.step, saved, run.options.keep)
     run.world.wait()

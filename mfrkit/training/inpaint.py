@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import Completion
 from mfrkit.models.critics import Critics
 from mfrkit.models.device import compile_in_place
-from mfrkit.models.features import FaceFeatures, load_vgg
+from mfrkit.models.features import FaceFeatures
 from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import build_network, load_network
 from mfrkit.training.checks import CompletionCheck
@@ -45,15 +44,12 @@ class GeneratorOptions:
         init: model file whose weights it starts from; empty for fresh ones.
         size: side of the crops.
         recogniser: bundled name or model file; sees whether a face stays the same person.
-        vgg: `.pth` file of torchvision's VGG-16, which then gives the feature maps instead of the
-            recogniser; empty for none.
     """
 
     network: str = "completion-small"
     init: str = ""
     size: int = 112
     recogniser: str = "arcface"
-    vgg: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class CheckOptions:
 
 
 @dataclass(frozen=True)
-class Settings(RunSettings):
+class InpaintSettings(RunSettings):
     """Every setting of a run, checked.
 
     Attributes:
@@ -135,8 +131,9 @@ PRESETS: Mapping[str, Preset] = {
         "fit": _G2D_FIT,
     },
     # The same with the generator behind the paper's, ICT's upsampler, and weights of its losses
-    # (Wan et al., ICCV 2021, arXiv:2103.14031), which are meant for VGG's maps: name a file of them
-    # as model.vgg. Crops of 112 are seen at 256. Starts from fresh weights unless told otherwise.
+    # (Wan et al., ICCV 2021, arXiv:2103.14031), which are meant for VGG's maps; here
+    # the recogniser's stand for them. Crops of 112 are seen at 256. Starts from fresh weights
+    # unless told otherwise.
     "g2d-paper": {
         "model": {"network": "completion-guided"},
         "method": {
@@ -184,7 +181,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
-resolve = partial(resolve_settings, kind=Settings, presets=PRESETS)
+resolve = partial(resolve_settings, kind=InpaintSettings, presets=PRESETS)
 _PAPER = (
     "Li et al., Look Through Masks, ACM MM 2020, arXiv:2409.12385; Yu et al., Generative Image "
     "Inpainting with Contextual Attention, CVPR 2018, arXiv:1801.07892"
@@ -196,7 +193,7 @@ _LEAST_SIZE = 32
 
 def build(
     request: TrainRequest,
-    settings: Settings,
+    settings: InpaintSettings,
     device: torch.device,
     world: World,
     console: Console,
@@ -211,7 +208,7 @@ def build(
     size = (settings.model.size, settings.model.size)
     batches = deal_out(train, size, settings, request.seed, world)
     generator, arguments = _generator(settings.model)
-    looker = _looker(settings.model)
+    looker = FaceFeatures(load_recogniser(settings.model.recogniser))
     task = _task(settings, generator, looker, settings.fit.total_steps(batches.steps_per_epoch))
     task.to(device)
     looker.requires_grad_(False).eval().to(device)  # also where no loss needs it: the check does
@@ -230,11 +227,6 @@ def build(
         measure="feature distance",
         draw=None if check is None else check.draw,
     )
-
-
-def _looker(options: GeneratorOptions) -> FaceFeatures:
-    vgg = load_vgg(Path(options.vgg)) if options.vgg else None
-    return FaceFeatures(load_recogniser(options.recogniser), vgg)
 
 
 def _generator(options: GeneratorOptions) -> tuple[Completion, Mapping[str, Any]]:
@@ -263,7 +255,7 @@ def _generator(options: GeneratorOptions) -> tuple[Completion, Mapping[str, Any]
 
 
 def _task(
-    settings: Settings, generator: Completion, looker: FaceFeatures, total: int
+    settings: InpaintSettings, generator: Completion, looker: FaceFeatures, total: int
 ) -> FaceCompletion:
     options = settings.method
     critics = None
@@ -284,7 +276,7 @@ def _task(
     )
 
 
-def _held_batches(held: TrainSet, size: tuple[int, int], settings: Settings) -> Batches:
+def _held_batches(held: TrainSet, size: tuple[int, int], settings: InpaintSettings) -> Batches:
     """Deal out the held-out faces, every one of them masked."""
     masks = replace(settings.masks.parsed(), probability=1.0)
     return Batches(

@@ -8,7 +8,6 @@ a run that was cut short and continued ends with the weights of one that was not
 import os
 import pickle
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from mfrkit.io.files import replacing
 from mfrkit.io.hdf5 import FallibleFile
 from mfrkit.methods.base import Task
 from mfrkit.training.settings import FitOptions
-from mfrkit.training.world import World
 
 _FORGET = 9  # steps after which the running average is half itself
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
@@ -123,14 +121,13 @@ class TrainState:
             "best": self.best,
         }
 
-    def load_state_dict(self, state: dict[str, Any], world: World) -> None:
-        """Go back to a saved whole state, of which shards take their own rows.
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a saved state.
 
         Raises:
             WeightsError: the state is another run's.
         """
         try:
-            state = _reshaped(state, self, world.own_rows)
             self.task.load_state_dict(state["task"])
             for name, optimiser in self.optimisers.items():
                 optimiser.load_state_dict(state["optimisers"][name])
@@ -167,48 +164,13 @@ def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.opt
     )
 
 
-def whole_state(state: TrainState, world: World) -> dict[str, Any]:
-    """Return a state with the shards of all processes joined; all of them have to call this.
-
-    Returns:
-        What the first process writes. It tells nothing of how many there were, so that any number
-        of processes can go on with it.
-    """
-    return _reshaped(state.state_dict(), state, world.join_rows)
-
-
-def _reshaped(
-    saved: dict[str, Any], state: TrainState, change: Callable[[Tensor], Tensor]
-) -> dict[str, Any]:
-    """Change the rows of the sharded parameters, in the weights and in their optimisers alike."""
-    sharded = state.task.sharded()
-    if not sharded:
-        return saved
-    weights = {n: change(t) if n in sharded else t for n, t in saved["task"].items()}
-    optimisers = {}
-    for name, optimiser in state.optimisers.items():
-        parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        places = {
-            place
-            for place, parameter in enumerate(parameters)
-            if any(parameter is each for each in sharded.values())
-        }
-        held = saved["optimisers"][name]
-        moments = dict(held["state"])
-        for place in places & moments.keys():
-            values = moments[place].items()
-            moments[place] = {k: change(v) if v.ndim else v for k, v in values}
-        optimisers[name] = {**held, "state": moments}
-    return {**saved, "task": weights, "optimisers": optimisers}
-
-
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """Write a checkpoint whole, then remove all but the newest.
 
     Args:
         folder: of the run.
         step: steps done.
-        state: what `whole_state` gives.
+        state: what `TrainState.state_dict` gives.
         keep: number of checkpoints that stay.
 
     Returns:
@@ -244,7 +206,7 @@ def steps_of(checkpoint: Path) -> int:
     return int(checkpoint.stem.rpartition("-")[2])
 
 
-def load_checkpoint(path: Path, state: TrainState, world: World) -> None:
+def load_checkpoint(path: Path, state: TrainState) -> None:
     """Go back to a checkpoint, whatever number of processes it was made by.
 
     Raises:
@@ -258,6 +220,6 @@ def load_checkpoint(path: Path, state: TrainState, world: World) -> None:
     except (WeightsError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{path}: damaged; remove it to continue from an older one") from error
     try:
-        state.load_state_dict(saved, world)
+        state.load_state_dict(saved)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error

@@ -12,8 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mfrkit.losses.partial import shard
-
 
 @dataclass(frozen=True)
 class World:
@@ -34,28 +32,13 @@ class World:
         """Whether this process writes the run's files."""
         return self.rank == 0
 
-    def average(
-        self, parameters: Iterable[nn.Parameter], sharded: Iterable[nn.Parameter] = ()
-    ) -> None:
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace every gradient by its mean over the processes; one without counts as 0.
 
         Parameters that ask for no gradient at present are left alone.
-
-        Args:
-            parameters: trained in all processes alike.
-            sharded: those among them that are this process's own. Their gradients hold the sum over
-                the processes already.
         """
-        if self.size == 1:
-            return
-        own = {id(parameter) for parameter in sharded}
-        owners = []
-        for parameter in parameters:
-            if id(parameter) not in own:
-                owners += [parameter] * parameter.requires_grad
-            elif parameter.grad is not None:
-                parameter.grad /= self.size
-        if not owners:
+        owners = [parameter for parameter in parameters if parameter.requires_grad]
+        if self.size == 1 or not owners:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in owners]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
@@ -84,33 +67,6 @@ class World:
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
-
-    def join_rows(self, rows: Tensor) -> Tensor:
-        """Collect the shards of a tensor, the first process's rows on top.
-
-        Args:
-            rows: (K / W, ...) this process's share.
-
-        Returns:
-            (K, ...) in the first process, which is the one that writes; the share elsewhere.
-        """
-        if self.size == 1:
-            return rows
-        counts = torch.zeros(self.size, dtype=torch.int64, device=rows.device)
-        counts[self.rank] = len(rows)
-        dist.all_reduce(counts)
-        if self.rank:
-            dist.send(rows.contiguous(), 0)
-            return rows
-        pieces = [rows, *(rows.new_empty(n, *rows.shape[1:]) for n in counts.tolist()[1:])]
-        for rank, piece in enumerate(pieces[1:], 1):
-            dist.recv(piece, rank)
-        return torch.cat(pieces)
-
-    def own_rows(self, rows: Tensor) -> Tensor:
-        """Return this process's share of the (K, ...) rows of a whole tensor."""
-        first, stop = shard(len(rows), self.rank, self.size)
-        return rows if self.size == 1 else rows[first:stop].clone()  # lets go of the rest
 
     def wait(self) -> None:
         """Wait until all processes have come this far."""

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mfrkit.models.cards import STATES, operating_at
+from mfrkit.models.cards import STATES
 from mfrkit.models.model_files import read_card
 
 PEOPLE, PHOTOS, DIM = 30, 4, 16
@@ -42,7 +42,7 @@ def test_thresholds_are_those_of_all_comparisons(mfr):
         scores, same = first @ second.T, who[:, None] == who
         if first is second:
             scores, same = scores[upper], same[upper]
-        point = operating_at(card.thresholds, state, 1e-2)
+        point = next(each for each in card.thresholds[state] if each.fmr == pytest.approx(1e-2))
         genuine, impostor = scores[same], scores[~same]
         assert (point.genuine, point.impostors) == (len(genuine), len(impostor))
         assert (impostor >= point.threshold).mean() <= 0.01

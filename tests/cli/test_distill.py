@@ -198,7 +198,7 @@ def test_two_processes_learn_what_one_does(here):
         "fit.warmup=0",
     ]
     line += ["--set", "fit.optimiser=sgd", "--set", "fit.log_every=1", "--set", "fit.save_every=1"]
-    line += ["--set", "method.identity=0.05", "--set", "method.margin=arcface"]  # over two: sharded
+    line += ["--set", "method.identity=0.05", "--set", "method.margin=arcface"]
     here(*line, "-o", "one.safetensors", check=0)
     run = subprocess.run(
         [

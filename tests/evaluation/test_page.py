@@ -11,11 +11,11 @@ from PIL import Image
 
 from mfrkit.errors import InputError
 from mfrkit.evaluation.options import EvalOptions
-from mfrkit.evaluation.page import CropFolders, report_page, worst_pairs, worst_places
+from mfrkit.evaluation.page import report_page, worst_places
 from mfrkit.evaluation.results import DEFINITIONS, SystemResult
 from mfrkit.io.pairs import PairList
 from mfrkit.metrics.verification import verify
-from mfrkit.pages.table import Table, to_html
+from mfrkit.pages.table import Table
 
 COUNT = 40
 SAME = np.arange(COUNT) % 2 == 0
@@ -77,24 +77,28 @@ def test_failed_and_left_out_pairs_are_not_the_worst():
     assert worst_places(PAIRS, result, same=True)[:2] == [34, 32]
 
 
-def test_pictures_come_from_the_folder_of_their_side(crops):
-    folders = CropFolders(str(crops / "plain"), str(crops / "masked"))
-    first = "".join(worst_pairs(PAIRS, [system()], [folders])).partition("</figure>")[0]
+def first_pair(html):
+    """Return the figure of the worst pair."""
+    return html.partition("<h2>Worst pairs</h2>")[2].partition("</figure>")[0]
+
+
+def test_pictures_come_from_the_folder_of_their_side(crops, no_charts):
+    result = system(probes=Path("m.h5"))
+    plain, masked = str(crops / "plain"), str(crops / "masked")
+    first = first_pair(page([result], crops=(plain,), probe_crops=(masked,)))
     assert first.count("data:image/jpeg;base64,") == 2
     assert 'alt="p/a38"' in first
     assert 'alt="p/&lt;b&gt;38"' in first
     assert 'title="p/a38 and p/&lt;b&gt;38, line 40"' in first
     assert "<b>0.862</b>" in first
-    one_side = CropFolders(str(crops / "plain"))
-    first = "".join(worst_pairs(PAIRS, [system()], [one_side])).partition("</figure>")[0]
+    first = first_pair(page([result], crops=(plain,)))
     assert first.count("data:image/jpeg") == 1
     assert "no picture" in first
 
 
-def test_missing_and_damaged_pictures_leave_a_frame(crops):
+def test_missing_and_damaged_pictures_leave_a_frame(crops, no_charts):
     (crops / "plain" / "p" / "a38.png").write_bytes(b"nonsense")
-    plain = str(crops / "plain")
-    html = "".join(worst_pairs(PAIRS, [system()], [CropFolders(plain, plain)]))
+    html = page([system()], crops=(str(crops / "plain"),))
     assert "<span>not a picture</span>" in html
     assert "<span>no picture</span>" in html  # of <b>36
 
@@ -167,10 +171,18 @@ def test_eer_and_tar_come_first_and_charts_before_further_tables(no_charts):
     assert places == sorted(places)
 
 
-def test_a_table_without_rows_is_its_notes():
-    assert to_html(Table("T", ["a", "b"], [], ["no threshold"])) == (
-        '<p class="note">no threshold</p>'
-    )
+def test_a_table_without_rows_is_its_notes(no_charts):
+    further = [Table("T", ["a", "b"], [], ["no <threshold>"])]
+    html = report_page(PAIRS, [system()], further, EvalOptions(PAIRS.path))
+    assert '<h2>T</h2>\n<p class="note">no &lt;threshold&gt;</p>\n' in html
+
+
+def test_groups_and_best_figures_of_a_table(no_charts):
+    best, groups = frozenset({(0, 1)}), [("worn <b>", 2)]
+    table = Table("T", ["system", "1e-3", "low"], [["a&b", "1", "2"]], [], groups, best)
+    html = report_page(PAIRS, [system()], [table], EvalOptions(PAIRS.path))
+    assert '<td></td><th scope="colgroup" colspan="2">worn &lt;b&gt;</th></tr>' in html
+    assert '<tr><th scope="row">a&amp;b</th><td><b>1</b></td><td>2</td></tr>' in html
 
 
 def test_what_is_undefined_has_its_reason_beside_it(no_charts):

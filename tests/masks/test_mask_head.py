@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.masks.head import MIRRORED, place_heads
+from mfrkit.masks.head import place_heads
 from mfrkit.masks.pose import Pose, project
 
 # The mean mesh's landmarks that count, in face units: jaw from the height of the nose to the chin,
@@ -25,6 +25,17 @@ def head(yaw=0.0, pitch=0.0, length=1.0, scale=36.0, roll=0.0) -> Pose:
     cos, sin = scale * np.cos(roll), scale * np.sin(roll)
     numbers = (np.radians(yaw), np.radians(pitch), length, cos, sin, 56.0, 52.0, 1.0, 0.0)
     return Pose(*(np.array([float(n)]) for n in numbers), meshed=np.array([True]))
+
+
+# Which landmark each of the 68 is in a mirrored picture.
+MIRRORED = (
+    *range(16, -1, -1),
+    *range(26, 16, -1),
+    *(27, 28, 29, 30, 35, 34, 33, 32, 31),
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
+    *(64, 63, 62, 61, 60, 67, 66, 65),
+)
 
 
 def landmarks(pose: Pose, wider: float = 1.0, lower: float = 0.0) -> np.ndarray:

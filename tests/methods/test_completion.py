@@ -8,10 +8,9 @@ from torch import nn
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.completion import CompletionOptions, FaceCompletion, draw_strokes, with_holes
-from mfrkit.models.completion import Completion
+from mfrkit.models.completion import Completion, SmallCompletion
 from mfrkit.models.critics import Critics
 from mfrkit.models.features import Seen
-from mfrkit.models.inpaint import SmallCompletion
 
 
 def test_holes_are_reproducible_and_differ():

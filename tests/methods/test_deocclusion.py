@@ -16,7 +16,7 @@ from mfrkit.methods.deocclusion import DeOcclusion, DeOcclusionOptions
 from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss, RealOptions, UnnamedOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import CompletingRecogniser
-from mfrkit.models.inpaint import SmallCompletion
+from mfrkit.models.completion import SmallCompletion
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import RegionNet, RegionPredictor
 

@@ -217,7 +217,6 @@ def test_half_precision_keeps_losses_full(batch):
         {"template": 0.0},
         {"unmasked": -1.0},
         {"attention": -1.0},
-        {"sample": 0.0},
     ],
 )
 def test_impossible_options_are_refused(wrong):

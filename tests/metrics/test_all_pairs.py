@@ -7,7 +7,7 @@ from mfrkit.metrics import all_pairs
 from mfrkit.metrics.all_pairs import (
     BINS,
     SCALE,
-    Faces,
+    FaceBlock,
     PairCounter,
     equal_pairs,
     pair_totals,
@@ -26,7 +26,7 @@ def draw(count, people=9, copies=2):
         row[RANDOM.choice(DIM, 4, replace=False)] = RANDOM.choice([-0.5, 0.5], 4)
     person = RANDOM.integers(0, people, count)
     photo = person * 1000 + RANDOM.integers(0, max(1, count // copies // people), count)
-    return Faces(vectors, person, photo, np.arange(count))
+    return FaceBlock(vectors, person, photo, np.arange(count))
 
 
 def naive(a, b, within):
@@ -69,7 +69,7 @@ def test_real_tiles_give_the_counts_of_the_matrix():
 def test_faces_left_out_change_nothing_else():
     a = draw(40)
     kept = np.flatnonzero(RANDOM.random(40) < 0.7)
-    some = Faces(a.vectors[kept], a.person[kept], a.photo[kept], kept)
+    some = FaceBlock(a.vectors[kept], a.person[kept], a.photo[kept], kept)
     found = count(some, some, True, 16, 16)
     for counts, expected in zip(found, naive(some, some, True), strict=True):
         assert (counts == expected).all()

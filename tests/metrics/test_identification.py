@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.metrics.all_pairs import Faces
+from mfrkit.metrics.all_pairs import FaceBlock
 from mfrkit.metrics.identification import (
     NEVER,
     Gallery,
@@ -22,7 +22,7 @@ RANDOM = np.random.default_rng(11)
 def faces(vectors, person, photo):
     vectors = np.asarray(vectors, np.float32)
     vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Faces(vectors, np.asarray(person), np.asarray(photo), np.arange(len(vectors)))
+    return FaceBlock(vectors, np.asarray(person), np.asarray(photo), np.arange(len(vectors)))
 
 
 def worked() -> Searches:

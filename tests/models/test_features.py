@@ -1,11 +1,11 @@
-"""What a looker sees: maps of the recogniser or of VGG, any size of face."""
+"""What a looker sees: maps of the recogniser, any size of face."""
 
 import pytest
 import torch
 
-from mfrkit.errors import InputError, WeightsError
+from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.features import FaceFeatures, Vgg, load_vgg
+from mfrkit.models.features import FaceFeatures
 from mfrkit.models.iresnet import IResNet
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.recognisers import load_recogniser
@@ -42,28 +42,3 @@ def test_gradients_reach_the_faces_only():
     (seen.embedding.sum() + sum(each.mean() for each in seen.maps)).backward()
     assert faces.grad.abs().sum() > 0
     assert all(p.grad is None for p in looker.parameters())
-
-
-def test_vgg_under_torchvisions_names(tmp_path):
-    torch.manual_seed(0)
-    vgg, path = Vgg(), tmp_path / "vgg16.pth"
-    names = [name for name in vgg.state_dict() if name.endswith("weight")]
-    places = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21]
-    assert names == [f"features.{place}.weight" for place in places]
-    torch.save({**vgg.state_dict(), "classifier.6.bias": torch.zeros(1000)}, path)
-    looker, faces = (
-        FaceFeatures(load_recogniser("arcface"), load_vgg(path)),
-        torch.rand(1, 3, 32, 32),
-    )
-    with torch.no_grad():
-        maps = looker(faces).maps
-        x = (faces - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
-            [0.229, 0.224, 0.225]
-        ).view(3, 1, 1)
-        assert torch.equal(maps[1], vgg.features[:9](x))
-    assert [tuple(each.shape[1:]) for each in maps] == [
-        (64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4)
-    ]  # fmt: skip
-    torch.save({"features.0.weight": torch.zeros(3)}, path)
-    with pytest.raises(WeightsError, match="no VGG-16"):
-        load_vgg(path)

@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from mfrkit.errors import ShapeError
-from mfrkit.models.completion import composite
+from mfrkit.models.completion import SmallCompletion, composite
 from mfrkit.models.contextual import ContextualCompletion, borrow_patches
 from mfrkit.models.g2d import GuidedUpsampler
-from mfrkit.models.inpaint import SmallCompletion
 from mfrkit.models.registry import build_network
 
 

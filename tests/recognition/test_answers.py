@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ARCFACE, STATES, Operating
+from mfrkit.models.cards import STATES, Operating
+from mfrkit.models.model_files import read_card
 from mfrkit.recognition.answers import Probe, answer_all, search_decider
 from mfrkit.recognition.decision import fmr_for, fpir_for
 from mfrkit.recognition.gallery import pooled
+
+NO_THRESHOLDS = replace(read_card("arcface")[0], thresholds={})
 
 
 def card(*points):
@@ -17,7 +20,7 @@ def card(*points):
         Operating(fmr=fmr, threshold=value, fnmr=0.1, genuine=9, impostors=99)
         for fmr, value in points
     ]
-    return replace(ARCFACE, thresholds=dict.fromkeys(STATES, held))
+    return replace(NO_THRESHOLDS, thresholds=dict.fromkeys(STATES, held))
 
 
 @pytest.fixture
@@ -43,11 +46,11 @@ def test_known_unknown_and_without_a_face(gallery):
 
 
 def test_without_thresholds_nobody_is_named(gallery):
-    decider, remark = search_decider(replace(ARCFACE, thresholds={}), 2)
+    decider, remark = search_decider(NO_THRESHOLDS, 2)
     (answer,) = answer_all(gallery, [probe(1, 0, 0)], decider)
     assert (answer.person, answer.best) == (None, "ada")
     assert "--threshold" in remark
-    decider, remark = search_decider(replace(ARCFACE, thresholds={}), 2, threshold=0.9)
+    decider, remark = search_decider(NO_THRESHOLDS, 2, threshold=0.9)
     assert remark is None
     assert next(answer_all(gallery, [probe(1, 0, 0)], decider)).person == "ada"
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ARCFACE, Operating
+from mfrkit.models.cards import Operating
+from mfrkit.models.model_files import read_card
 from mfrkit.recognition.decision import Decider, Threshold, possible_states
 
 
@@ -13,7 +14,7 @@ def point(fmr, threshold, fnmr):
     return Operating(fmr=fmr, threshold=threshold, fnmr=fnmr, genuine=900, impostors=9000)
 
 
-BARE = replace(ARCFACE, thresholds={})
+BARE = replace(read_card("arcface")[0], thresholds={})
 CARD = replace(
     BARE,
     thresholds={

@@ -10,8 +10,7 @@ from PIL import Image
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.pages.html_page import COLOURS
-from mfrkit.training.curves import CurvesOptions, curves
-from mfrkit.training.plot_history import smoothed
+from mfrkit.training.curves import CurvesOptions, curves, smoothed
 
 
 @pytest.fixture

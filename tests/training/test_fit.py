@@ -215,7 +215,7 @@ def test_a_continued_run_is_pulled_to_where_it_began(parts):
     elsewhere = Toy()
     torch.nn.init.zeros_(elsewhere.student[-1].weight)
     state = create_state(elsewhere, replace(OPTIONS, pull=3.0), torch.device("cpu"))
-    load_checkpoint(checkpoints(made.folder)[-1], state, World())
+    load_checkpoint(checkpoints(made.folder)[-1], state)
     assert torch.equal(state.start.weights["4.weight"], Toy().student[-1].weight)
 
 
@@ -237,7 +237,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(parts):
     ):
         run(made)
     state = create_state(Toy(), OPTIONS, torch.device("cpu"))
-    load_checkpoint(checkpoints(made.folder)[-1], state, World())
+    load_checkpoint(checkpoints(made.folder)[-1], state)
     assert state.step == 4
     assert all(t.isfinite().all() for t in state.task.state_dict().values())
 
@@ -427,7 +427,7 @@ def test_a_check_that_fails_costs_no_run(parts, capsys):
     assert (state.best, state.unchecked) == (0.25, "")
     assert history(again)[-1] == {"step": 7, "check_error": 0.25}
     state = create_state(Toy(), OPTIONS, torch.device("cpu"))
-    load_checkpoint(checkpoints(made.folder)[-1], state, World())
+    load_checkpoint(checkpoints(made.folder)[-1], state)
     assert state.best == 0.25
 
 
