@@ -249,7 +249,7 @@ def _check_types(card: ModelCard) -> None:
 BUNDLED: Mapping[str, str] = {
     "arcface": "e46dabcdf04509bf662142ef3d2deda8274d038ef9f99551ea45f689ab1904ae",
     "completion": "50d6954a07fe2687d464bed04cb925438f689b4497d478aef4ae1035d85f8a9c",
-    "deocclusion": "a0fd3a1fed29c870958beea9d0b1d5dc5e5935f13dd67bb9ac1896c7001cb143",
+    "deocclusion": "e394789201c4cdfde56b01135a5111ff1b5c88bc3e156696ec4f31b91f4c75d4",
     "edgeface": "508ccfdb738f62967a6552a2da3f8aa3795f932f6fdc5b7e4ca8ea5458c3f01b",
     "eum": "124a5afbf7bbda8ce2cb587158555a43a69bde7361994d598eadedd2727034b0",
     "facemesh": "a40a2731b08dca5ade1372861d8cbfb67f1d20b0032c4d585f8d25ba40a26fc3",
