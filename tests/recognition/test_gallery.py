@@ -8,13 +8,14 @@ from PIL import Image
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ARCFACE
+from mfrkit.models.model_files import read_card
 from mfrkit.recognition import gallery
 from mfrkit.recognition.gallery import Approximate, Exact, pooled
 from mfrkit.recognition.gallery_index import enrol, index_path
 from mfrkit.recognition.look import PhotoFace
 
 SIDE = np.zeros(4, np.float32)
+ARCFACE = read_card("arcface")[0]
 
 
 class Counting:
