@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.console import to_line
-from mfrkit.errors import ImageError, InputError, MfrError
+from mfrkit.errors import ImageError, InputError
 from mfrkit.io.files import is_picture, naming, replacing_together
 from mfrkit.io.images import picture_suffix
 from mfrkit.io.item import ArchiveSource
@@ -132,8 +132,6 @@ def read_members(path: Path) -> Iterator[Member]:
                 if not found.isdir() and not name.rpartition("/")[2].startswith("."):
                     yield Member(name, found.offset_data, found.size, _fault(found, size))
     except Exception as error:  # heads of many kinds, and numbers and texts of any kind in them
-        if isinstance(error, MfrError):
-            raise
         if end == 0:
             raise InputError(f"{path}: not a plain tar archive ({error})") from error
     if end == 0:

@@ -54,18 +54,12 @@ class WornFile:
             raise InputError(f"{path}: no such file of worn masks; mfrkit cut-masks makes one")
         try:
             with safe_open(path, "np") as file:
-                planes, keys = (
-                    file.get_tensor(_NAME),
-                    parse_json(file.metadata()["keys"], str(path)),
-                )
+                planes = file.get_tensor(_NAME)
+                keys = parse_json(file.metadata()["keys"], str(path))
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: holds no worn masks; mfrkit cut-masks makes them") from error
-        if (
-            not isinstance(keys, list)
-            or planes.shape != (len(keys), *_SHAPE)
-            or planes.dtype != np.uint8
-            or not len(keys)
-        ):
+        shape = (len(keys), *_SHAPE) if isinstance(keys, list) and keys else None
+        if planes.shape != shape or planes.dtype != np.uint8:
             raise InputError(f"{path}: worn masks of another version; cut them out anew")
         return cls(path, planes, keys)
 
