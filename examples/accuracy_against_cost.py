@@ -45,7 +45,15 @@ def plot(path, columns, speeds, word):
     for axes, (name, rates) in zip(panels, columns.items(), strict=True):
         for place, (model, speed) in enumerate(speeds.items()):
             axes.plot(speed, rates[model], "o", color=f"C{place % 10}")
-            axes.annotate(model, (speed, rates[model]), (4, 4), textcoords="offset points", size=7)
+            side = -1 if speed > max(speeds.values()) / 2 else 1  # labels stay inside the panel
+            axes.annotate(
+                model,
+                (speed, rates[model]),
+                (4 * side, 4),
+                textcoords="offset points",
+                size=7,
+                ha="left" if side > 0 else "right",
+            )
         axes.set(title=name, xlabel="faces / s, one core", ylabel=f"{word} %")
         axes.set_xlim(0, 1.4 * max(speeds.values()))
         axes.set_ylim(0, 1.12 * max(rates[model] for model in speeds))

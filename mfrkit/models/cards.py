@@ -256,7 +256,7 @@ BUNDLED: Mapping[str, str] = {
     "g2d": "6b87659eec31a6cf266362877b94d655c641fb1e61d53c86206e219dac754eb9",
     "maskinv": "24e57d1151359d9c970aaf14dd4cff25a3f6450ec653eb161adcd582bb96c116",
     "maskinv-edge": "97e6c0e980b2e7e2fcfd5e6cb9c6a4cb27fba8d574f30fdc2f51f7ad7bcc90e6",
-    "meer": "f8d7208a344abf61d50d104d786bf6b66f571e0d3550fe32d965ef458527a0be",
+    "meer": "1d345d2e42ebd0e6e3577d4e3fc044d7e5d905dab3bfd4e2c59fa806c6bd7285",
     "mfr": "1111ed06fc7bfbaf3c0eef6484dcf3713c9c7cf3bdc07dd48a4c8d49b88cf79b",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
     "region": "2bc6fa7b8241088fc86b9e88383d4c19a17c5aa46e45c4a7de6010b1af92c0e3",
