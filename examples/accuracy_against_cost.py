@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from mfrkit.models.engine import EmbedEngine
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 
 STATES = ("unmasked", "probe masked", "both masked")
 FIGURES = {"eer": ("EER", "rate"), "fmr100": ("FMR100", "fnmr"), "fmr1000": ("FMR1000", "fnmr")}

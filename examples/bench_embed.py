@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mfrkit.models.engine import EmbedEngine
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 
 Contender = Callable[[], np.ndarray]  # embeds all faces: (N, D)
 

@@ -19,8 +19,8 @@ from mfrkit.io.images import decode_image
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import BUNDLED
 from mfrkit.models.engine import EmbedEngine
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.model_files import count_parameters, read_card
-from mfrkit.models.recognisers import load_recogniser
 
 
 def read_crops(source, count):

@@ -29,7 +29,7 @@ from PIL import Image
 
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.training.build import build
 from mfrkit.training.distill import resolve
 from mfrkit.training.distill_settings import find_method

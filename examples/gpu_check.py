@@ -34,7 +34,7 @@ from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.spec import sample_spec
 from mfrkit.models.engine import EmbedEngine
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.training import run as training
 
 PHOTOS = Path(mfrkit.__file__).parent / "data" / "photos"

@@ -24,7 +24,7 @@ from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.models.completion import composite
 from mfrkit.models.features import FaceFeatures
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.models.registry import load_for_task
 from mfrkit.pages.contact_sheet import Cell, write_contact_sheet

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mfrkit import read_embeddings
-from mfrkit.models.recognisers import recogniser_card
+from mfrkit.models.loading import recogniser_card
 from mfrkit.recognition.answers import Probe, answer_all, search_decider
 from mfrkit.recognition.decision import fmr_for
 from mfrkit.recognition.gallery import pooled

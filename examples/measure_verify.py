@@ -19,7 +19,7 @@ from scipy.stats import binomtest
 from mfrkit import read_embeddings
 from mfrkit.io.manifest import identity_of
 from mfrkit.io.pairs import read_pairs
-from mfrkit.models.recognisers import recogniser_card
+from mfrkit.models.loading import recogniser_card
 from mfrkit.recognition.decision import Decider
 
 RESAMPLES = 1000

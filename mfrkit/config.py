@@ -12,6 +12,12 @@ from mfrkit.options import Checked, Device, Force, Resume, Within
 
 MOST_WORKERS = 1024
 
+# The bundled models that are used where nobody names one.
+RECOGNISER = "mfr"
+TEACHER = "arcface"
+GENERATOR = "completion"
+REGION = "region"
+
 
 @dataclass(frozen=True)
 class Shard:

@@ -7,7 +7,7 @@ import typer
 
 from mfrkit.cli import evaluate as given
 from mfrkit.cli.options import takes
-from mfrkit.config import RunOptions
+from mfrkit.config import RECOGNISER, TEACHER, RunOptions
 from mfrkit.errors import InputError
 from mfrkit.options import Json, Seed
 from mfrkit.stages.options import (
@@ -133,6 +133,6 @@ def benchmark(
         run=run,
     )
     rates = parse_rates(fmr, "--fmr")
-    models = tuple(model or ["arcface", "mfr"])
+    models = tuple(model or [TEACHER, RECOGNISER])
     options = BenchmarkOptions(sets, models, rates, ci, missing, json, tables, fed)
     compare(options, ctx.obj, spread)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mfrkit.cli.options import takes
+from mfrkit.config import REGION, TEACHER
 from mfrkit.errors import InputError
 from mfrkit.options import Force, Json
 from mfrkit.stages.options import AddOptions
@@ -142,7 +143,7 @@ def combine(
         return
     if weights:
         raise InputError("--weights: is for models named by --beside")
-    parts = (unmasked or "arcface", masked or ["maskinv"], region or "region")
+    parts = (unmasked or TEACHER, masked or ["maskinv"], region or REGION)
     stage.combine_models(stage.CombineOptions(output, *parts, force), ctx.obj)
 
 

@@ -33,7 +33,7 @@ from mfrkit.io.documents import json_file
 from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import MANIFEST
 from mfrkit.models.feeding import ASSUMED, Feeding
-from mfrkit.models.recognisers import is_foreign
+from mfrkit.models.loading import is_foreign
 
 
 @dataclass(frozen=True)

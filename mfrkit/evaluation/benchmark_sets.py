@@ -24,7 +24,7 @@ from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import check_inside
 from mfrkit.io.pairs import read_pairs
 from mfrkit.models.feeding import ASSUMED, Feeding
-from mfrkit.models.recognisers import is_foreign, recogniser_card
+from mfrkit.models.loading import is_foreign, recogniser_card
 from mfrkit.stages.align import align
 from mfrkit.stages.embed import EmbedOptions, embed
 from mfrkit.stages.options import AlignOptions, SynthMaskOptions

@@ -26,6 +26,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
+from mfrkit.config import GENERATOR, REGION
 from mfrkit.errors import InputError
 from mfrkit.losses.image import masked_l1
 from mfrkit.losses.margin import MarginHead
@@ -75,8 +76,8 @@ class DeOcclusionOptions:
             from.
     """
 
-    generator: str = "completion"
-    region: str = "region"
+    generator: str = GENERATOR
+    region: str = REGION
     relation: str = "instance,pair,triplet"
     target: Target = "hard"
     instance: float = 1.0

@@ -33,6 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfrkit.config import REGION
 from mfrkit.errors import InputError
 from mfrkit.losses.margin import MarginHead, create_margin
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
@@ -72,7 +73,7 @@ class ReformerOptions:
         InputError: on construction, for widths or weights no run can use.
     """
 
-    region: str = "region"
+    region: str = REGION
     descriptor: str = ""
     widths: tuple[int, ...] = (48, 72, 104, 136)
     instance: float = 2.0

@@ -55,9 +55,9 @@ from mfrkit.methods.method import (
 from mfrkit.models.completion import composite, grown
 from mfrkit.models.critics import Critics
 from mfrkit.models.features import FaceFeatures, Seen
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.meer import MARGIN, Decoupled, MeerNet
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 
 
 def decorrelation(one: Tensor, other: Tensor) -> Tensor:

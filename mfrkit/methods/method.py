@@ -20,8 +20,8 @@ from mfrkit.methods.real_masks import WornLosses
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import CompletingRecogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import build_network
 
 
@@ -35,7 +35,7 @@ class Teachers(nn.Module):
         recognisers: at least one, all of one input size.
 
     Example:
-        >>> from mfrkit.models.recognisers import load_recogniser
+        >>> from mfrkit.models.loading import load_recogniser
         >>> arcface = load_recogniser("arcface")
         >>> teachers = Teachers([arcface, arcface])
         >>> with torch.no_grad():

@@ -57,7 +57,7 @@ class EmbedEngine:
         workers: threads on a processor; None takes what torch would. Ignored on a GPU.
 
     Example:
-        >>> from mfrkit.models.recognisers import load_recogniser
+        >>> from mfrkit.models.loading import load_recogniser
         >>> crops = np.zeros((2, 112, 112, 3), np.uint8)
         >>> with EmbedEngine(load_recogniser("arcface"), workers=1) as engine:
         ...     [embedded.vectors.shape for embedded in engine.map([crops, crops[:1]])]

@@ -40,7 +40,7 @@ class FaceFeatures(nn.Module):
 
     Example:
         >>> import torch
-        >>> from mfrkit.models.recognisers import load_recogniser
+        >>> from mfrkit.models.loading import load_recogniser
         >>> seen = FaceFeatures(load_recogniser("arcface"))(torch.rand(1, 3, 112, 112))
         >>> [tuple(each.shape[1:]) for each in seen.maps]
         [(64, 56, 56), (64, 28, 28), (128, 14, 14)]

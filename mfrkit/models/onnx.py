@@ -344,7 +344,7 @@ class FedAsUsual(nn.Module):
     """A recogniser that takes RGB as (v - 127.5) / 127.5, whatever its network was trained on.
 
     Example:
-        >>> from mfrkit.models.recognisers import load_recogniser
+        >>> from mfrkit.models.loading import load_recogniser
         >>> FedAsUsual(load_recogniser("arcface"))(torch.zeros(1, 3, 112, 112)).shape
         torch.Size([1, 192])
     """

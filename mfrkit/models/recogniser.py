@@ -182,7 +182,7 @@ class Recogniser(Carded):
         card: how to normalise for it.
 
     Example:
-        >>> from mfrkit.models.recognisers import load_recogniser
+        >>> from mfrkit.models.loading import load_recogniser
         >>> recogniser = load_recogniser("arcface")
         >>> recogniser(torch.rand(2, 3, 112, 112)).norm(dim=1).round(decimals=4).tolist()
         [1.0, 1.0]

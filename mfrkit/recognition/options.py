@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mfrkit.config import RECOGNISER, REGION
 from mfrkit.errors import InputError
 from mfrkit.models.feeding import ASSUMED, Feeding
 from mfrkit.options import Checked, Device, Force, Json
@@ -49,7 +50,7 @@ class VerifyOptions(Checked):
     ]
     model: Annotated[
         str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")
-    ] = "mfr"
+    ] = RECOGNISER
     fmr: Annotated[
         float, typer.Option(metavar="RATE", help="Share of strangers taken for the person.")
     ] = DEFAULT_FMR
@@ -61,7 +62,7 @@ class VerifyOptions(Checked):
         Path | None,
         typer.Option(metavar="FILE", help="Picture of what was compared: .png, .jpg."),
     ] = None
-    region_model: RegionModel = "region"
+    region_model: RegionModel = REGION
     device: Device = "auto"
     json: Json = False
     force: Force = False
@@ -151,7 +152,7 @@ class SearchOptions(Checked):
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="HTML page with the faces.")
     ] = None
-    region_model: RegionModel = "region"
+    region_model: RegionModel = REGION
     device: Device = "auto"
     force: Force = False
     fed: Feeding = ASSUMED

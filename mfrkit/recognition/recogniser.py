@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mfrkit.config import RECOGNISER, REGION
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
@@ -89,17 +90,17 @@ class Recogniser:
 
     def __init__(
         self,
-        model: str = "mfr",
+        model: str = RECOGNISER,
         *,
         device: str = "auto",
         flip: bool = True,
-        region_model: str = "region",
+        region_model: str = REGION,
         feeding: Feeding | None = None,
     ) -> None:
         # torch loads here, not on `import mfrkit`
         from mfrkit.models.device import resolve_device
         from mfrkit.models.engine import EmbedEngine
-        from mfrkit.models.recognisers import load_recogniser
+        from mfrkit.models.loading import load_recogniser
         from mfrkit.models.region import load_region
         from mfrkit.recognition.photo_crops import PhotoCrops
 

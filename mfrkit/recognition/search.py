@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mfrkit.config import RECOGNISER
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError, PartialError
 from mfrkit.io.embeddings import EmbeddingReader
@@ -22,7 +23,7 @@ from mfrkit.io.files import replacing, write_whole
 from mfrkit.io.images import encode_image
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.recognisers import recogniser_card
+from mfrkit.models.loading import recogniser_card
 from mfrkit.pages.html_page import InlinePicture, html_page, inline_picture
 from mfrkit.recognition.answers import (
     UNKNOWN,
@@ -224,7 +225,7 @@ def _tell_of(people: Gallery, console: Console) -> None:
 def _model_of(options: SearchOptions) -> tuple[str, ModelCard]:
     """Find the model: the one asked for, else the one behind an embedding file."""
     if options.model is not None or not options.files:
-        model = options.model or "mfr"
+        model = options.model or RECOGNISER
         return model, recogniser_card(model, options.fed)
     card = _card_behind(options.files[0])
     try:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError, PartialError
-from mfrkit.models.recognisers import recogniser_card
+from mfrkit.models.loading import recogniser_card
 from mfrkit.recognition.decision import Decider, given_threshold
 from mfrkit.recognition.look import PhotoFace
 from mfrkit.recognition.options import VerifyOptions

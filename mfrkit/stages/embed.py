@@ -18,8 +18,8 @@ from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.feeding import ASSUMED
+from mfrkit.models.loading import is_completed, is_foreign
 from mfrkit.models.model_files import read_card
-from mfrkit.models.recognisers import is_completed, is_foreign
 from mfrkit.stages.embedding_parts import PIECE_INPUTS, PieceStore, join
 from mfrkit.stages.flow import batched, isolated
 from mfrkit.stages.options import EmbedOptions

@@ -18,8 +18,8 @@ from mfrkit.io.manifest import worn_mask
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.feeding import Feeding
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.stages.flow import batched, ordered_map
 

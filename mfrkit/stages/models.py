@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfrkit.config import REGION
 from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import mismatches
 from mfrkit.io.files import refuse_existing, replacing
 from mfrkit.models.cards import BUNDLED, ModelCard
+from mfrkit.models.loading import is_completed, is_foreign, load_recogniser
 from mfrkit.models.model_files import count_parameters, read_card, read_tensors, verify, write_model
-from mfrkit.models.recognisers import is_completed, is_foreign, load_recogniser
 from mfrkit.models.registry import FOREIGN
 from mfrkit.models.spaces import shares_of
 from mfrkit.stages.options import AddOptions
@@ -160,7 +161,7 @@ def add_model(options: AddOptions, console: Console) -> None:
         raise InputError(f"{output}: name it .safetensors")
     refuse_existing(output, force=options.force)
 
-    from mfrkit.models.recognisers import load_recogniser  # torch loads here
+    from mfrkit.models.loading import load_recogniser  # torch loads here
     from mfrkit.models.registry import save_network
     from mfrkit.stages.self_test import try_out
 
@@ -293,7 +294,7 @@ class CombineOptions:
     output: Path
     unmasked: str
     masked: Sequence[str]
-    region: str = "region"
+    region: str = REGION
     force: bool = False
 
 
@@ -327,7 +328,7 @@ def combine_models(options: CombineOptions, console: Console) -> None:
     region_card = read_card(options.region)[0]
 
     from mfrkit.models.combined import CombinedRecogniser, combined_card  # torch loads here
-    from mfrkit.models.recognisers import load_recogniser
+    from mfrkit.models.loading import load_recogniser
     from mfrkit.models.region import load_region
     from mfrkit.models.registry import save_network
 
@@ -356,7 +357,7 @@ def lay_side_by_side(options: BesideOptions, console: Console) -> None:
     cards = [_part_card(model) for model in options.parts]
 
     from mfrkit.models.combined import SideBySide, side_by_side_card  # torch loads here
-    from mfrkit.models.recognisers import load_recogniser
+    from mfrkit.models.loading import load_recogniser
     from mfrkit.models.registry import save_network
 
     card = side_by_side_card(options.output.stem, cards, shares)
@@ -396,8 +397,8 @@ def export_model(model: str, output: Path, console: Console, *, force: bool = Fa
         raise InputError(f"{model}: is an ONNX file already")
     refuse_existing(output, force=force)
 
+    from mfrkit.models.loading import load_recogniser
     from mfrkit.models.onnx import export_onnx  # torch loads here
-    from mfrkit.models.recognisers import load_recogniser
 
     recogniser = load_recogniser(model)
     with replacing(output) as temporary:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mfrkit.config import Every, RunOptions
+from mfrkit.config import GENERATOR, RECOGNISER, REGION, Every, RunOptions
 from mfrkit.errors import InputError
 from mfrkit.models.feeding import ASSUMED
 from mfrkit.models.feeding import Feeding as Feeding
@@ -305,7 +305,7 @@ class InpaintOptions(Checked):
     )
     model: Annotated[
         str, typer.Option("--model", "-m", help="Completion generator: name or model file.")
-    ] = "completion"
+    ] = GENERATOR
     region: Annotated[
         str, typer.Option(metavar="predicted|manifest|DIR", help="Where regions come from.")
     ] = PREDICTED
@@ -339,7 +339,7 @@ class InpaintOptions(Checked):
             return self.region_model
         from mfrkit.models.model_files import read_card
 
-        return self.model if "region" in read_card(self.model)[0].tasks else "region"
+        return self.model if "region" in read_card(self.model)[0].tasks else REGION
 
     def recipe(self) -> dict[str, Any]:
         """Return the options that shape results, as the run's record keeps them.
@@ -403,7 +403,7 @@ class EmbedOptions(Checked):
     )
     model: Annotated[
         str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")
-    ] = "mfr"
+    ] = RECOGNISER
     flip: Annotated[bool, typer.Option(help="Average each face with its mirror image.")] = True
     fed: Feeding = ASSUMED
     detect_mask: Annotated[
@@ -411,7 +411,7 @@ class EmbedOptions(Checked):
     ] = False
     region_model: Annotated[
         str, typer.Option("--region-model", help="Region predictor that looks: name or file.")
-    ] = "region"
+    ] = REGION
     run: RunOptions = field(default_factory=RunOptions)
 
     @property

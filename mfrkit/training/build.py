@@ -14,8 +14,8 @@ from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss, WornLosses
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.device import compile_in_place
 from mfrkit.models.engine import fused_or_blocked
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.training.data import Batches, RawBatch, TrainSet, open_train_set, told
 from mfrkit.training.distill_settings import Settings
 from mfrkit.training.fit import Check

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mfrkit.config import REGION
 from mfrkit.console import Console
 from mfrkit.errors import ImageError, InputError
 from mfrkit.faces.geometry import ARCFACE_SIZE
@@ -81,7 +82,7 @@ class Cutter:
 
     def __init__(self, device: torch.device, workers: int = 1) -> None:
         self._device = device
-        self._region: RegionPredictor = load_region("region", device)
+        self._region: RegionPredictor = load_region(REGION, device)
         self._finder = MaskFaces("yunet", device, mesh=True, workers=workers)
 
     def __call__(self, faces: Sequence[TrainFace]) -> Iterator[Found]:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mfrkit.config import TEACHER
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing
@@ -242,4 +243,4 @@ def _with_teacher(request: DistillRequest, method: Method | TemplateMethod) -> D
         if request.teachers:
             raise InputError(f"{request.data[0]}: holds a recogniser's templates, so no --teacher")
         return request
-    return replace(request, teachers=request.teachers or ("arcface",))
+    return replace(request, teachers=request.teachers or (TEACHER,))

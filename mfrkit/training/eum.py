@@ -17,7 +17,7 @@ from mfrkit.errors import InputError
 from mfrkit.methods.eum import Eum, EumOptions, TemplateBatch
 from mfrkit.methods.method import ModelOptions, Preset
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.registry import build_network
 from mfrkit.training.data import Drawn, open_train_set, told
 from mfrkit.training.distill_settings import TemplateMethod

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mfrkit import __version__
+from mfrkit.config import TEACHER
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.methods.completion import CompletionOptions, FaceCompletion
@@ -19,7 +20,7 @@ from mfrkit.models.completion import Completion
 from mfrkit.models.critics import Critics
 from mfrkit.models.device import compile_in_place
 from mfrkit.models.features import FaceFeatures
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.registry import build_network, load_network
 from mfrkit.training.checks import CompletionCheck
 from mfrkit.training.data import Batches, TrainSet, hold_out, open_train_set, told
@@ -49,7 +50,7 @@ class GeneratorOptions:
     network: str = "completion-small"
     init: str = ""
     size: int = 112
-    recogniser: str = "arcface"
+    recogniser: str = TEACHER
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class LandmarkModelOptions:
 
 
 @dataclass(frozen=True)
-class RealOptions:
+class RealFaceSources:
     """Faces that are really masked.
 
     Attributes:
@@ -98,7 +98,7 @@ class LandmarkSettings(RunSettings):
     """
 
     model: LandmarkModelOptions
-    real: RealOptions
+    real: RealFaceSources
     method: LandmarkOptions
     views: ViewOptions
     masks: MaskSettings

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mfrkit.config import REGION
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.tables import read_covariates
 from mfrkit.masks.options import MaskOptions
@@ -142,7 +143,7 @@ def _by_table(data: TrainSet, table: Path) -> list[tuple[TrainFace, bool]]:
 
 def _by_region(data: TrainSet, size: tuple[int, int]) -> list[tuple[TrainFace, bool]]:
     """Look which faces are covered; unreadable ones are left out."""
-    finder = load_region("region")
+    finder = load_region(REGION)
     read: list[tuple[TrainFace, bool]] = []
     for faces in batched(data.faces, _BATCH):
         crops = []

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from mfrkit.io.checkpoints import read_header
 from mfrkit.models.iresnet import iresnet18
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 
 FAST = ("--steps", "5", "-b", "4", "-j", "1", "--set", "fit.save_every=1", "--set", "fit.warmup=0")
 

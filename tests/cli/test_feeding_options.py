@@ -11,7 +11,7 @@ from mfrkit.errors import InputError
 from mfrkit.evaluation.benchmark import BenchmarkOptions
 from mfrkit.evaluation.benchmark_sets import BenchmarkSets
 from mfrkit.models.feeding import Feeding
-from mfrkit.models.recognisers import recogniser_card
+from mfrkit.models.loading import recogniser_card
 from mfrkit.recognition import search, verify
 from mfrkit.recognition.options import SearchOptions, VerifyOptions
 

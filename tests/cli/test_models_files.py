@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mfrkit.errors import WeightsError
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.registry import build_network
 
 onnx = pytest.importorskip("onnx")

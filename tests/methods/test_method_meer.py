@@ -17,9 +17,9 @@ from mfrkit.methods.method import MethodParts, ModelOptions, Teachers
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.critics import Critics
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.meer import MeerNet
 from mfrkit.models.recogniser import Backbone, Recogniser
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import ARCHITECTURES, save_network
 from mfrkit.training.data import Batches, open_train_set
 from mfrkit.training.distill import resolve

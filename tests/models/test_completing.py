@@ -10,8 +10,8 @@ from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completing import build_completing, completing_card
 from mfrkit.models.engine import EmbedEngine
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser, embed_faces
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.models.registry import build_network, save_network
 

@@ -11,8 +11,8 @@ from mfrkit.errors import ShapeError, WeightsError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.iresnet import IResNet
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 
 CROPS = np.random.default_rng(0).integers(0, 256, (21, 112, 112, 3), np.uint8)
 STUB = ModelCard(

@@ -7,8 +7,8 @@ from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.features import FaceFeatures
 from mfrkit.models.iresnet import IResNet
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from mfrkit.methods.method import Teachers
 from mfrkit.models.edgeface import EdgeFace
 from mfrkit.models.foreign import load_foreign
 from mfrkit.models.iresnet import iresnet18
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from mfrkit.io.checkpoints import load_arrays
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import Descriptor
 from mfrkit.models.g2d import GenerativeRecogniser, ResNet22, Trunk, with_classifier
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.mobilefacenet import MobileFaceNet
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import build_network, save_network
 
 REGION = ModelCard(name="r", task="region", architecture="region", input_size=(32, 32)).to_json()

@@ -8,8 +8,8 @@ import torch
 from mfrkit.errors import WeightsError
 from mfrkit.io.checkpoints import read_header, rewrite_card
 from mfrkit.models.cards import BUNDLED
+from mfrkit.models.loading import load_completing
 from mfrkit.models.model_files import count_parameters, read_card
-from mfrkit.models.recognisers import load_completing
 from mfrkit.models.registry import load_network, save_network
 
 SHARED = {"region.network": "region", "generator": "completion"}

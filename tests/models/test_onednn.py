@@ -7,10 +7,10 @@ import torch
 from mfrkit.models import onednn
 from mfrkit.models.edgeface import EdgeFace
 from mfrkit.models.engine import EmbedEngine
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.mobilefacenet import MobileFaceNet
 from mfrkit.models.onednn import FusedEdgeFace, is_fusible
 from mfrkit.models.recogniser import embed_faces
-from mfrkit.models.recognisers import load_recogniser
 
 pytestmark = pytest.mark.skipif(not is_fusible(EdgeFace(8, "xx-small")), reason="no oneDNN on x86")
 

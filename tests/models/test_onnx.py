@@ -9,7 +9,7 @@ import torch
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.feeding import Feeding
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -8,8 +8,8 @@ from torch import nn
 
 from mfrkit.errors import ShapeError
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser, embed_faces
-from mfrkit.models.recognisers import load_recogniser
 
 
 class FirstPixel(nn.Module):

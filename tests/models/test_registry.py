@@ -14,8 +14,8 @@ from mfrkit.io.checkpoints import file_sha256, read_header, rewrite_card
 from mfrkit.methods.method import bare
 from mfrkit.models import cards, model_files
 from mfrkit.models.cards import BUNDLED, ModelCard, Operating
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.model_files import WEIGHTS, find_model, read_card, verify
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.models.registry import ARCHITECTURES, build_network, load_network, save_network
 
 POINT = {"fmr": 0.01, "threshold": 0.3, "fnmr": 0.02, "genuine": 90, "impostors": 900}

@@ -3,8 +3,8 @@ from torch import nn
 
 from mfrkit.console import Console
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.stages.self_test import find_doubt, try_out
 
 

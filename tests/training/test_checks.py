@@ -7,7 +7,7 @@ from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.views import PairedViews, ViewOptions
 from mfrkit.models.completion import SmallCompletion
 from mfrkit.models.features import FaceFeatures
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.training.checks import CompletionCheck
 from mfrkit.training.data import Batches, open_train_set
 

@@ -5,7 +5,7 @@ import torch
 
 from mfrkit.errors import InputError
 from mfrkit.masks.options import MaskOptions
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.registry import build_network
 from mfrkit.training.pair_check import PairCheck
 

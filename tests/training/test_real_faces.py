@@ -8,7 +8,7 @@ from mfrkit.errors import InputError
 from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.real_masks import RealOptions, UnnamedOptions
 from mfrkit.methods.views import ViewOptions
-from mfrkit.models.recognisers import load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.training.crops import read_crop
 from mfrkit.training.real_faces import open_real, open_unnamed
 from mfrkit.training.world import World

@@ -7,8 +7,8 @@ import torch
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.images import read_image
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import embed_faces
-from mfrkit.models.recognisers import load_recogniser
 from mfrkit.training.data import open_train_set
 from mfrkit.training.teacher_cache import TeacherCache, fingerprint, write_cache
 

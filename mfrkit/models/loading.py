@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mfrkit.config import REGION
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.feeding import ASSUMED, Feeding
@@ -89,7 +90,7 @@ def recogniser_card(model: str, feeding: Feeding | None = None) -> ModelCard:
     return read_card(model)[0]
 
 
-def load_completing(generator: str, recogniser: str, region: str = "region") -> "Recogniser":
+def load_completing(generator: str, recogniser: str, region: str = REGION) -> "Recogniser":
     """Put a recogniser behind a generator, as both are.
 
     Args:
