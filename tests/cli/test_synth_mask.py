@@ -206,7 +206,7 @@ def test_a_users_template_is_worn_and_checked(mfr, worked):
         (["--type", "template"], "name the file with --template"),
         (["--template", "none.png"], "none.png: no such template"),
         (["--check-template"], "--template my.png"),
-        (["--region", "some"], "expected soft, exact, both, none"),
+        (["--region", "some"], "expected soft, exact, both or none"),
         (["--variants", "0"], "at least 1"),
         (["--probability", "1.5"], "within 0 and 1"),
         (["--jitter", "9"], "within 0 and 2"),

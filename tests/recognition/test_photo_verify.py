@@ -89,7 +89,7 @@ def test_the_card_decides_by_who_wears_a_mask(capsys, obama, loaded, tmp_path, m
     ]
     held = {state: [point] for state, point in zip(STATES, points, strict=True)}
     card = replace(loaded.card, thresholds=held)
-    monkeypatch.setattr(module, "recogniser_card", lambda _: card)
+    monkeypatch.setattr(module, "recogniser_card", lambda *_: card)
     masked = tmp_path / "masked.png"
     photo = cv2.imread(str(obama[1]))[None, ..., ::-1]
     (face,) = loaded.faces(obama[1])
