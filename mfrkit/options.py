@@ -62,13 +62,13 @@ class Within:
 
 
 class Like:
-    """The form of an option's text, as a pattern and in words."""
+    """The form of an option's text or file name, as a pattern and in words."""
 
     def __init__(self, pattern: str, words: str) -> None:
         self.pattern, self.words = pattern, words
 
-    def __contains__(self, value: str) -> bool:
-        return re.fullmatch(self.pattern, value) is not None
+    def __contains__(self, value: str | Path) -> bool:
+        return re.fullmatch(self.pattern, str(value), re.DOTALL) is not None
 
     def __str__(self) -> str:
         return self.words
@@ -178,7 +178,8 @@ class Checked:
             allowed = each.first(OneOf) or each.first(Within) or each.first(Like)
             for value in _single(getattr(self, each.field.name)):
                 if allowed is not None and value not in allowed:
-                    shown = repr(value) if isinstance(value, str) else f"{value:g}"
+                    named = isinstance(value, (str, Path))
+                    shown = repr(str(value)) if named else f"{value:g}"
                     raise InputError(f"{each.flag} {shown}: expected {allowed}")
 
 
@@ -204,6 +205,9 @@ ImageFormat = Annotated[
     typer.Option("--format", help="png (lossless) or jpg (quality 95, a third of the size)."),
     OneOf("png", "jpg"),
 ]
+PictureName = Like(r".*\.(png|jpg)", "a name ending in .png or .jpg")
 Preview = Annotated[
-    Path | None, typer.Option("--preview", help="Write a contact sheet of the first faces.")
+    Path | None,
+    typer.Option("--preview", help="Write a contact sheet of the first faces."),
+    PictureName,
 ]

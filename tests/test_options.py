@@ -1,13 +1,14 @@
 """What a field says of its option is what the dataclass checks."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 
 from mfrkit.errors import InputError
-from mfrkit.options import Checked, Like, OneOf, Usually, Within, declared
+from mfrkit.options import Checked, Like, OneOf, PictureName, Usually, Within, declared
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,11 @@ class Cut(Checked):
     share: Annotated[float | None, Within(0, 1)] = None
     rates: Annotated[tuple[float, ...], Within(0, 1, above=True)] = ()
     place: Annotated[str, Like(r"\d+:\d+", "X:Y")] = "0:0"
+    picture: Annotated[Path | None, PictureName] = None
 
 
 def test_values_in_range_are_taken():
-    Cut("oval", 12, 1, (1, 0.5), "3:4")
+    Cut("oval", 12, 1, (1, 0.5), "3:4", Path("line\nfeed.png"))
     assert Cut().share is None
 
 
@@ -33,6 +35,7 @@ def test_values_in_range_are_taken():
         ({"share": float("nan")}, "--share nan: expected 0 to 1"),
         ({"rates": (0.5, 0.0)}, "--rates 0: expected above 0 to 1"),
         ({"place": "3"}, "--place '3': expected X:Y"),
+        ({"picture": Path("a.gif")}, "--picture 'a.gif': expected a name ending in .png or .jpg"),
     ],
 )
 def test_others_are_refused_by_their_flag(wrong, message):

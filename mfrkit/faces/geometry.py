@@ -11,6 +11,7 @@ from mfrkit.errors import InputError, ItemError, ShapeError
 
 ARCFACE_SIZE = 112
 _LARGEST = 4480  # pixels a side of a crop: 60 MB each
+_WIDEST = 10  # crop sides of context: of 112 pixels, five are left to the face
 _WARPED = 32_000  # pixels a side, more than which OpenCV 4 does not warp
 _ARCFACE_POINTS = (
     (38.2946, 51.6963),
@@ -31,14 +32,14 @@ def template(size: int = ARCFACE_SIZE, margin: float = 0.0) -> np.ndarray:
 
     Args:
         size: side of the square crop, a multiple of 112 pixels.
-        margin: how much more the crop shows on each side, in sides of the plain crop; at least 0.
+        margin: how much more the crop shows on each side, in sides of the plain crop, 0 to 10.
 
     Returns:
         (5, 2) float64: image-left eye, image-right eye, nose tip, image-left and image-right
         mouth corner.
 
     Raises:
-        InputError: size is not a positive multiple of 112 or too large, or margin is negative.
+        InputError: size is not a positive multiple of 112 or too large, or margin is out of range.
 
     Example:
         >>> template(224)[2].tolist()
@@ -67,8 +68,8 @@ def place_in_crop(points: np.ndarray, size: int, margin: float) -> np.ndarray:
         raise InputError(f"crop size {size} is not a multiple of 112; use 112, 224, 336 or 448")
     if size > _LARGEST:
         raise InputError(f"crop size {size} is more than {_LARGEST} pixels a side")
-    if not 0 <= margin < np.inf:
-        raise InputError(f"margin {margin} is not a share of the crop's side; use 0 or more")
+    if not 0 <= margin <= _WIDEST:
+        raise InputError(f"margin {margin} is not a share of the crop's side; use 0 to {_WIDEST}")
     points = np.asarray(points, np.float64) * (size / ARCFACE_SIZE)
     return (points - size / 2) / (1 + 2 * margin) + size / 2
 

@@ -9,7 +9,7 @@ import typer
 from mfrkit.config import RECOGNISER, REGION
 from mfrkit.errors import InputError
 from mfrkit.models.feeding import ASSUMED, Feeding
-from mfrkit.options import Checked, Device, Force, Json
+from mfrkit.options import Checked, Device, Force, Json, PictureName
 
 DEFAULT_FMR = 1e-3
 DEFAULT_FPIR = 1e-2
@@ -61,6 +61,7 @@ class VerifyOptions(Checked):
     preview: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Picture of what was compared: .png, .jpg."),
+        PictureName,
     ] = None
     region_model: RegionModel = REGION
     device: Device = "auto"
@@ -82,8 +83,6 @@ class VerifyOptions(Checked):
                 raise InputError(f"{photo}: no such file")
         check_fmr(self.fmr)
         if self.preview is not None:
-            if self.preview.suffix not in (".png", ".jpg"):
-                raise InputError(f"{self.preview}: expected a name ending in .png or .jpg")
             refuse_existing(self.preview, force=self.force)
 
 

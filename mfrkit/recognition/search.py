@@ -45,7 +45,7 @@ from mfrkit.recognition.recogniser import Recogniser
 _SHOWN = 500  # faces; a page of more is too heavy to open
 _QUALITY = 85
 _NO_PHOTO = InlinePicture("no photo")
-_GROUPS = ((True, "Known people"), (False, "Unknown"), (None, "Not decided"))
+_GROUPS = ((True, "Recognised"), (False, "Unknown"), (None, "Not decided"))
 
 
 class SearchPage:

@@ -13,6 +13,7 @@ from mfrkit.options import (
     Force,
     Offers,
     OneOf,
+    PictureName,
     Seed,
     Setting,
     Some,
@@ -201,7 +202,9 @@ class CutOptions(Checked):
     )
     most: Annotated[int, typer.Option(help="Stop at so many masks."), Within(1)] = 2000
     preview: Annotated[
-        Path | None, typer.Option(help="Write a contact sheet of the first masks.")
+        Path | None,
+        typer.Option(help="Write a contact sheet of the first masks."),
+        PictureName,
     ] = None
     run: Annotated[RunOptions, Some("workers", "batch_size", "device", "force")] = field(
         default_factory=RunOptions

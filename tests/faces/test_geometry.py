@@ -53,7 +53,7 @@ def test_size_must_be_a_multiple(size):
         template(size)
 
 
-@pytest.mark.parametrize("margin", [-0.1, np.nan, np.inf])
+@pytest.mark.parametrize("margin", [-0.1, 11, np.nan, np.inf])
 def test_margin_must_be_a_share(margin):
     with pytest.raises(InputError, match="margin"):
         template(112, margin)

@@ -79,7 +79,7 @@ def test_a_table_for_programs_and_a_page_for_people(capsys, place):
     assert sorted(row["person"] for row in rows) == ["", "", "Obama", "unknown"]
     page = files["report"].read_text()
     assert page.count("data:image/jpeg") == 4
-    assert "Known people: 1" in page
+    assert "Recognised: 1" in page
     assert not (place / "staff.index.h5").exists()
     with pytest.raises(InputError, match="exists already"):
         SearchOptions("staff", "shots", **files)
