@@ -104,7 +104,7 @@ def expand_braces(pattern: str) -> list[str]:
         pattern: with `{first..last}`, numbers of one width, or `{one,other}`, any number of times.
 
     Raises:
-        InputError: it stands for more names than any data set has files.
+        InputError: it stands for more names than any data set has files, or numbers count down.
 
     Example:
         >>> expand_braces("train-{08..10}.tar"), expand_braces("{a,b}.tar")
@@ -114,7 +114,9 @@ def expand_braces(pattern: str) -> list[str]:
     count, end = 1, 0
     for match in _BRACES.finditer(pattern):
         first, last, words = match.groups()
-        count *= words.count(",") + 1 if words else max(0, int(last) - int(first) + 1)
+        if first and int(first) > int(last):
+            raise InputError(f"{pattern}: counts down; write {{{last}..{first}}}")
+        count *= words.count(",") + 1 if words else int(last) - int(first) + 1
         if count > _MOST_NAMES:
             raise InputError(f"{pattern}: stands for more than {_MOST_NAMES} names")
         numbers = range(int(first), int(last) + 1) if first else range(0)

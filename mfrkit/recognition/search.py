@@ -281,7 +281,9 @@ def _outputs(
         yield stack.enter_context(SearchPage(options.report, options.gallery, recogniser)).add
     if options.output is not None:
         temporary = stack.enter_context(replacing(options.output))
-        file = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
+        file = stack.enter_context(
+            temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        )
         if options.output.suffix == ".csv":
             yield _csv_writer(file)
         else:
