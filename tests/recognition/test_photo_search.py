@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def test_a_damaged_index_is_named(capsys, place):
         file["stamps"] = h5py.ExternalLink("/etc/passwd", "/")
     with pytest.raises(InputError, match="link to data elsewhere; refused"):
         run(capsys, place / "staff", place / "shots")
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("name", ["hits.csv", "hits.jsonl"])
+def test_names_that_are_not_utf8_are_written(capsys, place, name):
+    odd = next(path for path in (place / "shots").rglob("*.jpg"))
+    shutil.copy(odd, Path(os.fsdecode(os.fsencode(odd.parent) + b"/q\xff.jpg")))
+    run(capsys, place / "staff", place / "shots", output=place / name)
+    assert r"q\udcff" in (place / name).read_text()
 
 
 @pytest.mark.usefixtures("loaded")
