@@ -176,6 +176,8 @@ def evaluate(
 
     if pairs and not (embeddings or scores_in):
         embeddings = [Path(_EMBEDDINGS.find())]
+    if report is None and (crops or probe_crops or picture):
+        raise InputError("--crops, --probe-crops and --picture are for the page of --report FILE")
     # crops/ serves the report if it is there and no other is named
     usual = [_CROPS] if report and Path(_CROPS).is_dir() else []
     options = EvalOptions(

@@ -17,7 +17,7 @@ import numpy as np
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.models.cards import STATES, ModelCard, Operating, state_of
-from mfrkit.recognition.options import DEFAULT_FMR, check_fmr
+from mfrkit.recognition.options import DEFAULT_FMR, check_rate
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ def fmr_for(fpir: float, people: int) -> float:
         >>> round(fmr_for(0.01, 100), 6)
         0.0001
     """
-    if not 0 < fpir < 1:
-        raise InputError(f"FPIR {fpir:g}: expected a share above 0 and below 1")
+    check_rate("FPIR", fpir)
     return -math.expm1(math.log1p(-fpir) / people)
 
 
@@ -99,7 +98,7 @@ class Decider:
         fmr: float = DEFAULT_FMR,
         threshold: float | Threshold | None = None,
     ) -> None:
-        check_fmr(fmr)
+        check_rate("FMR", fmr)
         given = Threshold(threshold) if isinstance(threshold, int | float) else threshold
         if given is not None and not -1 <= given.value <= 1:
             raise InputError(f"threshold {given.value:g}: expected a cosine similarity, -1 to 1")

@@ -26,10 +26,10 @@ Threshold = Annotated[
 ]
 
 
-def check_fmr(fmr: float) -> None:
+def check_rate(name: str, rate: float | None) -> None:
     """Refuse a rate that no threshold can have."""
-    if not 0 < fmr < 1:
-        raise InputError(f"FMR {fmr:g}: expected a share above 0 and below 1")
+    if rate is not None and not 0 < rate < 1:
+        raise InputError(f"{name} {rate:g}: expected a share above 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class VerifyOptions(Checked):
                 raise InputError(f"{photo}: is a folder; mfrkit search looks through folders")
             if not photo.is_file():
                 raise InputError(f"{photo}: no such file")
-        check_fmr(self.fmr)
+        check_rate("FMR", self.fmr)
         if self.preview is not None:
             refuse_existing(self.preview, force=self.force)
 
@@ -170,6 +170,8 @@ class SearchOptions(Checked):
             raise InputError("GALLERY -: a gallery is read more than once; name a folder or file")
         if self.fpir is not None and self.fmr is not None:
             raise InputError("--fpir and --fmr are two ways to say one thing; give one of them")
+        check_rate("FPIR", self.fpir)
+        check_rate("FMR", self.fmr)
         if self.output is not None and self.output.suffix not in _SUFFIXES:
             raise InputError(f"{self.output}: expected a name ending in {', '.join(_SUFFIXES)}")
         for path in (self.output, self.report):

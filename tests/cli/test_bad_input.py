@@ -212,6 +212,8 @@ def test_missing_embeddings_are_listed_with_their_reasons(mfr, worked):
         (["embed", ".", "--model", "absent.safetensors"], ["absent.safetensors"]),
         (["embed", ".", "--resume", "--force"], ["--resume", "--force"]),
         (["models", "show", "nothing"], ["nothing", "arcface"]),
+        (["eval", "pairs.txt", "e.h5", "--picture", "a.jpg"], ["--picture", "--report"]),
+        (["search", ".", ".", "--fpir", "3"], ["FPIR 3"]),
     ],
 )
 def test_options_no_run_can_use(mfr, portrait, arguments, words):

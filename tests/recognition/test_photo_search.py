@@ -124,8 +124,6 @@ def test_nothing_to_search_or_nobody_to_find(capsys, place):
         run(capsys, place / "shots/wall.png", place / "shots")
     with pytest.raises(InputError, match="no such file or folder"):
         run(capsys, place / "staff", place / "nowhere")
-    with pytest.raises(InputError, match="FPIR 7"):
-        run(capsys, place / "staff", place / "shots", None, fpir=7)
 
 
 def test_what_no_run_can_use_is_refused_at_once(tmp_path):
@@ -135,6 +133,8 @@ def test_what_no_run_can_use_is_refused_at_once(tmp_path):
         ({"output": Path("hits.txt")}, "hits.txt: expected a name ending in .csv"),
         ({"gallery": "-"}, "read more than once"),
         ({"fpir": 0.1, "fmr": 0.1}, "give one of them"),
+        ({"fpir": 7}, "FPIR 7: expected a share"),
+        ({"fmr": 0.0}, "FMR 0: expected a share"),
         ({"gallery": str(tmp_path / "e.h5"), "index": Path("i.h5")}, "--index"),
     ):
         with pytest.raises(InputError, match=said):
