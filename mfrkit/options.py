@@ -205,6 +205,9 @@ ImageFormat = Annotated[
     typer.Option("--format", help="png (lossless) or jpg (quality 95, a third of the size)."),
     OneOf("png", "jpg"),
 ]
+RecogniserName = Annotated[
+    str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")
+]
 PictureName = Like(r".*\.(png|jpg)", "a name ending in .png or .jpg")
 Preview = Annotated[
     Path | None,

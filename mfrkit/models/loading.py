@@ -85,7 +85,7 @@ def recogniser_card(model: str, feeding: Feeding | None = None) -> ModelCard:
         model: as for `load_recogniser`, which also names the errors.
         feeding: likewise.
     """
-    if is_foreign(model) or feeding not in (None, Feeding()):
+    if is_foreign(model) or feeding not in (None, ASSUMED):
         return load_recogniser(model, feeding=feeding).card
     return read_card(model)[0]
 

@@ -9,7 +9,7 @@ import typer
 from mfrkit.config import RECOGNISER, REGION
 from mfrkit.errors import InputError
 from mfrkit.models.feeding import ASSUMED, Feeding
-from mfrkit.options import Checked, Device, Force, Json, PictureName
+from mfrkit.options import Checked, Device, Force, Json, PictureName, RecogniserName
 
 DEFAULT_FMR = 1e-3
 DEFAULT_FPIR = 1e-2
@@ -48,9 +48,7 @@ class VerifyOptions(Checked):
         tuple[Path, ...],
         typer.Argument(metavar="A B...", help="Photos; A is compared with each other."),
     ]
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")
-    ] = RECOGNISER
+    model: RecogniserName = RECOGNISER
     fmr: Annotated[
         float, typer.Option(metavar="RATE", help="Share of strangers taken for the person.")
     ] = DEFAULT_FMR

@@ -161,7 +161,6 @@ def add_model(options: AddOptions, console: Console) -> None:
         raise InputError(f"{output}: name it .safetensors")
     refuse_existing(output, force=options.force)
 
-    from mfrkit.models.loading import load_recogniser  # torch loads here
     from mfrkit.models.registry import save_network
     from mfrkit.stages.self_test import try_out
 
@@ -328,7 +327,6 @@ def combine_models(options: CombineOptions, console: Console) -> None:
     region_card = read_card(options.region)[0]
 
     from mfrkit.models.combined import CombinedRecogniser, combined_card  # torch loads here
-    from mfrkit.models.loading import load_recogniser
     from mfrkit.models.region import load_region
     from mfrkit.models.registry import save_network
 
@@ -357,7 +355,6 @@ def lay_side_by_side(options: BesideOptions, console: Console) -> None:
     cards = [_part_card(model) for model in options.parts]
 
     from mfrkit.models.combined import SideBySide, side_by_side_card  # torch loads here
-    from mfrkit.models.loading import load_recogniser
     from mfrkit.models.registry import save_network
 
     card = side_by_side_card(options.output.stem, cards, shares)
@@ -397,7 +394,6 @@ def export_model(model: str, output: Path, console: Console, *, force: bool = Fa
         raise InputError(f"{model}: is an ONNX file already")
     refuse_existing(output, force=force)
 
-    from mfrkit.models.loading import load_recogniser
     from mfrkit.models.onnx import export_onnx  # torch loads here
 
     recogniser = load_recogniser(model)

@@ -13,7 +13,18 @@ from mfrkit.config import GENERATOR, RECOGNISER, REGION, Every, RunOptions
 from mfrkit.errors import InputError
 from mfrkit.models.feeding import ASSUMED
 from mfrkit.models.feeding import Feeding as Feeding
-from mfrkit.options import Checked, Force, ImageFormat, OneOf, Preview, Seed, Some, Usually, Within
+from mfrkit.options import (
+    Checked,
+    Force,
+    ImageFormat,
+    OneOf,
+    Preview,
+    RecogniserName,
+    Seed,
+    Some,
+    Usually,
+    Within,
+)
 
 if TYPE_CHECKING:
     from mfrkit.masks.options import MaskOptions
@@ -401,9 +412,7 @@ class EmbedOptions(Checked):
     output: Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")] = Path(
         "embeddings.h5"
     )
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Bundled name or model file, .onnx, .pth, .ckpt.")
-    ] = RECOGNISER
+    model: RecogniserName = RECOGNISER
     flip: Annotated[bool, typer.Option(help="Average each face with its mirror image.")] = True
     fed: Feeding = ASSUMED
     detect_mask: Annotated[
