@@ -21,8 +21,8 @@ import torch
 
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
+from mfrkit.faces.detect import select
 from mfrkit.faces.geometry import similarity_from_points, template, warp
-from mfrkit.faces.select import select
 from mfrkit.io.images import encode_image, read_image, write_image
 from mfrkit.models.registry import load_network
 from mfrkit.stages.align import align

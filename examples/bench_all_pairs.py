@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from mfrkit.console import Console
 from mfrkit.evaluation.all_pairs import count_pairs
-from mfrkit.io.embedding_rows import Rows, write_embeddings
+from mfrkit.io.embeddings import Rows, write_embeddings
 
 SLAB = 4096
 RUNNER = """

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mfrkit.faces.detect import MTCNNDetector
+from mfrkit.faces.detect import select
 from mfrkit.faces.geometry import similarity_from_points, template, transform_points
-from mfrkit.faces.mesh_finder import MeshFinder
-from mfrkit.faces.select import select
+from mfrkit.faces.mesh import MeshFinder
+from mfrkit.faces.mtcnn import MTCNNDetector
 from mfrkit.io.images import read_image
 from mfrkit.models.device import single_core_pool
 from mfrkit.models.registry import load_network, save_network

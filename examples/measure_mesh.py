@@ -17,10 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mfrkit.faces.detect import select
 from mfrkit.faces.geometry import invert, transform_points
-from mfrkit.faces.mesh import SIDE, MeanMesh, box_region, eye_distance, mesh_region, upper_part
-from mfrkit.faces.mesh_finder import MeshFinder
-from mfrkit.faces.select import select
+from mfrkit.faces.mesh import (
+    SIDE,
+    MeanMesh,
+    MeshFinder,
+    box_region,
+    eye_distance,
+    mesh_region,
+    upper_part,
+)
 from mfrkit.faces.yunet import YuNetDetector
 from mfrkit.io.images import read_image
 from mfrkit.masks.options import MaskOptions

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mfrkit.faces.detect import select
 from mfrkit.faces.geometry import invert, transform_points
-from mfrkit.faces.select import select
 from mfrkit.io.images import read_image
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8

@@ -20,9 +20,8 @@ import numpy as np
 
 from mfrkit import read_embeddings
 from mfrkit.models.loading import recogniser_card
-from mfrkit.recognition.answers import Probe, answer_all, search_decider
 from mfrkit.recognition.decision import fmr_for
-from mfrkit.recognition.gallery import pooled
+from mfrkit.recognition.gallery import Probe, answer_all, pooled, search_decider
 
 RESAMPLES = 1000
 

@@ -20,26 +20,26 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from mfrkit.recognition.embedding_files import Embeddings, read_embeddings
+    from mfrkit.io.embeddings import Embeddings, read_embeddings
     from mfrkit.recognition.look import PhotoFace
     from mfrkit.recognition.mask_renderer import Masked, MaskRenderer
     from mfrkit.recognition.recogniser import Comparison, Recogniser
 
 _HOMES = {
-    "Comparison": "recogniser",
-    "Embeddings": "embedding_files",
-    "MaskRenderer": "mask_renderer",
-    "Masked": "mask_renderer",
-    "PhotoFace": "look",
-    "Recogniser": "recogniser",
-    "read_embeddings": "embedding_files",
+    "Comparison": "recognition.recogniser",
+    "Embeddings": "io.embeddings",
+    "MaskRenderer": "recognition.mask_renderer",
+    "Masked": "recognition.mask_renderer",
+    "PhotoFace": "recognition.look",
+    "Recogniser": "recognition.recogniser",
+    "read_embeddings": "io.embeddings",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'mfrkit' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"mfrkit.recognition.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"mfrkit.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

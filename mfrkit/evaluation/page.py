@@ -16,8 +16,7 @@ from mfrkit.evaluation.options import EvalOptions
 from mfrkit.evaluation.plots import PANELS, Panel, draw
 from mfrkit.evaluation.results import DEFINITIONS, SystemResult
 from mfrkit.evaluation.tables import counts_table, results_table
-from mfrkit.io.images import encode_image, read_image
-from mfrkit.io.packed import Packed
+from mfrkit.io.images import Packed, encode_image, read_image
 from mfrkit.io.pairs import PairList
 from mfrkit.pages.contact_sheet import fit
 from mfrkit.pages.html_page import InlinePicture, html_page, inline_picture

@@ -1,191 +1,48 @@
-"""Finding faces: what a detection is, what a detector does, and MTCNN.
+"""Faces found in photos: what a detection is, and which of them go on.
 
-Paper:
-    Zhang, Zhang, Li, Qiao, IEEE Signal Processing Letters 23(10), 2016, arXiv:1604.02878, section
-    II; pyramid step, rounding and overlap limits as in the reference code the weights come from.
-
-MTCNN proposes, refines and finishes boxes over many photos at once. P-Net sees pyramid levels of
-one size, R-Net and O-Net the candidates of all photos together, in bounded chunks. Every step is
-defined per photo: what else is in the batch changes only the speed.
+Candidate boxes are few next to pixels, so they live on the CPU as numpy arrays even when the
+networks do not.
 """
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-import cv2
 import numpy as np
-import torch
-from torch import nn
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.faces.mesh import Mesh
-from mfrkit.faces.overlap import suppress
-from mfrkit.faces.pyramid import STEP, STRIDE, WINDOW, IntegralPhotos, Strips, plan
 
-_REFINE_CHUNK, _FINISH_CHUNK = 512, 128  # crops per call: activations stay below 100 MB
+# The vertex at each point of the iBUG 68: jaw, brows, nose, eyes, lips.
+IBUG = (
+    *(162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389),
+    *(71, 63, 105, 66, 107, 336, 296, 334, 293, 301),
+    *(168, 197, 5, 4, 75, 97, 2, 326, 305),
+    *(33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380),
+    *(61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181),
+    *(78, 82, 13, 312, 308, 317, 14, 87),
+)
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Boxes that may be faces, of all photos together.
+class Mesh:
+    """The vertices of one face.
 
-    `boxes` (N, 4) float32 x1, y1, x2, y2 in pixels; `scores` (N,) float32; `photo` (N,) int64, the
-    photo each box is in; `points` (N, 5, 2) float32 (x, y) in pixels, None before the last step.
+    Convention:
+        (x, y) in pixels of the photo, x right, y down, pixel centres at integers; z in the same
+        unit, smaller is nearer. Vertex numbers are MediaPipe's.
+
+    Attributes:
+        vertices: (468, 3) float64.
+        score: how sure it is that there is a face, [0, 1].
     """
 
-    boxes: np.ndarray
-    scores: np.ndarray
-    photo: np.ndarray
-    points: np.ndarray | None = None
+    vertices: np.ndarray
+    score: float
 
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def take(self, index: np.ndarray) -> "Candidates":
-        """Select candidates by index or boolean mask."""
-        points = None if self.points is None else self.points[index]
-        return Candidates(self.boxes[index], self.scores[index], self.photo[index], points)
-
-
-def propose(
-    pnet: nn.Module, photos: IntegralPhotos, *, min_size: int, threshold: float
-) -> Candidates:
-    """Scan the pyramid of every photo.
-
-    Args:
-        pnet: network as `mfrkit.models.detectors.PNet`.
-        photos: the photos.
-        min_size: smallest face looked for, pixels.
-        threshold: lowest probability to keep.
-
-    Returns:
-        Square candidate boxes, thinned within each photo.
-    """
-    found = [_scan(pnet, photos, strips, threshold) for strips in plan(photos.sizes, min_size)]
-    if not found:
-        nothing = np.empty((0, 4), np.float32)
-        return Candidates(nothing, nothing[:, 0], np.empty(0, np.int64))
-    boxes, scores, photo, level, offsets = map(np.concatenate, zip(*found, strict=True))
-    keep = suppress(boxes, scores, level, 0.5)
-    keep = keep[suppress(boxes[keep], scores[keep], photo[keep], 0.7)]
-    boxes = boxes[keep] + offsets[keep] * _sides(boxes[keep])
-    return Candidates(_square(boxes), scores[keep], photo[keep])
-
-
-def _scan(
-    pnet: nn.Module, photos: IntegralPhotos, strips: Strips, threshold: float
-) -> tuple[np.ndarray, ...]:
-    """Boxes, scores, photos, levels and offsets of the windows above the threshold."""
-    pixels = photos.resample(
-        strips.photo,
-        np.pad(photos.sizes[strips.photo][:, ::-1], ((0, 0), (2, 0))),  # the whole photo
-        strips.grids,
-        first_row=strips.first_row,
-        canvas=strips.canvas,
-    )
-    extents = torch.from_numpy(strips.extents).to(pixels.device)
-    alike = (strips.extents == strips.canvas).all()
-    probability, offsets = pnet(pixels, None if alike else extents)
-    where = (probability >= threshold).nonzero()
-    real = where[:, 1:] * STRIDE < (extents - WINDOW + STRIDE)[where[:, 0]]
-    where = where[real.all(1)]
-    scores = probability[where.unbind(1)].cpu().numpy()
-    offsets = offsets.permute(0, 2, 3, 1)[where.unbind(1)].cpu().numpy()
-    strip, row, column = where.cpu().numpy().T
-    corner = np.stack([column * STRIDE, row * STRIDE + strips.first_row[strip]], 1)
-    windows = np.concatenate([corner + 1, corner + WINDOW], 1).astype(np.float32)
-    boxes = np.floor(windows / strips.scale[strip, None].astype(np.float32))
-    return boxes, scores, strips.photo[strip], strips.level[strip], offsets
-
-
-def refine(
-    rnet: nn.Module, photos: IntegralPhotos, found: Candidates, *, threshold: float
-) -> Candidates:
-    """Look at every candidate at 24x24 pixels.
-
-    Args:
-        rnet: network as `mfrkit.models.detectors.RNet`.
-        photos: the photos.
-        found: candidates of `propose`.
-        threshold: a probability must be above this.
-
-    Returns:
-        The square boxes that remain, corrected, thinned within each photo.
-    """
-    found, (scores, offsets) = _look(rnet, photos, found, size=24, chunk=_REFINE_CHUNK)
-    good = scores > threshold
-    found = replace(found, scores=scores).take(good)
-    offsets = offsets[good]
-    keep = suppress(found.boxes, found.scores, found.photo, 0.7)
-    found, offsets = found.take(keep), offsets[keep]
-    return replace(found, boxes=_square(_correct(found.boxes, offsets)))
-
-
-def finish(
-    onet: nn.Module, photos: IntegralPhotos, found: Candidates, *, threshold: float
-) -> Candidates:
-    """Look at every candidate at 48x48 pixels and place the five points.
-
-    Args:
-        onet: network as `mfrkit.models.detectors.ONet`.
-        photos: the photos.
-        found: candidates of `refine`.
-        threshold: a probability must be above this.
-
-    Returns:
-        The faces: boxes, scores and points, by photo, best score first.
-    """
-    found, (scores, offsets, points) = _look(onet, photos, found, size=48, chunk=_FINISH_CHUNK)
-    corner, sides = found.boxes[:, None, :2], _sides(found.boxes)[:, None, :2] + 1
-    boxes = _correct(found.boxes, offsets)
-    faces = Candidates(boxes, scores, found.photo, corner + points * sides - 1)
-    faces = faces.take(scores > threshold)
-    keep = suppress(faces.boxes, faces.scores, faces.photo, 0.7, relative_to="smaller")
-    return faces.take(keep)
-
-
-def _look(
-    network: nn.Module, photos: IntegralPhotos, found: Candidates, *, size: int, chunk: int
-) -> tuple[Candidates, list[np.ndarray]]:
-    """Show the network what is in the boxes; boxes entirely outside their photo are dropped."""
-    boxes = found.boxes.astype(np.int64)  # towards zero; first pixel is 1 in the reference code
-    limit = photos.sizes[found.photo][:, ::-1]
-    rectangles = np.concatenate(
-        [np.maximum(boxes[:, :2], 1) - 1, np.minimum(boxes[:, 2:], limit)], axis=1
-    )
-    inside = np.all(rectangles[:, 2:] > rectangles[:, :2], axis=1)
-    found, rectangles = found.take(inside), rectangles[inside]
-    answers = []
-    for start in range(0, max(1, len(found)), chunk):
-        part = slice(start, start + chunk)
-        grids = np.full((len(rectangles[part]), 2), size)
-        crops = photos.resample(found.photo[part], rectangles[part], grids, canvas=(size, size))
-        answers.append([answer.cpu().numpy() for answer in network(crops)])
-    return found, [np.concatenate(column) for column in zip(*answers, strict=True)]
-
-
-def _sides(boxes: np.ndarray) -> np.ndarray:
-    """Width and height twice, (N, 4), in step with x1, y1, x2, y2."""
-    return np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-
-
-def _correct(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Move box edges by offsets given in box sides, which count both edge pixels."""
-    return boxes + offsets * (_sides(boxes) + 1)
-
-
-def _square(boxes: np.ndarray) -> np.ndarray:
-    """Grow the shorter side about the centre."""
-    sides = _sides(boxes)[:, :2]
-    longer = sides.max(1, keepdims=True)
-    corner = boxes[:, :2] + (sides - longer) * np.float32(0.5)
-    return np.concatenate([corner, corner + longer], axis=1)
-
-
-_BATCH_PIXELS = 1 << 24  # pixels worked on at once, at 12 bytes each; a larger photo goes alone
-_PHOTO_PIXELS = 1 << 26  # a photo beyond this is searched at reduced size: memory stays bounded
+    @property
+    def landmarks(self) -> np.ndarray:
+        """Return the 68 landmarks of the iBUG scheme, (68, 2)."""
+        return self.vertices[list(IBUG), :2]
 
 
 @dataclass(frozen=True)
@@ -220,138 +77,148 @@ class Detector(Protocol):
         """Find the faces: RGB uint8 (H, W, 3) photos of any sizes in, one list each, in order."""
 
 
-class MTCNNDetector:
-    """Face and five-point detector; works on masked faces too.
-
-    Photos of different sizes share a call, and the faces found in one do not depend on the others.
-    A photo in which nothing is found is searched once more, at sizes between those of the first
-    search: now and then a plain face falls between two of them.
-    Coordinates are those of the reference code, which counts pixels from 1: compared with mirror
-    images they lie one pixel too far right. Other tools align with the same ones, so they stay.
-
-    Attributes:
-        sure: score from which a face is hardly ever found the wrong way up.
-
-    Args:
-        networks: module with `pnet`, `rnet` and `onet` as in `mfrkit.models.detectors`; it is
-            moved to `device` and put in eval mode.
-        min_size: side of the smallest face looked for, pixels, at least 12; halving it costs four
-            times as much.
-        thresholds: lowest probability that passes each of the three steps.
-        device: where the networks run.
-
-    Raises:
-        InputError: `min_size` is below 12.
-
-    Example:
-        >>> from mfrkit.models.detectors import MTCNN
-        >>> detector = MTCNNDetector(MTCNN())
-        >>> detector([np.zeros((9, 9, 3), np.uint8)])
-        [[]]
-    """
-
-    sure = 0.99
-
-    def __init__(
-        self,
-        networks: nn.Module,
-        *,
-        min_size: int = 40,
-        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
-        device: torch.device | str = "cpu",
-    ) -> None:
-        if min_size < WINDOW:
-            raise InputError(f"smallest face of {min_size} pixels; this detector needs {WINDOW}")
-        self._device = torch.device(device)
-        # Convolution and pooling on few channels run three to five times faster this way (CPU).
-        networks = networks.eval().to(self._device)
-        self._networks = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._min_size = min_size
-        self._thresholds = thresholds
-
-    @torch.inference_mode()
-    def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Find the faces of each photo.
-
-        Args:
-            photos: RGB uint8 arrays (H, W, 3) of any sizes.
-
-        Returns:
-            For each photo its faces, best score first; an empty list where there is none.
-
-        Raises:
-            ShapeError: a photo is not (H, W, 3) uint8.
-        """
-        faces: list[list[Face]] = [[] for _ in photos]
-        self._search(photos, range(len(photos)), self._min_size, faces)
-        # Half a step along the pyramid: sizes midway between those of the first search.
-        missed = [i for i in range(len(photos)) if not faces[i]]
-        self._search(photos, missed, round(self._min_size / math.sqrt(STEP)), faces)
-        return faces
-
-    def _search(
-        self,
-        photos: Sequence[np.ndarray],
-        places: Sequence[int],
-        min_size: int,
-        faces: list[list[Face]],
-    ) -> None:
-        """Add the faces of the photos at `places` to `faces`."""
-        for some in _share(photos, places, min_size):
-            chosen, shrink = zip(*(_within_reach(photos[i]) for i in some), strict=True)
-            found = self._detect(chosen, max(WINDOW, round(min_size / max(shrink))))
-            for k in range(len(found)):
-                i = found.photo[k]
-                faces[some[i]].append(_face(found, k, shrink[i]))
-
-    def _detect(self, photos: Sequence[np.ndarray], min_size: int) -> Candidates:
-        first, second, third = self._thresholds
-        sums = IntegralPhotos(photos, self._device)
-        found = propose(self._networks.pnet, sums, min_size=min_size, threshold=first)
-        found = refine(self._networks.rnet, sums, found, threshold=second)
-        return finish(self._networks.onet, sums, found, threshold=third)
-
-
-def _share(
-    photos: Sequence[np.ndarray], places: Sequence[int], min_size: int
-) -> Iterator[list[int]]:
-    """Split the photos into portions of bounded size; those too small for a face drop out."""
-    portion: list[int] = []
-    pixels = 0
-    for i in places:
-        check_photo(photos[i])
-        height, width = photos[i].shape[:2]
-        if min(height, width) < min_size:
-            continue
-        if portion and pixels + height * width > _BATCH_PIXELS:
-            yield portion
-            portion, pixels = [], 0
-        portion.append(i)
-        pixels += height * width
-    if portion:
-        yield portion
-
-
 def check_photo(photo: np.ndarray) -> None:
     """Refuse what is not an RGB uint8 photo (H, W, 3), with a ShapeError."""
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
         raise ShapeError(f"expected an RGB uint8 photo (H, W, 3), got {photo.dtype} {photo.shape}")
 
 
-def _within_reach(photo: np.ndarray) -> tuple[np.ndarray, int]:
-    """Average a huge photo down by a whole factor; also return the factor, 1 for most photos."""
-    height, width = photo.shape[:2]
-    factor = math.ceil(math.sqrt(height * width / _PHOTO_PIXELS))
-    if factor == 1:
-        return photo, 1
-    size = (width // factor, height // factor)
-    whole = photo[: size[1] * factor, : size[0] * factor]
-    return cv2.resize(whole, size, interpolation=cv2.INTER_AREA), factor
+_BLOCK = 256  # best boxes compared at once with all others: memory grows with N, not N squared
 
 
-def _face(found: Candidates, k: int, factor: int) -> Face:
-    if found.points is None:
-        raise ShapeError("these candidates have no points yet; run `finish` on them")
-    centre = (factor - 1) / 2  # of the first reduced pixel, in photo pixels
-    box, points = found.boxes[k] * factor + centre, found.points[k] * factor + centre
-    return Face(box.astype(np.float32), float(found.scores[k]), points.astype(np.float32))
+def suppress(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    groups: np.ndarray,
+    threshold: float,
+    *,
+    relative_to: Literal["union", "smaller"] = "union",
+) -> np.ndarray:
+    """Drop every box that overlaps a better one of its group.
+
+    Convention:
+        "union" compares real-valued areas, (x2 - x1) * (y2 - y1). "smaller" divides by the smaller
+        area and counts both edge pixels, (x2 - x1 + 1) * (y2 - y1 + 1), as the last stage of MTCNN
+        has it, so that a box inside another goes even when it is small.
+
+    Args:
+        boxes: (N, 4) float x1, y1, x2, y2, pixels.
+        scores: (N,) float, higher is better; of equals the earlier wins.
+        groups: (N,) int; boxes of different groups never meet.
+        threshold: a box goes when its overlap with a kept one is above this share.
+        relative_to: what the shared area is divided by.
+
+    Returns:
+        (M,) int64 indices of the kept boxes, by group, best score first within a group.
+
+    Example:
+        >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10], [20, 0, 30, 10]], dtype=np.float32)
+        >>> suppress(boxes, np.array([0.8, 0.9, 0.7]), np.zeros(3, int), 0.5).tolist()
+        [1, 2]
+    """
+    order = np.lexsort((-scores, groups))  # stable: ties keep their order
+    ends = np.flatnonzero(np.diff(groups[order])) + 1
+    edge = 1.0 if relative_to == "smaller" else 0.0
+    kept = [
+        _suppress_group(boxes, members, threshold, np.float32(edge))
+        for members in np.split(order, ends)
+    ]
+    return np.concatenate(kept)
+
+
+def _suppress_group(
+    boxes: np.ndarray, members: np.ndarray, threshold: float, edge: np.float32
+) -> np.ndarray:
+    kept = []
+    while len(members) > 1:
+        block = min(_BLOCK, len(members))
+        clash = _overlap(boxes[members[:block]], boxes[members], edge) > threshold
+        alive = np.ones(len(members), dtype=bool)
+        for i in range(block):
+            if alive[i]:
+                alive[i + 1 :] &= ~clash[i, i + 1 :]
+        kept.append(members[:block][alive[:block]])
+        members = members[block:][alive[block:]]
+    return np.concatenate([*kept, members])
+
+
+def _overlap(some: np.ndarray, others: np.ndarray, edge: np.float32) -> np.ndarray:
+    """Share of the common area, (K, N); of the smaller box if `edge`, else of the union."""
+    low = np.maximum(some[:, None, :2], others[None, :, :2])
+    high = np.minimum(some[:, None, 2:], others[None, :, 2:])
+    sides = np.maximum(high - low + edge, 0.0)
+    shared = sides[..., 0] * sides[..., 1]
+    area, other_area = _areas(some, edge)[:, None], _areas(others, edge)[None]
+    whole = np.minimum(area, other_area) if edge else area + other_area - shared
+    # Boxes without area overlap nothing.
+    return np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0)
+
+
+def _areas(boxes: np.ndarray, edge: np.float32) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0] + edge) * (boxes[:, 3] - boxes[:, 1] + edge)
+
+
+Policy = Literal["largest", "center", "all"]
+_SUBJECT = 0.25  # least side of a subject's face, in sides of the largest face
+_CENTER_WEIGHT = 2.0  # how much a squared pixel off centre costs, in squared pixels of face
+
+
+def select(
+    faces: Sequence[Face],
+    policy: Policy,
+    photo_size: tuple[int, int],
+    *,
+    min_score: float = 0.0,
+    min_size: float = 0.0,
+) -> list[Face]:
+    """Choose faces of one photo.
+
+    "largest" takes the face with the largest box. "center" takes the one with the largest
+    ``area - 2 * d ** 2``, where d is the distance from the box's centre to the photo's: the large
+    face in the middle, as a photographer would mean it; faces less than a quarter as large as the
+    largest are nobody's subject, wherever they are. "all" takes every face, largest first.
+
+    Args:
+        faces: what a detector found.
+        policy: how to choose.
+        photo_size: (height, width) of the photo, pixels.
+        min_score: lowest score that counts.
+        min_size: smallest box that counts, by its longer side, pixels.
+
+    Returns:
+        The chosen faces, at most one unless `policy` is "all".
+
+    Raises:
+        InputError: unknown policy.
+
+    Example:
+        >>> big = Face(np.array([0.0, 0, 50, 50]), 0.9, np.zeros((5, 2)))
+        >>> middle = Face(np.array([80.0, 80, 120, 120]), 0.9, np.zeros((5, 2)))
+        >>> select([big, middle], "largest", (200, 200)) == [big]
+        True
+        >>> select([big, middle], "center", (200, 200)) == [middle]
+        True
+    """
+    if policy not in ("largest", "center", "all"):
+        raise InputError(f"unknown selection {policy!r}; use largest, center or all")
+    eligible = [f for f in faces if f.score >= min_score and _sides(f).max() >= min_size]
+    if policy == "center":
+        least = _SUBJECT * max((_sides(face).max() for face in eligible), default=0.0)
+        subjects = [face for face in eligible if _sides(face).max() >= least]
+        return sorted(subjects, key=lambda face: _centrality(face, photo_size), reverse=True)[:1]
+    by_area = sorted(eligible, key=_area, reverse=True)
+    return by_area if policy == "all" else by_area[:1]
+
+
+def _sides(face: Face) -> np.ndarray:
+    return face.box[2:] - face.box[:2]
+
+
+def _area(face: Face) -> float:
+    return float(_sides(face).prod())
+
+
+def _centrality(face: Face, photo_size: tuple[int, int]) -> float:
+    height, width = photo_size
+    offset = (face.box[:2] + face.box[2:]) / 2 - (np.array([width, height]) - 1) / 2
+    return _area(face) - _CENTER_WEIGHT * float((offset**2).sum())

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mfrkit.faces.detect import Face, check_photo
-from mfrkit.faces.overlap import suppress
+from mfrkit.faces.detect import Face, check_photo, suppress
 
 _CLEAR = 26  # pixels a face needs to be found dependably
 _WHOLE = 320  # a view whose longer side is below this shows the largest faces well

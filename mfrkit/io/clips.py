@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from mfrkit.config import Every
 from mfrkit.errors import ImageError
 from mfrkit.io.files import clip_key
+from mfrkit.io.images import Packed
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, identity_of
-from mfrkit.io.packed import Packed
 
 _MAX_PIXELS = 1 << 26  # of a frame: twice 8K
 _WHOLE = 0.95  # of the frames a header promises; it may be an estimate

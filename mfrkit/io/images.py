@@ -13,6 +13,7 @@ import os
 import stat
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,13 +24,48 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mfrkit.errors import ImageError, InputError, concerns_the_run
 from mfrkit.io.files import write_held
-from mfrkit.io.packed import Packed
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A picture inside a larger file; it can be read like a path.
+
+    Attributes:
+        archive: the file.
+        name: of the picture in it.
+        offset: where it begins, bytes.
+        size: its length, bytes.
+    """
+
+    archive: Path
+    name: str
+    offset: int
+    size: int
+
+    def read_bytes(self) -> bytes:
+        """Read the picture's file content.
+
+        The archive is opened for each read: no handle is shared between threads, and a thousand
+        shards do not need a thousand handles.
+
+        Raises:
+            ImageError: the archive ends before the picture does.
+        """
+        with self.archive.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            content = file.read(self.size)
+        if len(content) < self.size:
+            raise ImageError("truncated: its archive ends too early")
+        return content
+
+    def __str__(self) -> str:
+        return f"{self.archive}: {self.name}"
+
 
 # Enough for a 200-megapixel phone; beyond it a small file can ask for gigabytes of memory.
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 1 << 30  # of a picture file
 Image.MAX_IMAGE_PIXELS = None  # our own limit replaces Pillow's, which warns as well as refuses
-
 # What photos come in (MPO begins as JPEG). Pillow reads some forty kinds more, each with a parser.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
 _BRANDS = dict.fromkeys((b"avif", b"avis"), "AVIF") | dict.fromkeys(

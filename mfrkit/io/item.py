@@ -14,9 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.io.images import count_pixels
+from mfrkit.io.images import Packed, count_pixels
 from mfrkit.io.manifest import Record
-from mfrkit.io.packed import Packed
 
 
 @dataclass(frozen=True)

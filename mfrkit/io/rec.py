@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.files import naming, replacing_together
+from mfrkit.io.images import Packed
 from mfrkit.io.item import ArchiveSource
 from mfrkit.io.manifest import Record
-from mfrkit.io.packed import Packed
 
 MAGIC = 0xCED7230A
 WHOLE, FIRST, MIDDLE, LAST = range(4)

@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from mfrkit.console import to_line
 from mfrkit.errors import ImageError, InputError
 from mfrkit.io.files import is_picture, naming, replacing_together
-from mfrkit.io.images import picture_suffix
+from mfrkit.io.images import Packed, picture_suffix
 from mfrkit.io.item import ArchiveSource
 from mfrkit.io.manifest import Record, parse_line
-from mfrkit.io.packed import Packed
 
 FACTS = (".json", ".cls")  # what is known of a picture
 _DAMAGED = "damaged tar archive: a stretch that cannot be read"

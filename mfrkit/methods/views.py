@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mfrkit.errors import InputError, ShapeError
-from mfrkit.faces.mesh import IBUG
+from mfrkit.faces.detect import IBUG
 from mfrkit.masks.kinds import BARE
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, Rendered

@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.io.files import replacing
+from mfrkit.io.images import Packed
 from mfrkit.io.item import Item
-from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
-from mfrkit.recognition.embedding_files import check_made_by
-from mfrkit.recognition.gallery import Approximate, Gallery, gallery_in, person_of
+from mfrkit.recognition.gallery import Approximate, Gallery, check_made_by, gallery_in, person_of
 from mfrkit.recognition.look import Embedder, look, read_items
 from mfrkit.recognition.options import is_embedding_file
 from mfrkit.stages.flow import batched

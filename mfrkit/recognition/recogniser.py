@@ -1,16 +1,21 @@
-"""A recogniser for programs: photos in, faces, embeddings and decisions out."""
+"""A recogniser for programs: photos in, faces, embeddings and decisions out.
+
+Aligned crops are cut in memory here as `mfrkit align` does unless told otherwise.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.config import RECOGNISER, REGION
+from mfrkit.config import RECOGNISER, REGION, default_workers
 from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.faces.detect import Face, select
+from mfrkit.faces.geometry import template, warp
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.feeding import Feeding
 from mfrkit.recognition.decision import Decider, Threshold
@@ -25,13 +30,19 @@ from mfrkit.recognition.look import (
     read_photos,
 )
 from mfrkit.recognition.options import DEFAULT_FMR
+from mfrkit.stages.options import AlignOptions
 
 if TYPE_CHECKING:  # what galleries need is loaded by those who have one: `verify` starts sooner
-    from mfrkit.recognition.answers import Answer
-    from mfrkit.recognition.gallery import Gallery
-    from mfrkit.recognition.photo_crops import Crop
+    from mfrkit.recognition.gallery import Answer, Gallery
 
 _BATCH = 32  # photos looked at together
+
+
+class _Crop(NamedTuple):
+    """A face of a photo and its aligned pixels, (S, S, 3) uint8 RGB."""
+
+    face: Face
+    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,14 +113,21 @@ class Recogniser:
         from mfrkit.models.engine import EmbedEngine
         from mfrkit.models.loading import load_recogniser
         from mfrkit.models.region import load_region
-        from mfrkit.recognition.photo_crops import PhotoCrops
+        from mfrkit.stages.find_faces import FaceFinder
 
         place = resolve_device(device)
         recogniser = load_recogniser(model, place, feeding)
         self.card: ModelCard = recogniser.card
         self.flip = flip
         self._size = recogniser.card.input_size or (112, 112)
-        self._find = PhotoCrops(place, self._size[0])
+        self._align = AlignOptions("", Path(), size=self._size[0])
+        self._find = FaceFinder(
+            self._align.detector,
+            place,
+            mesh=True,
+            min_size=self._align.min_size,
+            workers=default_workers(),
+        )
         self._region = load_region(region_model, place)
         self._engine = EmbedEngine(recogniser, flip=flip)
 
@@ -126,7 +144,7 @@ class Recogniser:
         return {
             **origin(self.card, flip=self.flip),
             "mask_model_sha256": self._region.card.sha256,
-            "alignment": self._find.method,
+            "alignment": f"{self._align.detector}+mesh",
         }
 
     @property
@@ -151,9 +169,10 @@ class Recogniser:
 
     def faces_of(self, photos: Sequence[NDArray[np.uint8]]) -> list[list[PhotoFace]]:
         """Find all faces of several photos at once, (H, W, 3) uint8 RGB each; see `faces`."""
-        found = self._find(photos)
-        complete = iter(self._completed([face for faces in found for face in faces]))
-        return [[next(complete) for _ in faces] for faces in found]
+        found = self._find(photos, self._choose)
+        cut = [self._cut(p, each.chosen) for p, each in zip(photos, found, strict=True)]
+        complete = iter(self._completed([crop for crops in cut for crop in crops]))
+        return [[next(complete) for _ in crops] for crops in cut]
 
     def aligned(self, crops: Sequence[NDArray[np.uint8]]) -> list[PhotoFace]:
         """Take crops that are aligned already, (S, S, 3) uint8 RGB each, for one face each.
@@ -161,12 +180,12 @@ class Recogniser:
         Raises:
             InputError: a crop is not of the model's input size.
         """
-        from mfrkit.recognition.photo_crops import whole_crop
-
         for crop in crops:
             if crop.shape[:2] != self._size:
                 raise InputError(f"not a {self._size} crop: {crop.shape[1]}x{crop.shape[0]}")
-        return self._completed([whole_crop(crop) for crop in crops])
+        side = self._size[0]
+        box, points = np.array([0, 0, side, side], np.float32), template(side).astype(np.float32)
+        return self._completed([_Crop(Face(box, 1.0, points), crop) for crop in crops])
 
     def embed(
         self, photos: Photo | Iterable[Photo], *, missing: Literal["raise", "nan"] = "raise"
@@ -274,8 +293,7 @@ class Recogniser:
             ShapeError: an array of another kind.
         """
         from mfrkit.io.source import open_source
-        from mfrkit.recognition.answers import answer_all, probes_seen, search_decider
-        from mfrkit.recognition.gallery import Gallery
+        from mfrkit.recognition.gallery import Gallery, answer_all, probes_seen, search_decider
 
         known = gallery if isinstance(gallery, Gallery) else self.enrol(gallery)
         decider, _ = search_decider(
@@ -310,7 +328,25 @@ class Recogniser:
             raise InputError(f"{name_of(photo, place)}: no face found")
         return faces[0]
 
-    def _completed(self, found: "Sequence[Crop]") -> list[PhotoFace]:
+    def _choose(self, faces: Sequence[Face], size: tuple[int, int]) -> list[Face]:
+        least, side = self._align.least_score, self._align.min_size
+        by_area = select(faces, "all", size, min_score=least, min_size=side)
+        main = select(by_area, "center", size)
+        return [*main, *(face for face in by_area if face is not main[0])]
+
+    def _cut(self, photo: NDArray[np.uint8], faces: Sequence[Face]) -> list[_Crop]:
+        from mfrkit.stages.find_faces import fit_crop
+
+        crops = []
+        for face in faces:
+            try:
+                matrix, _ = fit_crop(face, self._find.mean, self._align.size, 0.0)
+            except InputError:  # points in one place: nothing that could be compared
+                continue
+            crops.append(_Crop(face, warp(photo, matrix, self._align.size)))
+        return crops
+
+    def _completed(self, found: Sequence[_Crop]) -> list[PhotoFace]:
         """Embed faces and look at what covers them."""
         import torch
 

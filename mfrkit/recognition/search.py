@@ -25,18 +25,18 @@ from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.loading import recogniser_card
 from mfrkit.pages.html_page import InlinePicture, html_page, inline_picture
-from mfrkit.recognition.answers import (
+from mfrkit.recognition.decision import given_threshold
+from mfrkit.recognition.gallery import (
     UNKNOWN,
     Answer,
+    Gallery,
     Probe,
     answer_all,
+    check_made_by,
     probes_in,
     probes_seen,
     search_decider,
 )
-from mfrkit.recognition.decision import given_threshold
-from mfrkit.recognition.embedding_files import check_made_by
-from mfrkit.recognition.gallery import Gallery
 from mfrkit.recognition.gallery_index import enrol
 from mfrkit.recognition.look import look, read_items
 from mfrkit.recognition.options import DEFAULT_FMR, SearchOptions, is_embedding_file

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import ImageError, InputError
-from mfrkit.faces.detect import Face
+from mfrkit.faces.detect import Face, Policy, select
 from mfrkit.faces.geometry import ARCFACE_SIZE, template, warp
-from mfrkit.faces.select import Policy, select
 from mfrkit.io.clips import decoded
 from mfrkit.io.images import read_image, write_image
 from mfrkit.io.item import Item

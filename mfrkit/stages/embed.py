@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mfrkit.console import Console, Progress
 from mfrkit.errors import InputError
 from mfrkit.io.files import held, hidden_name, refuse_existing
+from mfrkit.io.images import Packed
 from mfrkit.io.item import Item, Source, root_of
 from mfrkit.io.manifest import END, Record
-from mfrkit.io.packed import Packed
 from mfrkit.io.source import open_source
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.feeding import ASSUMED

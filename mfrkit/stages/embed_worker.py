@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mfrkit.config import RunOptions
 from mfrkit.errors import ImageError, reason_of
-from mfrkit.io.embedding_rows import Rows
+from mfrkit.io.embeddings import Rows
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import worn_mask

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from mfrkit.config import Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.io.files import hidden_name, refuse_existing, remove_whole
 from mfrkit.io.item import Item
 from mfrkit.stages.sink import Tally, fingerprint

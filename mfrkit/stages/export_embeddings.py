@@ -15,8 +15,7 @@ import numpy as np
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows
 from mfrkit.io.files import refuse_existing, replacing
 
 _ROWS = 4096

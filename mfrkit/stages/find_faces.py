@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from mfrkit.errors import InputError
-from mfrkit.faces.detect import Detector, Face, MTCNNDetector
+from mfrkit.faces.detect import Detector, Face, Mesh
 from mfrkit.faces.geometry import similarity_from_points, template, transform_points
 from mfrkit.faces.landmarks import FaceAlignmentDetector
-from mfrkit.faces.mesh import SURE, MeanMesh, Mesh, fits_box
-from mfrkit.faces.mesh_finder import MeshFinder, MeshNetwork
+from mfrkit.faces.mesh import SURE, MeanMesh, MeshFinder, MeshNetwork, fits_box
+from mfrkit.faces.mtcnn import MTCNNDetector
 from mfrkit.faces.yunet import YuNetDetector
 from mfrkit.models.device import single_core_pool
 from mfrkit.models.onednn import BlockedFaceMesh, has_blocked_layout

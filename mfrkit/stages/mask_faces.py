@@ -15,11 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from mfrkit.errors import ImageError, InputError
-from mfrkit.faces.detect import Face
+from mfrkit.faces.detect import Face, select
 from mfrkit.faces.geometry import ARCFACE_SIZE, similarity_from_points, template, transform_points
-from mfrkit.faces.mesh import MeanMesh
-from mfrkit.faces.mesh_finder import MeshFinder
-from mfrkit.faces.select import select
+from mfrkit.faces.mesh import MeanMesh, MeshFinder
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record

@@ -16,10 +16,9 @@ from mfrkit.config import RunOptions
 from mfrkit.console import Console, Progress
 from mfrkit.errors import ImageError, InputError, PartialError
 from mfrkit.io.files import expand_braces, refuse_existing, write_held, write_whole
-from mfrkit.io.images import decode_image, read_content
+from mfrkit.io.images import Packed, decode_image, read_content
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
-from mfrkit.io.packed import Packed
 from mfrkit.io.pairs import read_pairs
 from mfrkit.io.rec import (
     LENGTH_BITS,

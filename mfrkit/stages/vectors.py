@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.io.files import refuse_existing
 from mfrkit.metrics.all_pairs import unit_rows
 from mfrkit.models.cards import ModelCard

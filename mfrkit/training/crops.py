@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import ImageError
 from mfrkit.faces.geometry import ARCFACE_SIZE, transform_points, warp
-from mfrkit.io.images import read_image
+from mfrkit.io.images import Packed, read_image
 from mfrkit.io.item import ArchiveSource
 from mfrkit.io.manifest import Record
-from mfrkit.io.packed import Packed
 from mfrkit.methods.realign import WIDE
 from mfrkit.stages.mask_faces import Place, face_in_crop
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.files import refuse_existing, write_whole
-from mfrkit.io.history import HISTORY, Series, read_history
+from mfrkit.io.scalars import HISTORY, Series, read_history
 from mfrkit.pages.html_page import COLOURS, html_page
 from mfrkit.pages.plot_style import Floats, add_grid, line_style, plain_decades, render, short
 from mfrkit.training.options import CurvesOptions

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from mfrkit.console import Console, Progress
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.io.people import photo_name
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8

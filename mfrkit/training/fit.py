@@ -24,10 +24,9 @@ from torch import Tensor, nn
 
 from mfrkit.console import Console, Progress, to_line
 from mfrkit.errors import InputError, MfrError, Terminated
-from mfrkit.io.events import EventWriter
 from mfrkit.io.files import write_whole
-from mfrkit.io.history import HISTORY, read_lines
 from mfrkit.io.images import encode_image
+from mfrkit.io.scalars import HISTORY, EventWriter, read_lines
 from mfrkit.methods.base import Losses, Task
 from mfrkit.training.data import Deal, Drawn
 from mfrkit.training.settings import FitOptions, lr_factor

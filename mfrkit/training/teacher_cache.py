@@ -16,9 +16,8 @@ from torch import Tensor
 
 from mfrkit.console import Console
 from mfrkit.errors import ImageError, InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.io.packed import Packed
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
+from mfrkit.io.images import Packed
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.flow import batched, ordered_map

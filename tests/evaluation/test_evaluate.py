@@ -16,7 +16,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.evaluation.evaluate import EvalOptions, evaluate
 from mfrkit.evaluation.systems import distinct_labels, pair_up_probes
-from mfrkit.io.embedding_rows import Rows, write_embeddings
+from mfrkit.io.embeddings import Rows, write_embeddings
 from mfrkit.io.pairs import read_pairs
 
 PEOPLE, PHOTOS, DIM = 40, 4, 16

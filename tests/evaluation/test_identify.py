@@ -18,7 +18,7 @@ from mfrkit.evaluation.all_pairs import AllPairsOptions, all_pairs
 from mfrkit.evaluation.identify import identify
 from mfrkit.evaluation.options import IdentifyOptions
 from mfrkit.io.checkpoints import save_model
-from mfrkit.io.embedding_rows import Rows, write_embeddings
+from mfrkit.io.embeddings import Rows, write_embeddings
 from mfrkit.metrics import all_pairs as counting
 from mfrkit.metrics.rates import roc
 from mfrkit.models.cards import ModelCard

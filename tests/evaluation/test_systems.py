@@ -10,8 +10,7 @@ from mfrkit.errors import InputError
 from mfrkit.evaluation.evaluate import evaluate
 from mfrkit.evaluation.options import EvalOptions
 from mfrkit.evaluation.systems import PooledTemplates
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.io.tables import read_templates
 
 ROWS = [(f"p{n}/1", f"p{n if n % 2 else n + 1}/2", n % 2, n % 5) for n in range(200)]

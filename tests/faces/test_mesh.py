@@ -6,12 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfrkit.errors import InputError
+from mfrkit.faces.detect import IBUG, Mesh
 from mfrkit.faces.geometry import transform_points
 from mfrkit.faces.mesh import (
-    IBUG,
     SIDE,
     MeanMesh,
-    Mesh,
     box_region,
     fits_box,
     from_square,

@@ -9,7 +9,7 @@ import pytest
 
 from mfrkit.errors import ShapeError
 from mfrkit.faces import yunet
-from mfrkit.faces.select import select
+from mfrkit.faces.detect import select
 from mfrkit.faces.yunet import YuNetDetector
 from mfrkit.io.images import read_image
 from mfrkit.models.registry import load_network

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 
 
 def rows(start, count, dim=4, skipped=()):

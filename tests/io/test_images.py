@@ -9,8 +9,14 @@ from PIL import Image
 
 from mfrkit.errors import ImageError
 from mfrkit.io import images
-from mfrkit.io.images import count_pixels, decode_image, encode_image, read_image, write_image
-from mfrkit.io.packed import Packed
+from mfrkit.io.images import (
+    Packed,
+    count_pixels,
+    decode_image,
+    encode_image,
+    read_image,
+    write_image,
+)
 
 RNG = np.random.default_rng(7)
 # Smooth, so that JPEG keeps it within a few grey levels.

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from mfrkit.errors import InputError
+from mfrkit.faces.detect import Mesh, select
 from mfrkit.faces.geometry import template, transform_points, warp
-from mfrkit.faces.mesh import MeanMesh, Mesh
-from mfrkit.faces.select import select
+from mfrkit.faces.mesh import MeanMesh
 from mfrkit.io.images import read_image
 from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.landmarks import LandmarkOptions, LandmarkTask, Teacher

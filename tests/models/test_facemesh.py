@@ -7,8 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mfrkit.faces.mesh import eye_distance, upper_part
-from mfrkit.faces.mesh_finder import MeshFinder
+from mfrkit.faces.mesh import MeshFinder, eye_distance, upper_part
 from mfrkit.faces.yunet import YuNetDetector
 from mfrkit.io.images import read_image
 from mfrkit.masks.options import MaskOptions

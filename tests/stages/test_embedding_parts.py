@@ -5,8 +5,7 @@ import pytest
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.stages.embedding_parts import MergeOptions, merge
 
 MODEL = {"model": "arcface", "weights_sha256": "ab", "flip": True}

@@ -7,7 +7,7 @@ import pytest
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
+from mfrkit.io.embeddings import Rows, write_embeddings
 from mfrkit.stages import export_embeddings as module
 from mfrkit.stages.export_embeddings import ExportOptions, export_embeddings
 

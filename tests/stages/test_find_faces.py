@@ -8,10 +8,8 @@ import pytest
 import torch
 
 from mfrkit.errors import InputError
-from mfrkit.faces.detect import Face
+from mfrkit.faces.detect import Face, Mesh, select
 from mfrkit.faces.geometry import transform_points
-from mfrkit.faces.mesh import Mesh
-from mfrkit.faces.select import select
 from mfrkit.io.images import read_image
 from mfrkit.stages.demo import PHOTOS
 from mfrkit.stages.find_faces import FaceFinder, fit_crop

@@ -7,8 +7,7 @@ import pytest
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
-from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.stages.vectors import FuseOptions, fuse, parse_weights
 
 

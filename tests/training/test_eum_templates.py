@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mfrkit.errors import InputError
-from mfrkit.io.embedding_rows import Rows, write_embeddings
+from mfrkit.io.embeddings import Rows, write_embeddings
 from mfrkit.training.eum_templates import TemplateBatches, read_templates
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]

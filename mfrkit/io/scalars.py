@@ -1,17 +1,97 @@
-"""TensorBoard's event files, written without TensorBoard.
+"""The scalars of a training run, in `history.jsonl` and in TensorBoard's event files.
 
-Layout: a sequence of records, each framed as little-endian length (8 bytes), masked CRC-32C of the
-length, content, masked CRC-32C of the content. The content is a protocol buffer `Event`:
-`wall_time` = 1 (double), `step` = 2 (varint), `file_version` = 3 (text), `summary` = 5, which holds
-values = 1 of `tag` = 1 (text) and `simple_value` = 2 (float) or `image` = 4: its `height` = 1,
-`width` = 2, `colorspace` = 3 (varints; 3 is RGB) and `encoded_image_string` = 4 (bytes).
+A line of `history.jsonl` holds `step`, the steps done, and scalars by name, null where one was not
+finite. Losses and checks of a step come in lines of their own. A line that a kill cut short is not
+counted, and what a continued run does again replaces what was there.
+
+An event file, written here without TensorBoard, is a sequence of records, each framed as
+little-endian length (8 bytes), masked CRC-32C of the length, content, masked CRC-32C of the
+content. The content is a protocol buffer `Event`: `wall_time` = 1 (double), `step` = 2 (varint),
+`file_version` = 3 (text), `summary` = 5, which holds values = 1 of `tag` = 1 (text) and
+`simple_value` = 2 (float) or `image` = 4: its `height` = 1, `width` = 2, `colorspace` = 3 (varints;
+3 is RGB) and `encoded_image_string` = 4 (bytes).
 """
 
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.errors import InputError
+from mfrkit.io.manifest import parse_line
+
+HISTORY = "history.jsonl"
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One scalar of a run.
+
+    Attributes:
+        steps: (N,) int64, steps done, strictly rising.
+        values: (N,) float64, NaN where it was not finite.
+    """
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def read_lines(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield every whole line of a history and what it holds; others are passed over."""
+    for line in content.splitlines(keepends=True):
+        try:
+            fields = parse_line(line, HISTORY)
+        except InputError:
+            continue
+        step = fields.get("step", 0)
+        if type(step) is int and 0 <= step < 1 << 63:
+            yield line, fields
+
+
+def read_history(path: Path) -> dict[str, Series]:
+    """Read the scalars of a run by name, in the order they first appear.
+
+    Raises:
+        InputError: unreadable.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
+    steps: dict[int, dict[str, Any]] = {}
+    last = 0
+    for _, fields in read_lines(content):
+        step = fields.pop("step", 0)
+        if step < last:  # the run went back to a checkpoint
+            steps = {known: held for known, held in steps.items() if known < step}
+        last = step
+        steps.setdefault(step, {}).update(fields)
+    return _series(steps)
+
+
+def _series(steps: Mapping[int, Mapping[str, Any]]) -> dict[str, Series]:
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for step, fields in steps.items():
+        for name, value in fields.items():
+            if value is None or isinstance(value, int | float):
+                places, values = found.setdefault(name, ([], []))
+                places.append(step)
+                values.append(_number(value))
+    return {name: Series(np.array(a, np.int64), np.array(b)) for name, (a, b) in found.items()}
+
+
+def _number(value: float | None) -> float:
+    try:
+        return float("nan") if value is None else float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return float("inf")
+
 
 _POLYNOMIAL = 0x82F63B78  # CRC-32C, reflected
 _VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5  # wire types
