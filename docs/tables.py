@@ -14,8 +14,7 @@ import typer
 
 from mfrkit.cli import app
 from mfrkit.models.cards import BUNDLED
-from mfrkit.stages.model_card import thresholds_table
-from mfrkit.stages.models import describe
+from mfrkit.stages.models import describe, thresholds_table
 
 DOCS = Path(__file__).parent
 TABLE = re.compile(r"(<!-- (\w+): ([^>]*?) -->\n).*?(<!-- end -->)", re.S)

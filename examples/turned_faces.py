@@ -20,7 +20,7 @@ from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.spec import sample_spec
 from mfrkit.masks.surface import pixel_axes, pixels_to_sheet, pose_columns, sheet_to_pixels
 from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
-from mfrkit.stages.mask_sheets import load_portraits
+from mfrkit.stages.portraits import load_portraits
 
 YAWS = (-0.5, -0.25, 0.25, 0.5)
 KINDS = {"surgical": "blue", "kn95": "white", "cloth": "red,navy"}

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from mfrkit import __version__
-from mfrkit.cli.completion import offer_values
+from mfrkit.cli.options import offer_values
 from mfrkit.console import Console, open_streams, printable
 from mfrkit.errors import MfrError, Terminated
 
@@ -134,49 +134,37 @@ def root(
 
 
 def _register() -> None:
-    from mfrkit.cli.align import align
+    from mfrkit.cli import images, people, start, train, vectors
     from mfrkit.cli.benchmark import benchmark
-    from mfrkit.cli.curves import curves
-    from mfrkit.cli.cut_masks import cut_masks
-    from mfrkit.cli.demo import demo
-    from mfrkit.cli.doctor import doctor
-    from mfrkit.cli.embed import embed
     from mfrkit.cli.evaluate import evaluate
     from mfrkit.cli.identify import identify
-    from mfrkit.cli.inpaint import inpaint
     from mfrkit.cli.models import app as models
-    from mfrkit.cli.pack import pack, pack_bin, unpack
-    from mfrkit.cli.search import search
-    from mfrkit.cli.synth_mask import synth_mask
-    from mfrkit.cli.train import distill, train_inpaint, train_landmarks, train_region
-    from mfrkit.cli.vectors import export, fuse, merge, unmask
-    from mfrkit.cli.verify import verify
 
-    app.command("align")(align)
-    app.command("synth-mask")(synth_mask)
-    app.command("cut-masks")(cut_masks)
-    app.command("pack")(pack)
-    app.command("train-inpaint")(train_inpaint)
-    app.command("train-landmarks")(train_landmarks)
-    app.command("train-region")(train_region)
-    app.command("distill")(distill)
-    app.command("curves")(curves)
-    app.command("inpaint")(inpaint)
-    app.command("embed")(embed)
-    app.command("merge")(merge)
-    app.command("unmask")(unmask)
-    app.command("fuse")(fuse)
-    app.command("verify")(verify)
-    app.command("search")(search)
+    app.command("align")(images.align)
+    app.command("synth-mask")(images.synth_mask)
+    app.command("cut-masks")(images.cut_masks)
+    app.command("pack")(images.pack)
+    app.command("train-inpaint")(train.train_inpaint)
+    app.command("train-landmarks")(train.train_landmarks)
+    app.command("train-region")(train.train_region)
+    app.command("distill")(train.distill)
+    app.command("curves")(train.curves)
+    app.command("inpaint")(images.inpaint)
+    app.command("embed")(images.embed)
+    app.command("merge")(vectors.merge)
+    app.command("unmask")(vectors.unmask)
+    app.command("fuse")(vectors.fuse)
+    app.command("verify")(people.verify)
+    app.command("search")(people.search)
     app.command("eval")(evaluate)
     app.command("identify")(identify)
     app.command("benchmark")(benchmark)
-    app.command("export")(export)
-    app.command("unpack")(unpack)
-    app.command("pack-bin")(pack_bin)
+    app.command("export")(vectors.export)
+    app.command("unpack")(images.unpack)
+    app.command("pack-bin")(images.pack_bin)
     app.add_typer(models, name="models")
-    app.command("demo")(demo)
-    app.command("doctor")(doctor)
+    app.command("demo")(start.demo)
+    app.command("doctor")(start.doctor)
     offer_values(app)
 
 

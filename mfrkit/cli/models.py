@@ -22,7 +22,7 @@ def add(ctx: typer.Context, options: AddOptions) -> None:
 
     Example: mfrkit models add r50.pth -o r50.safetensors --licence "non-commercial research only"
     """
-    from mfrkit.stages.models import add_model
+    from mfrkit.stages.model_tools import add_model
 
     add_model(options, ctx.obj)
 
@@ -49,7 +49,7 @@ def average(
 
     Example: mfrkit models average maskinv arcface --share 0.5 -o between.safetensors
     """
-    from mfrkit.stages.models import AverageOptions, average_models
+    from mfrkit.stages.model_tools import AverageOptions, average_models
 
     average_models(AverageOptions(first, second, output, share, force), ctx.obj)
 
@@ -132,7 +132,7 @@ def combine(
 
     Example: mfrkit models combine --beside maskinv --beside edgeface -o both.safetensors
     """
-    from mfrkit.stages import models as stage
+    from mfrkit.stages import model_tools as stage
     from mfrkit.stages.vectors import parse_weights
 
     if beside:
@@ -166,7 +166,7 @@ def export(
 
     Example: mfrkit models export mfr -o mfr.onnx
     """
-    from mfrkit.stages.models import export_model
+    from mfrkit.stages.model_tools import export_model
 
     export_model(model, output or Path(f"{Path(model).stem}.onnx"), ctx.obj, force=force)
 
@@ -208,8 +208,7 @@ def show(
 
     Example: mfrkit models show mfr --markdown
     """
-    from mfrkit.stages.model_card import show_card
-    from mfrkit.stages.models import show_model
+    from mfrkit.stages.models import show_card, show_model
 
     if json and markdown:
         raise InputError("--json and --markdown: choose one of them")

@@ -1,4 +1,4 @@
-"""mfrkit distill, train-inpaint, train-region and train-landmarks.
+"""mfrkit distill, train-inpaint, train-region, train-landmarks, and curves of what they did.
 
 Settings without an option of their own are keys of a TOML file or of `--set`.
 """
@@ -12,6 +12,7 @@ import typer
 
 from mfrkit.cli.options import takes
 from mfrkit.training.options import (
+    CurvesOptions,
     DistillRequest,
     InpaintRequest,
     LandmarkRequest,
@@ -82,3 +83,17 @@ def train_landmarks(ctx: typer.Context, options: LandmarkRequest) -> None:
     from mfrkit.training.landmarks import train_landmarks as run
 
     run(_signed(options), ctx.obj)
+
+
+@takes(CurvesOptions)
+def curves(ctx: typer.Context, options: CurvesOptions) -> None:
+    """Draw how training went: losses, checks and learning rate of one or several runs.
+
+    Several runs lie over each other, each named by its folder. A run may still be going on.
+
+    Example: mfrkit distill demo/crops -o student.safetensors --steps 2 --batch-size 4
+    && mfrkit curves student.run -o curves.html
+    """
+    from mfrkit.training.curves import curves as run
+
+    run(options, ctx.obj)

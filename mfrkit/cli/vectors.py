@@ -22,8 +22,8 @@ def merge(
     Example: mfrkit embed demo/crops -o 1.h5 --shard 1/2 && mfrkit embed demo/crops -o 2.h5
     --shard 2/2 && mfrkit merge 1.h5 2.h5 -o all.h5
     """
-    from mfrkit.stages.embedding_parts import MergeOptions
-    from mfrkit.stages.embedding_parts import merge as run
+    from mfrkit.stages.vectors import MergeOptions
+    from mfrkit.stages.vectors import merge as run
 
     run(MergeOptions(parts, output, force), ctx.obj)
 

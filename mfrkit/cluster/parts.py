@@ -22,8 +22,8 @@ from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import hidden_name, refuse_existing, remove_whole, replacing, temporary_name
 from mfrkit.io.manifest import manifest_path, parse_line
 from mfrkit.stages.embed import EmbedOptions
-from mfrkit.stages.embedding_parts import check_alike, join
 from mfrkit.stages.sink import RecordSink, Tally
+from mfrkit.stages.vectors import check_alike, join
 
 _SHARD_FILE = re.compile(r"\.?(?:manifest|run|part)-\d+-of-(\d+)\.(?:jsonl|json|h5)(?:\.\w+)?")
 _QUIET = Console(-1, passes_records=False)

@@ -1,19 +1,26 @@
 """Run a per-image stage where its options say: here, or as shards on a cluster."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from mfrkit.cluster.parts import Parts, parts_of
-from mfrkit.cluster.summary import Summary
-from mfrkit.cluster.task import ShardJob, ShardReport, when_free
-from mfrkit.cluster.tasks import Share, Totals, cluster_share, joined, run_all
+from mfrkit.cluster.tasks import (
+    ShardJob,
+    ShardReport,
+    Share,
+    Totals,
+    cluster_share,
+    joined,
+    run_all,
+    when_free,
+)
 from mfrkit.config import RunOptions, Shard
-from mfrkit.console import Console
+from mfrkit.console import Console, to_line
 from mfrkit.errors import InputError
 from mfrkit.io.files import held, hidden_name
 from mfrkit.io.pairs import read_pairs
@@ -149,3 +156,75 @@ class _Spread:
             folder, command = str(Path.cwd()), tuple(sys.argv)
             jobs.append(ShardJob(self._stage, options, folder, command))
         return jobs
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finished run.
+
+    Attributes:
+        command: the stage's name.
+        output: what was written.
+        tally: of all inputs, those of an earlier run too.
+        reports: of the shards.
+        again: how many shards were begun again because their worker died.
+        seconds: from the start of the command to its result.
+    """
+
+    command: str
+    output: str
+    tally: Tally
+    reports: Sequence[ShardReport]
+    again: int
+    seconds: float
+
+    def narrate(self, console: Console) -> None:
+        """Say it in one line, and with `--verbose` in one for each node."""
+        nodes = self.nodes()
+        rate = sum(node["inputs"] for node in nodes) / self.seconds
+        again = f", {self.again} begun again" if self.again else ""
+        console.info(
+            f"{self.command}: {self.tally} in {self.seconds:.1f} s ({rate:.0f}/s), "
+            f"{len(self.reports)} shards{again}, nodes: {len(nodes)} -> {self.output}"
+        )
+        for node in nodes:
+            console.detail(
+                f"{node['node']}: {node['inputs']} inputs in {node['shards']} shards, "
+                f"{node['processes']} processes, {node['rate']:.0f}/s"
+            )
+
+    def to_line(self) -> str:
+        """Return it as one JSON object."""
+        return to_line(
+            {
+                "command": self.command,
+                "output": self.output,
+                "written": self.tally.written,
+                "skipped": self.tally.skipped,
+                "reasons": dict(self.tally.reasons),
+                "seconds": round(self.seconds, 3),
+                "shards": len(self.reports),
+                "begun_again": self.again,
+                "nodes": self.nodes(),
+            }
+        )
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return what each node did; `rate` is inputs a second of all its processes together."""
+        found = []
+        for name in sorted({report.node for report in self.reports}):
+            mine = [report for report in self.reports if report.node == name]
+            inputs, seconds = sum(r.inputs for r in mine), sum(r.seconds for r in mine)
+            processes = len({report.process for report in mine})
+            found.append(
+                {
+                    "node": name,
+                    "shards": len(mine),
+                    "processes": processes,
+                    "inputs": inputs,
+                    "skipped": sum(report.skipped for report in mine),
+                    "seconds": round(seconds, 3),
+                    "rate": round(inputs * processes / max(seconds, 1e-9), 1),
+                }
+            )
+        return found

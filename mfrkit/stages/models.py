@@ -1,33 +1,19 @@
-"""Describe models, and make model files of other files. torch is loaded for the latter only.
-
-Networks of other programs are added, recognisers of one embedding space or of several combined,
-two models' weights averaged, recognisers written in the form other programs run.
-
-Paper:
-    Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv:2109.01903: the
-    mean of the weights before and after fine-tuning keeps what either knows.
-"""
+"""What models are there, and the card of one: as a table, as JSON, or as a page of Markdown."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfrkit.config import REGION
 from mfrkit.console import Console, to_line
-from mfrkit.errors import InputError, WeightsError
-from mfrkit.io.checkpoints import mismatches
-from mfrkit.io.files import refuse_existing, replacing
 from mfrkit.models.cards import BUNDLED, ModelCard
-from mfrkit.models.loading import is_completed, is_foreign, load_recogniser
-from mfrkit.models.model_files import count_parameters, read_card, read_tensors, verify, write_model
-from mfrkit.models.registry import FOREIGN
-from mfrkit.models.spaces import shares_of
-from mfrkit.stages.options import AddOptions
+from mfrkit.models.model_files import count_parameters, read_card, verify
+from mfrkit.pages.table import Table, to_markdown
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
+
 
 SCHEMA = 1
 
@@ -138,269 +124,115 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-_GRAPH_ONLY = ".onnx"
-
-
-def add_model(options: AddOptions, console: Console) -> None:
-    """Write somebody else's recogniser as a model file; say how its network is fed.
-
-    Raises:
-        InputError: the output exists or has another suffix than `.safetensors`; no such file, or of
-            a form that holds no network that can be built here.
-        WeightsError: the file is damaged, or no recogniser.
-    """
-    file, output = options.file, options.output or Path(f"{options.file.stem}.safetensors")
-    known = sorted(set(FOREIGN) - {_GRAPH_ONLY})
-    if file.suffix == _GRAPH_ONLY:
-        raise InputError(
-            f"{file}: an ONNX file is a graph, not weights by name; name it itself as --model"
-        )
-    if file.suffix not in known:
-        raise InputError(f"{file}: expected {', '.join(known)}")
-    if output.suffix != ".safetensors":
-        raise InputError(f"{output}: name it .safetensors")
-    refuse_existing(output, force=options.force)
-
-    from mfrkit.models.registry import save_network
-    from mfrkit.stages.self_test import try_out
-
-    recogniser = load_recogniser(str(file), feeding=options.fed)
-    try_out(recogniser, file.name, console)
-    card = replace(
-        recogniser.card,
-        name=output.stem,
-        licence=options.licence,
-        source=options.source or recogniser.card.source,
-        paper=options.paper,
-        data=options.data,
-    )
-    save_network(output, recogniser.network, card)
-    console.info(f"{file} -> {output}: {card.architecture}, {card.embedding_dim} values")
-
-
-_ALIKE = ("task", "architecture", "arguments", "input_size", "colour", "mean", "std")
-
-
-@dataclass(frozen=True)
-class AverageOptions:
-    """What to average.
-
-    Attributes:
-        first: bundled name or model file.
-        second: of the same architecture, fed in the same way; GENERATOR+RECOGNISER for a
-            recogniser of completed faces.
-        output: model file to write.
-        share: of the second model's weights, in [0, 1]; the rest is the first's.
-        force: replace an output there is.
-    """
-
-    first: str
-    second: str
-    output: Path
-    share: float = 0.5
-    force: bool = False
-
-
-def average_models(options: AverageOptions, console: Console) -> None:
-    """Write the model in between; its card names both.
-
-    Raises:
-        InputError: the output exists, a share outside [0, 1], no such models, or models that differ
-            in more than their weights.
-        WeightsError: a file is damaged.
-    """
-    refuse_existing(options.output, force=options.force)
-    if not 0 <= options.share <= 1:
-        raise InputError(f"--share {options.share:g}: expected a share from 0 to 1")
-    cards, (first, second) = zip(*map(_read_whole, (options.first, options.second)), strict=True)
-    kinds = [_kind(card.to_json()) for card in cards]
-    for name in _ALIKE:
-        if kinds[0][name] != kinds[1][name]:
-            raise InputError(
-                f"{options.first} and {options.second} differ in {name}: {kinds[0][name]} and "
-                f"{kinds[1][name]}; only models of one kind have a mean"
-            )
-    shapes = [{name: tuple(t.shape) for name, t in each.items()} for each in (first, second)]
-    difference = mismatches(shapes[0], shapes[1])
-    if difference:
-        raise WeightsError(f"{options.second}: not as {options.first} is: {difference}")
-    # Whole numbers, such as batch norm's counters, are the first's.
-    between = {
-        name: tensor.float().lerp(second[name].float(), options.share)
-        if tensor.is_floating_point()
-        else tensor
-        for name, tensor in first.items()
-    }
-    write_model(options.output, between, _average_card(options, *cards))
-    console.info(
-        f"{options.share:g} of the way from {options.first} to {options.second} -> {options.output}"
-    )
-
-
-def _read_whole(model: str) -> "tuple[ModelCard, Mapping[str, Tensor]]":
-    """Return a model's card and weights; a generator and a recogniser joined by + are one model."""
-    if not is_completed(model):
-        return read_tensors(model)
-    whole = load_recogniser(model)
-    return whole.card, whole.network.state_dict()
-
-
-def _kind(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what models must have in common, of the models inside them too."""
-    inside = {
-        name: _kind(value) if isinstance(value, Mapping) and "architecture" in value else value
-        for name, value in card["arguments"].items()
-    }
-    return {name: card[name] for name in _ALIKE} | {"arguments": inside}
-
-
-def _average_card(options: AverageOptions, first: ModelCard, second: ModelCard) -> ModelCard:
-    licences = dict.fromkeys(card.licence for card in (first, second) if card.licence)
-    return replace(
-        first.as_part(),
-        name=options.output.stem,
-        shared={},
-        licence="; ".join(licences),
-        source=f"{1 - options.share:g} of the weights of {first.name}, {options.share:g} of "
-        f"those of {second.name}",
-        note="",
-        config={
-            "average": [
-                _average_origin(first, 1 - options.share),
-                _average_origin(second, options.share),
-            ]
-        },
-    )
-
-
-def _average_origin(card: ModelCard, share: float) -> dict[str, Any]:
-    kept = ("name", "sha256", "source", "training", "config")
-    return {"share": share} | {name: getattr(card, name) for name in kept if getattr(card, name)}
-
-
-@dataclass(frozen=True)
-class CombineOptions:
-    """Which models make up another one.
-
-    Attributes:
-        output: model file to write.
-        unmasked: recogniser of bare faces: bundled name or model file of mfrkit.
-        masked: recognisers of masked faces, whose embeddings are averaged.
-        region: region predictor, which tells the two sorts.
-        force: replace an output there is.
-    """
-
-    output: Path
-    unmasked: str
-    masked: Sequence[str]
-    region: str = REGION
-    force: bool = False
-
-
-@dataclass(frozen=True)
-class BesideOptions:
-    """Which models are laid side by side.
-
-    Attributes:
-        output: model file to write.
-        parts: recognisers: bundled names or model files of mfrkit.
-        weights: of the parts' cosines, positive; empty weighs all alike.
-        force: replace an output there is.
-    """
-
-    output: Path
-    parts: Sequence[str]
-    weights: Sequence[float] = ()
-    force: bool = False
-
-
-def combine_models(options: CombineOptions, console: Console) -> None:
-    """Write a `combined` model, whole: it needs none of its parts afterwards.
-
-    Raises:
-        InputError: the output exists, or models for other tasks, of another program, for crops of
-            different sizes or with embeddings of different lengths.
-        WeightsError: a file is damaged.
-    """
-    refuse_existing(options.output, force=options.force)
-    cards = [_part_card(model) for model in (options.unmasked, *options.masked)]
-    region_card = read_card(options.region)[0]
-
-    from mfrkit.models.combined import CombinedRecogniser, combined_card  # torch loads here
-    from mfrkit.models.region import load_region
-    from mfrkit.models.registry import save_network
-
-    card = combined_card(options.output.stem, region_card, cards[0], cards[1:])
-    network = CombinedRecogniser(
-        load_region(options.region),
-        load_recogniser(options.unmasked),
-        [load_recogniser(model) for model in options.masked],
-    )
-    save_network(options.output, network, card)
-    console.info(f"{options.unmasked} and {', '.join(options.masked)} -> {options.output}")
-
-
-def lay_side_by_side(options: BesideOptions, console: Console) -> None:
-    """Write a `side-by-side` model, whole: it needs none of its parts afterwards.
-
-    Raises:
-        InputError: the output exists; one model only, or another number of weights; models for
-            other tasks, of another program, or for crops of different sizes.
-        WeightsError: a file is damaged.
-    """
-    refuse_existing(options.output, force=options.force)
-    if len(options.parts) < 2:
-        raise InputError(f"--beside {options.parts[0]}: beside what? Name two models or more")
-    shares = shares_of(options.weights, len(options.parts), "models")
-    cards = [_part_card(model) for model in options.parts]
-
-    from mfrkit.models.combined import SideBySide, side_by_side_card  # torch loads here
-    from mfrkit.models.registry import save_network
-
-    card = side_by_side_card(options.output.stem, cards, shares)
-    network = SideBySide([load_recogniser(model) for model in options.parts], shares)
-    save_network(options.output, network, card)
-    console.info(f"{card.source} -> {options.output}, {card.embedding_dim} values")
-
-
-def _part_card(model: str) -> ModelCard:
-    """Return the card of a recogniser whose network can be built anew from it."""
-    if is_foreign(model):
-        raise InputError(f"{model}: only models of mfrkit can be combined; use fuse on embeddings")
-    card, _, path = read_card(model)
-    if card.task != "recognition":
-        raise InputError(f"{path}: is for {card.task}, not recognition; choose another model")
-    return card
-
-
-def export_model(model: str, output: Path, console: Console, *, force: bool = False) -> None:
-    """Write a recogniser as an ONNX file, whole and tried.
+def show_card(model: str, console: Console) -> None:
+    """Print the whole card of one model as Markdown.
 
     Args:
-        model: what `load_recogniser` takes.
-        output: file to write, its suffix `.onnx`.
-        console: where to say what was written.
-        force: replace a file there is.
+        model: bundled name or model file.
+        console: where to.
 
     Raises:
-        InputError: the output exists or has another suffix; no such model, one for another task, or
-            an ONNX file already; the packages for ONNX are not installed.
-        WeightsError: the model's file is damaged.
-        MfrError: the file does not give what the model gives.
+        InputError: no such model.
+        WeightsError: not a model file.
     """
-    if output.suffix != ".onnx":
-        raise InputError(f"{output}: name it .onnx")
-    if Path(model).suffix == ".onnx":
-        raise InputError(f"{model}: is an ONNX file already")
-    refuse_existing(output, force=force)
+    console.data(to_card(describe(model)))
 
-    from mfrkit.models.onnx import export_onnx  # torch loads here
 
-    recogniser = load_recogniser(model)
-    with replacing(output) as temporary:
-        difference = export_onnx(recogniser, temporary)
-    size = output.stat().st_size / 1e6
-    console.info(
-        f"{model} -> {output}, {size:.1f} MB; embeddings in ONNX Runtime differ by "
-        f"{difference:.0e} at most"
-    )
+def to_card(info: ModelInfo) -> str:
+    """Return the whole card as a page of Markdown.
+
+    Args:
+        info: the card, and what its file tells.
+
+    Example:
+        >>> to_card(describe("mtcnn")).splitlines()[0]
+        '# mtcnn'
+    """
+    card = info.card
+    parts = [f"# {card.name}", card.note, _facts(info)]
+    for title, text in (
+        ("Data", card.data),
+        ("Training", _training(card)),
+        ("Measured", "\n\n".join(_measured(card.metrics))),
+        ("Thresholds", thresholds_table([card]) if card.thresholds else ""),
+    ):
+        parts += [f"## {title}", text] if text else []
+    return "\n\n".join(part for part in parts if part)
+
+
+def thresholds_table(cards: Sequence[ModelCard]) -> str:
+    """Return the thresholds of recognisers, one line for each state of two faces and FMR."""
+    columns = ["model", "faces", "FMR", "threshold", "FNMR %", "genuine", "impostors"]
+    rows = [
+        [card.name, faces, f"{at.fmr:g}", f"{at.threshold:.4f}", f"{at.fnmr:.2%}".rstrip("%"),
+         f"{at.genuine:,}", f"{at.impostors:,}"]
+        for card in cards
+        for faces, points in card.thresholds.items()
+        for at in points
+    ]  # fmt: skip
+    return to_markdown(Table("", columns, rows, []))
+
+
+def _facts(info: ModelInfo) -> str:
+    card = info.card
+    size = "any size" if card.input_size is None else "x".join(map(str, card.input_size))
+    facts = {
+        "task": ", ".join(card.tasks),
+        "architecture": card.architecture,
+        "arguments": ", ".join(f"{name}: {_argument(card.arguments[name])}"
+                               for name in card.arguments),
+        "parameters": f"{info.parameters:,}",
+        "file": f"{info.size:,} bytes, {'intact' if info.verified else 'NOT what its hash says'}",
+        "weights of": ", ".join(sorted(set(card.shared.values()))),
+        "input": f"{size}, {card.colour} in [0, 1], less {_triple(card.mean)}, over "
+        f"{_triple(card.std)}",
+        "output": f"{card.embedding_dim} values" if card.embedding_dim else "",
+        "licence": card.licence,
+        "source": card.source,
+        "paper": card.paper,
+        "SHA-256": card.sha256,
+    }  # fmt: skip
+    rows = [[key, value] for key, value in facts.items() if value]
+    return to_markdown(Table("", ["", ""], rows, [])).replace("---:", "---")
+
+
+def _argument(value: Any) -> str:
+    """Return an argument in short: of another card only its name."""
+    if isinstance(value, Mapping):
+        return str(value.get("name", json.dumps(value, ensure_ascii=False)))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " + ".join(map(_argument, value))
+    return str(value)
+
+
+def _triple(values: Sequence[float]) -> str:
+    return f"{values[0]:.4g}" if len(set(values)) == 1 else ", ".join(f"{v:.4g}" for v in values)
+
+
+def _training(card: ModelCard) -> str:
+    parts = [f"```sh\n{card.training}\n```"] if card.training else []
+    settings = {name: value for name, value in card.config.items() if name != "card"}
+    if settings:
+        lines = (f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in settings.items())
+        parts.append("Settings:\n\n```text\n" + "\n".join(lines) + "\n```")
+    return "\n\n".join(parts)
+
+
+def _measured(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a table for each set of conditions, and one of the figures that stand alone."""
+    alone = {name: value for name, value in metrics.items() if not isinstance(value, Mapping)}
+    if alone:
+        rows = [[name.replace("_", " "), f"{value:g}"] for name, value in alone.items()]
+        yield to_markdown(Table("", ["figure", "value"], rows, []))
+    for name, figures in metrics.items():
+        if not isinstance(figures, Mapping):
+            continue
+        sides = {key: value for key, value in figures.items() if isinstance(value, Mapping)}
+        columns = list(dict.fromkeys(column for side in sides.values() for column in side))
+        rows = [
+            [side.replace("_", " "), *(str(values.get(column, "")) for column in columns)]
+            for side, values in sides.items()
+        ]
+        notes = [f"{key}: {value}" for key, value in figures.items() if key not in sides]
+        title = name.replace("_", " ")
+        yield to_markdown(Table(title, ["", *columns], rows, ["; ".join(notes)] if notes else []))

@@ -14,8 +14,7 @@ from mfrkit.console import Console
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record, manifest_path
 from mfrkit.io.pairs import read_pairs
-from mfrkit.stages import processes
-from mfrkit.stages.flow import batched, in_order, ordered_map
+from mfrkit.stages.flow import Processes, batched, in_order, ordered_map, processes_are_possible
 from mfrkit.stages.options import SynthMaskOptions
 from mfrkit.stages.run import Preview, either, inside, numbered, run_stage
 from mfrkit.stages.sink import Tally
@@ -66,13 +65,13 @@ class MaskWorker:
         options = self._options
         if options.source == "-" or options.run.threads == 1:
             return False
-        return options.run.device in ("auto", "cpu") and processes.are_possible()
+        return options.run.device in ("auto", "cpu") and processes_are_possible()
 
     def _in_processes(self, batches: "Iterator[list[Item]]") -> "Iterator[Drawn]":
         """Draw in processes, unless it turns out that there is a faster device."""
         workers = self._options.run.threads
         build = partial(make_drawer, self._options)
-        with processes.Processes(build, workers, ["mfrkit.stages.synth_mask_worker"]) as crew:
+        with Processes(build, workers, ["mfrkit.stages.synth_mask_worker"]) as crew:
             from mfrkit.models.device import resolve_device  # torch loads here, and in processes
 
             if resolve_device(self._options.run.device).type == "cpu":

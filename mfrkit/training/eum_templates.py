@@ -29,8 +29,8 @@ from mfrkit.metrics.all_pairs import unit_rows
 from mfrkit.models.engine import EmbeddedFaces, EmbedEngine
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.embed import origin
-from mfrkit.stages.embedding_parts import check_alike, concatenate
 from mfrkit.stages.sink import Tally
+from mfrkit.stages.vectors import check_alike, concatenate
 from mfrkit.training.data import Batches, DataSet, Deal, Drawn, RawBatch, TrainSet
 from mfrkit.training.run import paired_views
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mfrkit.cluster.parts import parts_of
-from mfrkit.cluster.task import ShardJob, perform
+from mfrkit.cluster.tasks import ShardJob, perform
 from mfrkit.config import RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError, MfrError

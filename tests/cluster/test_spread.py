@@ -8,10 +8,8 @@ import time
 
 import pytest
 
-from mfrkit.cluster.spread import spread
-from mfrkit.cluster.summary import Summary
-from mfrkit.cluster.task import ShardReport
-from mfrkit.cluster.tasks import LOCAL
+from mfrkit.cluster.spread import Summary, spread
+from mfrkit.cluster.tasks import LOCAL, ShardReport
 from mfrkit.config import RunOptions, Shard
 from mfrkit.console import Console
 from mfrkit.errors import InputError

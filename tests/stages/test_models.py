@@ -8,8 +8,7 @@ import pytest
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.models.cards import BUNDLED
-from mfrkit.stages.model_card import show_card, thresholds_table, to_card
-from mfrkit.stages.models import describe
+from mfrkit.stages.models import describe, show_card, thresholds_table, to_card
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -5,7 +5,7 @@ from mfrkit.console import Console
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
-from mfrkit.stages.self_test import find_doubt, try_out
+from mfrkit.stages.portraits import find_doubt, try_out
 
 
 class Lightness(nn.Module):

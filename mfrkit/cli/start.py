@@ -1,13 +1,15 @@
-"""mfrkit demo."""
+"""mfrkit demo and doctor: what to begin with."""
 
 import contextlib
 import io
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mfrkit.options import Force
+from mfrkit.errors import MfrError
+from mfrkit.options import Force, Json
 
 
 def demo(
@@ -43,3 +45,22 @@ def demo(
 
 def _flags(verbosity: int) -> list[str]:
     return {-1: ["--quiet"], 1: ["--verbose"]}.get(verbosity, [])
+
+
+def doctor(ctx: typer.Context, as_json: Json = False) -> None:
+    """Check the installation: versions, devices, weights and their hashes, writable folders.
+
+    Exits with 1 when something is wrong, and says what. Changes nothing.
+
+    Example: mfrkit doctor
+    """
+    from mfrkit.stages.doctor import doctor as run
+    from mfrkit.stages.doctor import show
+
+    report = run()
+    if as_json:
+        ctx.obj.data(json.dumps(report))
+    else:
+        show(report, ctx.obj)
+    if report["problems"]:
+        raise MfrError("; ".join(report["problems"]))
