@@ -25,8 +25,7 @@ from mfrkit.faces.geometry import similarity_from_points, template, transform_po
 from mfrkit.io.images import decode_image, encode_image
 from mfrkit.io.source import open_source
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.pictures import mask_pictures
-from mfrkit.masks.renderer import MaskRenderer
+from mfrkit.masks.renderer import MaskRenderer, mask_pictures
 from mfrkit.masks.spec import sample_spec
 from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
 

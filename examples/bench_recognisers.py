@@ -20,7 +20,7 @@ from mfrkit.io.source import open_source
 from mfrkit.models.cards import BUNDLED
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.loading import load_recogniser
-from mfrkit.models.model_files import count_parameters, read_card
+from mfrkit.models.registry import count_parameters, read_card
 
 
 def read_crops(source, count):

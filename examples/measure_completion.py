@@ -23,8 +23,8 @@ from mfrkit.masks.kinds import KINDS, TEMPLATE
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer, to_uint8
 from mfrkit.models.completion import composite
-from mfrkit.models.features import FaceFeatures
 from mfrkit.models.loading import load_recogniser
+from mfrkit.models.recogniser import FaceFeatures
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.models.registry import load_for_task
 from mfrkit.pages.contact_sheet import Cell, write_contact_sheet

@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 import torch
 
+from mfrkit.masks.head import pixel_axes, pixels_to_sheet, pose_columns, sheet_to_pixels
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.pose import fit_pose
-from mfrkit.masks.renderer import MaskRenderer
+from mfrkit.masks.renderer import MaskRenderer, mask_pictures
 from mfrkit.masks.spec import sample_spec
-from mfrkit.masks.surface import pixel_axes, pixels_to_sheet, pose_columns, sheet_to_pixels
 from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
 from mfrkit.stages.portraits import load_portraits
 

@@ -32,7 +32,7 @@ from mfrkit.evaluation.threshold_file import write_thresholds
 from mfrkit.io.documents import json_file
 from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import MANIFEST
-from mfrkit.models.feeding import ASSUMED, Feeding
+from mfrkit.models.cards import ASSUMED, Feeding
 from mfrkit.models.loading import is_foreign
 
 

@@ -23,7 +23,7 @@ from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import write_whole
 from mfrkit.io.manifest import check_inside
 from mfrkit.io.pairs import read_pairs
-from mfrkit.models.feeding import ASSUMED, Feeding
+from mfrkit.models.cards import ASSUMED, Feeding
 from mfrkit.models.loading import is_foreign, recogniser_card
 from mfrkit.stages.align import align
 from mfrkit.stages.embed import EmbedOptions, embed

@@ -13,7 +13,7 @@ from mfrkit.io.files import refuse_existing
 from mfrkit.metrics.calibration import ENOUGH_ERRORS
 from mfrkit.metrics.rates import operating_point
 from mfrkit.models.cards import MASKED, MIXED, UNMASKED, ModelCard, Operating
-from mfrkit.models.model_files import read_card, read_tensors, write_model
+from mfrkit.models.registry import read_card, read_tensors, write_model
 
 RATES = (1e-2, 1e-3, 1e-4)
 

@@ -17,7 +17,7 @@ from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.people import People, numbered, people_of
 from mfrkit.metrics.all_pairs import FaceBlock, Indices, unit_rows
 from mfrkit.metrics.identification import Gallery
-from mfrkit.models.model_files import read_card, verify
+from mfrkit.models.registry import read_card, verify
 
 
 class Searched(Protocol):

@@ -1,9 +1,9 @@
 """Meshes of 468 vertices: found in faces, and fitted to the mean one for crop, pose and landmarks.
 
 A similarity is fitted to the upper vertices alone, those that the mean mesh has above the tip of
-the nose: what a mask hides has no say. The network is `mfrkit.models.facemesh`. The bundled one was
-taught to see in one look what took the published one two: a second look changes no error rate
-(docs/measured.md) and costs as much as all the rest of `align`.
+the nose: what a mask hides has no say. The network is that of `mfrkit.models.detectors`. The
+bundled one was taught to see in one look what took the published one two: a second look changes no
+error rate (docs/measured.md) and costs as much as all the rest of `align`.
 """
 
 from collections.abc import Callable, Sequence
@@ -201,7 +201,7 @@ class MeshFinder:
     """Finds the vertices of faces whose boxes are known, those of many photos together.
 
     Args:
-        network: as `mfrkit.models.facemesh.FaceMesh`, on `device`.
+        network: as `mfrkit.models.detectors.FaceMesh`, on `device`.
         device: where it runs.
         pool: makes the calls; its threads stay on one core each, see
             `mfrkit.models.device.single_core_pool`.

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mfrkit.masks.head import half_width, sheet_to_pixels
 from mfrkit.masks.pose import Array, Pose
-from mfrkit.masks.surface import half_width, sheet_to_pixels
 
 BLOCK = 8
 # ITU-T T.81 (1992), table K.1: the steps of luminance at quality 50.

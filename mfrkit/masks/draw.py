@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.masks.camera import BLOCK
-from mfrkit.masks.canvas import Box, Canvas, NoiseTiles, Paint
-from mfrkit.masks.fields import Fields, Printed, color
+from mfrkit.masks.canvas import Box, Canvas, Fields, NoiseTiles, Paint, Printed, color
+from mfrkit.masks.head import Sheet, pixel_axes, pixels_to_sheet
 from mfrkit.masks.kinds import TEMPLATE, Kind
 from mfrkit.masks.outline import OUTLINES, cords, distance, rise, step, worn
 from mfrkit.masks.paint import PAINTERS
 from mfrkit.masks.spec import MaskSpec
-from mfrkit.masks.surface import Sheet, pixel_axes, pixels_to_sheet
 
 
 @dataclass(frozen=True)

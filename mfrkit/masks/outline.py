@@ -1,7 +1,7 @@
 """Outlines as signed fields: positive inside, zero on the edge, in face units.
 
 A field keeps its meaning at every resolution, gives the soft edge and the contact shadow alike,
-and needs only arithmetic and square roots (see `surface`). The outline of each shape of mask or
+and needs only arithmetic and square roots (see `head`). The outline of each shape of mask or
 occluder takes the per-face columns and coordinates in the mask's own frame, and returns a field
 before the head's silhouette cuts it.
 """
@@ -12,8 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from mfrkit.masks.canvas import Canvas
-from mfrkit.masks.fields import Fields
+from mfrkit.masks.canvas import Canvas, Fields
 
 JAW_SCALE = 0.78  # one over how fast a field would rise across the jaw's slope
 

@@ -3,7 +3,7 @@
 A painter is given the pixels and the outline's field, and returns factors on the cloth's colour
 and a height map in face units; light, shadow and camera are the renderer's. A pattern is the
 share of the accent colour, its edges about a pixel wide at every size. Nothing here may call exp,
-sin or pow on pixels (see `surface`).
+sin or pow on pixels (see `head`).
 """
 
 from collections.abc import Callable, Mapping

@@ -7,12 +7,15 @@ face is lit and lay it over the picture. Randomness lives in the specs alone.
 The bytes of a result depend on its own face, points and spec: pixel arithmetic is restricted to
 operations that round alike in every vector lane, and small per-face numbers are columns of one
 float64 table a batch, turned to float32 once. So neither batch nor thread can change a value.
+Decoded pictures, uint8, get the same as pictures in [0, 1], by converting only what masks touch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,16 +33,14 @@ from mfrkit.masks.camera import (
     skin_color,
     under_light,
 )
-from mfrkit.masks.canvas import NoiseTiles
+from mfrkit.masks.canvas import Columns, NoiseTiles, Printed
 from mfrkit.masks.draw import TOP, Layer, draw_layer
-from mfrkit.masks.fields import Columns, Printed
 from mfrkit.masks.flat_paste import draw_artwork, paste
-from mfrkit.masks.head import place_heads
-from mfrkit.masks.kinds import BARE, COVERAGES, KINDS, OWN, PASTED, TEMPLATE, WORN, Kind, Shape
+from mfrkit.masks.head import bounding_boxes, place_heads, pose_columns
+from mfrkit.masks.kinds import BARE, COVERAGES, KINDS, OWN, PASTED, TEMPLATE, WORN, Kind
 from mfrkit.masks.outline import JAW_SCALE
 from mfrkit.masks.pose import Array, Pose
 from mfrkit.masks.spec import MaskSpec
-from mfrkit.masks.surface import bounding_boxes, pose_columns
 from mfrkit.masks.template import Template, TemplateFile
 from mfrkit.masks.worn import WornMasks
 
@@ -51,23 +52,21 @@ _UNLIT = {
     "grain": 0.0, "under": 0.0, "relief": 0.0, "blur": 1.0,
 }  # fmt: skip
 _SHADED = {"round": 0.0, "under": 0.0, "relief": 0.0, "crease": 0.0}
+_OF_SPEC = (
+    "slack", "pleats", "crease", "crease_u", "crease_v", "texture_scale", "texture_u", "texture_v",
+    "exposure", "round", "shadow", "soft",
+)  # fmt: skip
+_OF_KIND = ("bulge", "ridge", "cord_white")
 _GRAINS = (0.0015, 0.04)  # least and most grain, pixel values in [0, 1]
 _CORD_END = 1.14  # half width at which cords leave the face, just inside the silhouette
 
 
-def mask_columns(specs: Sequence[MaskSpec], pose: Pose, camera: Camera) -> dict[str, Array]:
-    """Lay out all that drawing reads, one row a face.
-
-    Args:
-        specs: B masks, none of them "none".
-        pose: Where the B faces are.
-        camera: What was read off their pictures.
-
-    Returns:
-        (B,) float64 columns.
-    """
+def _columns(specs: Sequence[MaskSpec], pose: Pose, camera: Camera) -> dict[str, Array]:
+    """Lay out all that drawing reads of B faces, none of them bare: (B,) float64 columns."""
     light = light_columns(camera.patches, np.array([spec.light for spec in specs]))
-    look = _look_columns(specs, pose)
+    heads = zip(specs, pose.girth.tolist(), pose.chin.tolist(), strict=True)
+    rows = [_row(spec, girth, chin) for spec, girth, chin in heads]
+    look = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     look["grain"] = np.clip(camera.noise * look["grain"], *_GRAINS)
     look["blur"] = camera.blur
     flat = np.array([KINDS[spec.kind].flat for spec in specs])
@@ -91,85 +90,46 @@ def mask_columns(specs: Sequence[MaskSpec], pose: Pose, camera: Camera) -> dict[
     return look | light | gains | place | sharp | slopes
 
 
-def _look_columns(specs: Sequence[MaskSpec], pose: Pose) -> dict[str, Array]:
-    """Return the columns outlines and painters read: the kind's shape as worn, and its finish."""
-    heads = zip(specs, pose.girth.tolist(), pose.chin.tolist(), strict=True)
-    rows = [_row(spec, girth, chin) for spec, girth, chin in heads]
-    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-def shape_columns(
-    shape: Shape, lower: float, flatter: float, girth: float, chin: float
-) -> dict[str, float]:
-    """Return the numbers that `outline` reads.
-
-    Args:
-        shape: The outline worn straight.
-        lower: How far to lower its upper edge.
-        flatter: Factor on that edge's slope.
-        girth: Factor on its width, the wearer's against the mean head's.
-        chin: How far to lower its lower edge.
-
-    Returns:
-        Column name to number.
-    """
-    fall = shape.fall * flatter
-    return {
-        "top": shape.top + lower - shape.peak * fall,
-        "peak_square": shape.peak**2,
-        "fall": fall,
-        "side": shape.side * girth + shape.taper,
-        "taper": shape.taper,
-        "bottom": JAW_SCALE * (shape.bottom + chin + shape.chin * shape.jaw),
-        "chin_square": shape.chin**2,
-        "jaw": JAW_SCALE * shape.jaw,
-        "level": shape.top + lower,
-        "end": shape.bottom + chin,
-        "half": shape.side * girth,
-        "knee": shape.knee,
-        "inner": shape.inner,
-    }
-
-
 def _row(spec: MaskSpec, girth: float, chin: float) -> dict[str, float]:
+    """Return what outlines and painters read of a face: its mask as worn, and its finish."""
     kind = KINDS[spec.kind]
     shape = kind.shape
     lower_edge, slide = (0.0, 0.0) if kind.flat else COVERAGES[spec.coverage]
     # The frame slides with the mask; what the upper edge moves beyond that, it moves on the mask.
-    lower, flatter = lower_edge - slide + spec.lift, 1 - 0.8 * min(1.0, lower_edge)
-    row = shape_columns(shape, lower, flatter, girth, chin)
+    level, end = shape.top + (lower_edge - slide + spec.lift), shape.bottom + chin
+    fall = shape.fall * (1 - 0.8 * min(1.0, lower_edge))
     tilt_cos, tilt_sin = np.cos(spec.tilt), np.sin(spec.tilt)
     center = 1.0 + slide + spec.shift_y
+    row = {name: float(getattr(spec, name)) for name in _OF_SPEC}
+    row |= {name: getattr(kind, name) for name in _OF_KIND}
     row |= {
+        "top": level - shape.peak * fall,
+        "peak_square": shape.peak**2,
+        "fall": fall,
+        "side": shape.side * girth + shape.taper,
+        "taper": shape.taper,
+        "bottom": JAW_SCALE * (end + shape.chin * shape.jaw),
+        "chin_square": shape.chin**2,
+        "jaw": JAW_SCALE * shape.jaw,
+        "level": level,
+        "end": end,
+        "half": shape.side * girth,
+        "knee": shape.knee,
+        "inner": shape.inner,
         "worn_xx": tilt_cos / spec.width,
         "worn_xy": tilt_sin / spec.width,
         "worn_x": -(tilt_cos * spec.shift_x + tilt_sin * center) / spec.width,
         "worn_yx": -tilt_sin / spec.height,
         "worn_yy": tilt_cos / spec.height,
         "worn_y": 1 + (tilt_sin * spec.shift_x - tilt_cos * center) / spec.height,
-        "slack": spec.slack,
-        "pleats": float(spec.pleats),
         "pleat_depth": spec.pleat_depth if spec.pleats else 0.0,
-        "bulge": kind.bulge,
-        "ridge": kind.ridge,
-        "crease": spec.crease,
-        "crease_u": spec.crease_u,
-        "crease_v": spec.crease_v,
-        "texture_scale": spec.texture_scale,
         "turn_cos": np.cos(spec.texture_turn),
         "turn_sin": np.sin(spec.texture_turn),
-        "texture_u": spec.texture_u,
-        "texture_v": spec.texture_v,
         "seam": float(spec.crease_u < 0.5),
-        "exposure": spec.exposure,
-        "round": spec.round,
-        "shadow": spec.shadow,
-        "soft": spec.soft,
         "grain": 1.0 + spec.grain / 0.02,
         "under": _UNDER_CHIN,
         "relief": 1.0,
         "cord": kind.cord if spec.cords and kind.cord else -1.0,
-        "cord_white": kind.cord_white,
         "broad": girth,
     }
     if kind.shaded:
@@ -216,15 +176,13 @@ class MaskRenderer(nn.Module):
 
     Gradients reach the faces through what the masks leave uncovered; light and cast are read off
     the faces as constants.
+
+    Args:
+        template: The user's own mask, for specs of the kind "template".
+        worn: Masks from photos, for specs of the kind "worn".
     """
 
     def __init__(self, template: TemplateFile | None = None, worn: WornMasks | None = None) -> None:
-        """Prepare to draw.
-
-        Args:
-            template: The user's own mask, for specs of the kind "template".
-            worn: Masks from photos, for specs of the kind "worn".
-        """
         super().__init__()
         self.tiles = NoiseTiles()
         self.template = Template(template) if template is not None else None
@@ -280,8 +238,7 @@ class MaskRenderer(nn.Module):
             None if each is None else each.detach().cpu().numpy() for each in (landmarks, turns)
         )
         places = points.detach().cpu().numpy()
-        drawn = self.layers(faces, places, specs, marks, told, faces.device)
-        for wearers, layer in drawn:
+        for wearers, layer in self.layers(faces, places, specs, marks, told, faces.device):
             rows, columns = layer.rows, layer.columns
             index = torch.tensor(wearers, device=faces.device)
             # In place wherever the value is ours: half the memory traffic of new planes.
@@ -308,17 +265,14 @@ class MaskRenderer(nn.Module):
         Args:
             pictures: (B, 3, H, W) float32 RGB in [0, 1], or (B, H, W, 3) uint8; light and camera
                 are read off them.
-            points: (B, 5, 2), see `forward`.
+            points: (B, 5, 2); these and the next three as in `forward`.
             specs: B masks.
-            landmarks: (B, 68, 2), see `forward`; or None.
-            turns: (B, 2), likewise.
+            landmarks: (B, 68, 2) or None.
+            turns: (B, 2) or None.
             device: Where to draw.
 
         Yields:
             Which pictures wear a layer, and the layer, for a few of one kind at a time.
-
-        Raises:
-            InputError: see `forward`.
         """
         for name, have in ((TEMPLATE, self.template), (WORN, self.worn)):
             if have is None and any(spec.kind == name for spec in specs):
@@ -331,7 +285,7 @@ class MaskRenderer(nn.Module):
         marks, told = (None if each is None else each[worn] for each in (landmarks, turns))
         pose = place_heads(points[worn], marks, told)
         camera = read_camera(pictures, worn, pose)
-        look = Columns.send(mask_columns(chosen, pose, camera), device)
+        look = Columns.send(_columns(chosen, pose, camera), device)
         size = picture_size(pictures)
         heads = bounding_boxes(pose, TOP, size)
         quality = camera.quality * [spec.jpeg for spec in chosen]
@@ -341,20 +295,15 @@ class MaskRenderer(nn.Module):
             if box[0].start == box[0].stop or box[1].start == box[1].stop:
                 continue  # these faces lie outside their pictures
             with torch.no_grad():
-                fields = look.part(part)
-                own = self._own(kind, chosen[part])
-                layer = draw_layer(chosen[part], kind, fields, self.tiles, own, box)
+                own: Printed | None = self.template
+                if kind.name == WORN and self.worn is not None:
+                    own = self.worn.worn_by(chosen[part])
+                layer = draw_layer(chosen[part], kind, look.part(part), self.tiles, own, box)
             if layer is None:
                 continue
             if quality[part].any():
                 layer = layer.compressed(quality[part], size)
             yield worn[part], layer
-
-    def _own(self, kind: Kind, specs: Sequence[MaskSpec]) -> Printed | None:
-        """Return the user's own masks that faces of one kind wear."""
-        if kind.name == WORN and self.worn is not None:
-            return self.worn.worn_by(specs)
-        return self.template
 
     def _paste(
         self,
@@ -379,12 +328,6 @@ class MaskRenderer(nn.Module):
 
 def to_uint8(faces: Tensor) -> Tensor:
     """Round RGB in [0, 1] to uint8, halves upwards, values beyond the ends to the ends.
-
-    Args:
-        faces: Any shape, float32.
-
-    Returns:
-        Same shape, uint8.
 
     Example:
         >>> to_uint8(torch.tensor([-0.1, 0.5, 1.0])).tolist()
@@ -416,7 +359,6 @@ def _box(kind: Kind, heads: NDArray[np.int64], size: tuple[int, int]) -> tuple[s
 
 
 def _check(faces: Tensor, points: Tensor, specs: Sequence[MaskSpec]) -> None:
-    """Raise ShapeError unless faces, points and specs describe the same B pictures."""
     if faces.ndim != 4 or faces.shape[1] != 3 or faces.dtype != torch.float32:
         raise ShapeError(
             f"faces must be (B, 3, H, W) float32, got {tuple(faces.shape)} {faces.dtype}."
@@ -425,3 +367,90 @@ def _check(faces: Tensor, points: Tensor, specs: Sequence[MaskSpec]) -> None:
         raise ShapeError(f"points must be ({len(faces)}, 5, 2), got {tuple(points.shape)}.")
     if len(specs) != len(faces):
         raise ShapeError(f"there are {len(faces)} faces but {len(specs)} mask specs.")
+
+
+def outline_polygon(region: NDArray[Any], half: float = 0.5) -> NDArray[np.int32]:
+    """Trace where a region crosses one half, the largest piece of it.
+
+    Args:
+        region: (H, W) in [0, 1], or in [0, 255] with `half` 127.
+        half: What a pixel must exceed to count as covered.
+
+    Returns:
+        (N, 2) int32, (x, y) of pixel centres round the mask; (0, 2) if nothing is covered.
+    """
+    inside = (region > half).astype(np.uint8)
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return np.zeros((0, 2), np.int32)
+    largest = max(contours, key=cv2.contourArea)
+    return np.asarray(cv2.approxPolyDP(largest, 0.6, True)[:, 0], dtype=np.int32)
+
+
+_WHITE, _HALF = np.float32(255), np.float32(0.5)
+
+
+@torch.inference_mode()
+def mask_pictures(
+    renderer: MaskRenderer,
+    pictures: NDArray[np.uint8],
+    points: NDArray[np.float32],
+    specs: Sequence[MaskSpec],
+    landmarks: NDArray[np.float32] | None = None,
+    turns: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Render one mask per decoded picture, arguments and errors as in `MaskRenderer.forward`.
+
+    Args:
+        renderer: Draws them, on its own device.
+        pictures: (B, H, W, 3) RGB; not written to.
+        points: (B, 5, 2).
+        specs: B masks.
+        landmarks: (B, 68, 2) or None.
+        turns: (B, 2) or None.
+
+    Returns:
+        (B, H, W, 3) masked pictures and (B, H, W) regions: what `to_uint8` makes of the renderer's
+        own answer to the same pictures in [0, 1].
+    """
+    device = renderer.tiles.grain.device
+    masked, region = pictures.copy(), np.zeros(pictures.shape[:3], np.uint8)
+    for wearers, layer in renderer.layers(pictures, points, specs, landmarks, turns, device):
+        box = (layer.rows, layer.columns)
+        alpha, keep, color = (p.cpu().numpy() for p in (layer.alpha, layer.keep, layer.color))
+        laid: Iterable[NDArray[np.float32]] = _lay([pictures[i][box] for i in wearers], keep, color)
+        if layer.quality is not None:
+            laid = list(laid)
+            add_grain(torch.from_numpy(color), torch.from_numpy(alpha), layer.quality)
+        for i, shown, covered in zip(wearers, laid, alpha, strict=True):
+            masked[i][box] = cv2.merge(list(_levels(shown)))
+            region[i][box] = _levels(covered)
+    pasted = [i for i, spec in enumerate(specs) if spec.kind in PASTED]
+    if pasted:
+        faces = torch.from_numpy(pictures[pasted]).to(device).permute(0, 3, 1, 2).float().div_(255)
+        flat = renderer(faces, torch.from_numpy(points[pasted]), [specs[i] for i in pasted])
+        masked[pasted] = to_uint8(flat.masked).permute(0, 2, 3, 1).cpu().numpy()
+        region[pasted] = to_uint8(flat.region)[:, 0].cpu().numpy()
+    return masked, region
+
+
+def _lay(
+    pictures: Sequence[NDArray[np.uint8]], keep: NDArray[np.float32], color: NDArray[np.float32]
+) -> Iterator[NDArray[np.float32]]:
+    """Add what is left of pictures to `color`, and yield each when it is done.
+
+    One by one, so that the planes of a face are still in the cache when they are used.
+    """
+    for picture, left, shown in zip(pictures, keep, color, strict=True):
+        planes = picture.transpose(2, 0, 1).astype(np.float32, order="C")
+        planes /= _WHITE
+        planes *= left
+        shown += planes
+        yield shown
+
+
+def _levels(planes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return what `to_uint8` gives, at half its cost, and overwrite the planes."""
+    planes *= _WHITE
+    planes += _HALF
+    return np.clip(planes, 0, _WHITE, out=planes).astype(np.uint8)

@@ -1,7 +1,7 @@
 """Masks drawn by the user: a PNG with transparency, and where on a face its six points belong.
 
 The six points are read from a JSON file of the same name beside the picture. They tie the picture
-to the face's sheet (see `surface`), so a turned face gets a turned template, shortened on the
+to the face's sheet (see `head`), so a turned face gets a turned template, shortened on the
 far side, cut off by the silhouette, lit and shadowed like every other mask.
 """
 
@@ -20,7 +20,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.checkpoints import file_sha256
 from mfrkit.io.documents import read_json_object
 from mfrkit.io.images import read_layer
-from mfrkit.masks.fields import Fields
+from mfrkit.masks.canvas import Fields
 
 # Where each point belongs on the mean face: face units, x to the picture's right, y down.
 ANCHORS: dict[str, tuple[float, float]] = {

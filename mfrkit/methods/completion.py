@@ -48,8 +48,8 @@ from mfrkit.losses.image import (
 )
 from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
 from mfrkit.models.completion import Completion, composite
-from mfrkit.models.critics import Critics
-from mfrkit.models.features import Seen
+from mfrkit.models.contextual import Critics
+from mfrkit.models.recogniser import Seen
 
 _STROKES = (1, 4)  # fewest, most
 _CORNERS = (3, 9)

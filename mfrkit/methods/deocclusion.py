@@ -44,7 +44,7 @@ from mfrkit.methods.method import (
     build_student,
 )
 from mfrkit.methods.real_masks import WornLosses
-from mfrkit.models.completing import CompletingRecogniser, completing_card, load_generator
+from mfrkit.models.combined import CompletingRecogniser, completing_card, load_generator
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import load_region
 

@@ -32,7 +32,7 @@ from mfrkit.methods.realign import (
     to_square,
     usual_region,
 )
-from mfrkit.models.facemesh import FaceMesh
+from mfrkit.models.detectors import FaceMesh
 
 _SURE = 0.5  # least score of a target
 # Sides of the squares without a face, in sides of the face's own region.

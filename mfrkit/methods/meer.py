@@ -53,11 +53,10 @@ from mfrkit.methods.method import (
     build_student,
 )
 from mfrkit.models.completion import composite, grown
-from mfrkit.models.critics import Critics
-from mfrkit.models.features import FaceFeatures, Seen
+from mfrkit.models.contextual import Critics
 from mfrkit.models.loading import load_recogniser
 from mfrkit.models.meer import MARGIN, Decoupled, MeerNet
-from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recogniser import FaceFeatures, Recogniser, Seen
 
 
 def decorrelation(one: Tensor, other: Tensor) -> Tensor:

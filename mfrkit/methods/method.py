@@ -19,7 +19,7 @@ from mfrkit.methods.base import Task
 from mfrkit.methods.real_masks import WornLosses
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.completing import CompletingRecogniser
+from mfrkit.models.combined import CompletingRecogniser
 from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.registry import build_network

@@ -190,7 +190,7 @@ class MeshAligner(nn.Module):
     """Align faces by their meshes.
 
     Args:
-        network: as `mfrkit.models.facemesh.FaceMesh`.
+        network: as `mfrkit.models.detectors.FaceMesh`.
         mean: (468, 3), the mean mesh in pixels of the plain crop.
         looks: how often the network looks; `align` lets it look once.
     """

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from mfrkit.errors import ShapeError, WeightsError
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.combined import CombinedRecogniser, SideBySide
-from mfrkit.models.completing import CompletingRecogniser
+from mfrkit.models.combined import CombinedRecogniser, CompletingRecogniser, SideBySide
 from mfrkit.models.device import send, single_core_pool
 from mfrkit.models.onednn import (
     VIEWS,

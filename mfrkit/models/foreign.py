@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256, load_pickled, mismatches
 from mfrkit.models import edgeface
-from mfrkit.models.cards import ModelCard
-from mfrkit.models.feeding import Feeding, describe
+from mfrkit.models.cards import Feeding, ModelCard, describe
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from mfrkit.models.prelu import PReLU
+from mfrkit.models.device import PReLU
 from mfrkit.models.recogniser import Backbone
 
 _EPS = 1e-5

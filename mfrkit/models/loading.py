@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 from mfrkit.config import REGION
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ModelCard
-from mfrkit.models.feeding import ASSUMED, Feeding
-from mfrkit.models.model_files import read_card
-from mfrkit.models.registry import FOREIGN, load_for_task
+from mfrkit.models.cards import ASSUMED, Feeding, ModelCard
+from mfrkit.models.registry import FOREIGN, load_for_task, read_card
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +103,7 @@ def load_completing(generator: str, recogniser: str, region: str = REGION) -> "R
         InputError: no such models, models for other tasks, or for crops of different sizes.
         WeightsError: a file is damaged.
     """
-    from mfrkit.models.completing import CompletingRecogniser, completing_card, load_generator
+    from mfrkit.models.combined import CompletingRecogniser, completing_card, load_generator
     from mfrkit.models.recogniser import Recogniser
     from mfrkit.models.region import load_region
 

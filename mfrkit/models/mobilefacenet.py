@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mfrkit.models.prelu import prelu
+from mfrkit.models.device import prelu
 from mfrkit.models.recogniser import Backbone
 
 # Inverted residuals, in order: (input, expanded, output) channels and the stride.

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mfrkit.models.detectors import FaceMesh, MeshBlock, shape_answers
 from mfrkit.models.edgeface import AttendingBlock, ConvBlock, EdgeFace, LowRank, Stage
-from mfrkit.models.facemesh import FaceMesh, MeshBlock, shape_answers
 from mfrkit.models.meer import MeerNet
 from mfrkit.models.mobilefacenet import MobileFaceNet, Unit
 

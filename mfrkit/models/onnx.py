@@ -27,8 +27,7 @@ from mfrkit.errors import InputError, MfrError, WeightsError
 from mfrkit.io.checkpoints import file_sha256
 from mfrkit.io.documents import parse_json
 from mfrkit.io.manifest import check_inside
-from mfrkit.models.cards import ModelCard
-from mfrkit.models.feeding import describe
+from mfrkit.models.cards import ModelCard, describe
 from mfrkit.models.recogniser import Recogniser
 
 # What a picture may be when it is fed -> mean and std, for values in [0, 1], that make it so.

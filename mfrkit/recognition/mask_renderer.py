@@ -105,7 +105,7 @@ class MaskRenderer:
             ShapeError: other arrays, or no points for what is no aligned crop.
             InputError: a point is not finite, or the points of a face coincide.
         """
-        from mfrkit.masks.pictures import mask_pictures
+        from mfrkit.masks.renderer import mask_pictures
         from mfrkit.masks.spec import sample_spec
 
         if faces.ndim != 4 or faces.shape[3] != 3 or faces.dtype != np.uint8:

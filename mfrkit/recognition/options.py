@@ -8,7 +8,7 @@ import typer
 
 from mfrkit.config import RECOGNISER, REGION
 from mfrkit.errors import InputError
-from mfrkit.models.feeding import ASSUMED, Feeding
+from mfrkit.models.cards import ASSUMED, Feeding
 from mfrkit.options import Checked, Device, Force, Json, PictureName, RecogniserName
 
 DEFAULT_FMR = 1e-3

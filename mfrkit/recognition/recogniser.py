@@ -16,8 +16,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.faces.detect import Face, select
 from mfrkit.faces.geometry import template, warp
-from mfrkit.models.cards import ModelCard
-from mfrkit.models.feeding import Feeding
+from mfrkit.models.cards import Feeding, ModelCard
 from mfrkit.recognition.decision import Decider, Threshold
 from mfrkit.recognition.look import (
     Photo,

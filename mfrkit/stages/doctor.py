@@ -13,7 +13,7 @@ from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import WeightsError
 from mfrkit.models.cards import BUNDLED
-from mfrkit.models.model_files import read_card, verify
+from mfrkit.models.registry import read_card, verify
 
 REQUIRED = (
     "torch", "kornia", "face-alignment", "h5py", "safetensors", "numpy", "scipy",

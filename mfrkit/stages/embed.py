@@ -25,10 +25,9 @@ from mfrkit.io.images import Packed
 from mfrkit.io.item import Item, Source, root_of
 from mfrkit.io.manifest import END, Record
 from mfrkit.io.source import open_source
-from mfrkit.models.cards import ModelCard
-from mfrkit.models.feeding import ASSUMED
+from mfrkit.models.cards import ASSUMED, ModelCard
 from mfrkit.models.loading import is_completed, is_foreign
-from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import read_card
 from mfrkit.stages.flow import batched, isolated
 from mfrkit.stages.options import EmbedOptions
 from mfrkit.stages.run import announce, check_skipped, expected_total, first_or_fail, own_share

@@ -15,9 +15,9 @@ from mfrkit.io.embeddings import Rows
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import worn_mask
+from mfrkit.models.cards import Feeding
 from mfrkit.models.device import resolve_device
 from mfrkit.models.engine import EmbedEngine
-from mfrkit.models.feeding import Feeding
 from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import is_masked, load_region

@@ -20,8 +20,7 @@ from mfrkit.io.checkpoints import mismatches
 from mfrkit.io.files import refuse_existing, replacing
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.loading import is_completed, is_foreign, load_recogniser
-from mfrkit.models.model_files import read_card, read_tensors, write_model
-from mfrkit.models.registry import FOREIGN
+from mfrkit.models.registry import FOREIGN, read_card, read_tensors, write_model
 from mfrkit.models.spaces import shares_of
 from mfrkit.stages.options import AddOptions
 

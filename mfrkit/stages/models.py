@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfrkit.console import Console, to_line
 from mfrkit.models.cards import BUNDLED, ModelCard
-from mfrkit.models.model_files import count_parameters, read_card, verify
+from mfrkit.models.registry import count_parameters, read_card, verify
 from mfrkit.pages.table import Table, to_markdown
 
 if TYPE_CHECKING:

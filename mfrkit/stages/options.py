@@ -11,8 +11,8 @@ import typer
 
 from mfrkit.config import GENERATOR, RECOGNISER, REGION, Every, RunOptions
 from mfrkit.errors import InputError
-from mfrkit.models.feeding import ASSUMED
-from mfrkit.models.feeding import Feeding as Feeding
+from mfrkit.models.cards import ASSUMED
+from mfrkit.models.cards import Feeding as Feeding
 from mfrkit.options import (
     Checked,
     Force,
@@ -348,7 +348,7 @@ class InpaintOptions(Checked):
         """
         if self.region_model is not None:
             return self.region_model
-        from mfrkit.models.model_files import read_card
+        from mfrkit.models.registry import read_card
 
         return self.model if "region" in read_card(self.model)[0].tasks else REGION
 
@@ -359,7 +359,7 @@ class InpaintOptions(Checked):
             InputError: a model that is not there.
             WeightsError: a model without a readable card.
         """
-        from mfrkit.models.model_files import read_card
+        from mfrkit.models.registry import read_card
 
         models = {"model": self.model}
         if self.region == PREDICTED:
@@ -391,7 +391,7 @@ def mask_colours() -> list[str]:
 def models_for(task: str | None) -> list[str]:
     """Return the bundled models for a task; all of them for None."""
     from mfrkit.models.cards import BUNDLED
-    from mfrkit.models.model_files import read_card
+    from mfrkit.models.registry import read_card
 
     return [name for name in BUNDLED if task is None or task in read_card(name)[0].tasks]
 

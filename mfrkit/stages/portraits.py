@@ -16,8 +16,7 @@ from mfrkit.io.files import refuse_existing
 from mfrkit.io.images import read_image
 from mfrkit.masks.kinds import KINDS, OWN, TEMPLATE
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.pictures import mask_pictures
-from mfrkit.masks.renderer import MaskRenderer
+from mfrkit.masks.renderer import MaskRenderer, mask_pictures
 from mfrkit.masks.spec import sample_spec
 from mfrkit.masks.template import ANCHORS, TemplateFile, find_problems
 from mfrkit.models.device import resolve_device

@@ -21,8 +21,7 @@ from mfrkit.io.item import Item
 from mfrkit.io.manifest import MANIFEST, Record, next_line, parse_line
 from mfrkit.masks.camera import BLOCK
 from mfrkit.masks.kinds import TEMPLATE, WORN
-from mfrkit.masks.pictures import mask_pictures, outline_polygon
-from mfrkit.masks.renderer import MaskRenderer
+from mfrkit.masks.renderer import MaskRenderer, mask_pictures, outline_polygon
 from mfrkit.masks.spec import MaskSpec, sample_spec
 from mfrkit.masks.template import TemplateFile
 from mfrkit.masks.worn import WornFile, WornMasks, place_of

@@ -31,8 +31,7 @@ from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.io.files import refuse_existing
 from mfrkit.metrics.all_pairs import unit_rows
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.model_files import read_card
-from mfrkit.models.registry import load_for_task
+from mfrkit.models.registry import load_for_task, read_card
 from mfrkit.models.spaces import shares_of, side_by_side
 
 BLOCK_ROWS = 8192

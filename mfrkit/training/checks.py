@@ -27,8 +27,8 @@ from mfrkit.methods.landmarks import Teacher, look
 from mfrkit.methods.realign import WIDE, Jitter, regions_of
 from mfrkit.metrics.pictures import intersection_over_union, psnr_inside, ssim_inside
 from mfrkit.models.completion import Completion
-from mfrkit.models.facemesh import FaceMesh
-from mfrkit.models.features import FaceFeatures
+from mfrkit.models.detectors import FaceMesh
+from mfrkit.models.recogniser import FaceFeatures
 from mfrkit.models.region import MASKED_AREA, RegionPredictor, covered_share
 from mfrkit.pages.contact_sheet import Cell, contact_sheet
 from mfrkit.stages.flow import batched

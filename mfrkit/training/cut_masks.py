@@ -13,9 +13,8 @@ from mfrkit.errors import ImageError, InputError
 from mfrkit.faces.geometry import ARCFACE_SIZE
 from mfrkit.io.files import refuse_existing
 from mfrkit.masks.camera import read_camera
-from mfrkit.masks.cutout import CutOut, cut_out
 from mfrkit.masks.head import place_heads
-from mfrkit.masks.worn import WornFile
+from mfrkit.masks.worn import CutOut, WornFile, cut_out
 from mfrkit.models.device import resolve_device
 from mfrkit.models.region import RegionPredictor, load_region
 from mfrkit.pages.contact_sheet import Cell, write_contact_sheet

@@ -17,10 +17,10 @@ from mfrkit.methods.method import Preset
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import Completion
-from mfrkit.models.critics import Critics
+from mfrkit.models.contextual import Critics
 from mfrkit.models.device import compile_in_place
-from mfrkit.models.features import FaceFeatures
 from mfrkit.models.loading import load_recogniser
+from mfrkit.models.recogniser import FaceFeatures
 from mfrkit.models.registry import build_network, load_network
 from mfrkit.training.checks import CompletionCheck
 from mfrkit.training.data import Batches, TrainSet, hold_out, open_train_set, told

@@ -15,8 +15,8 @@ from mfrkit.methods.method import Preset
 from mfrkit.methods.realign import WIDE
 from mfrkit.methods.views import PairedViews, ViewOptions
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.detectors import FaceMesh
 from mfrkit.models.device import compile_in_place
-from mfrkit.models.facemesh import FaceMesh
 from mfrkit.models.registry import load_network
 from mfrkit.training.checks import LandmarkCheck
 from mfrkit.training.crops import JoinedFaces, read_wide

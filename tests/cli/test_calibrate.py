@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mfrkit.models.cards import STATES
-from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import read_card
 
 PEOPLE, PHOTOS, DIM = 30, 4, 16
 

@@ -10,7 +10,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.evaluation.benchmark import BenchmarkOptions
 from mfrkit.evaluation.benchmark_sets import BenchmarkSets
-from mfrkit.models.feeding import Feeding
+from mfrkit.models.cards import Feeding
 from mfrkit.models.loading import recogniser_card
 from mfrkit.recognition import search, verify
 from mfrkit.recognition.options import SearchOptions, VerifyOptions

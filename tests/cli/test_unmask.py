@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from mfrkit.cli import app
 from mfrkit.io.checkpoints import read_header
 from mfrkit.io.embeddings import EmbeddingReader
-from mfrkit.models.model_files import WEIGHTS
+from mfrkit.models.registry import WEIGHTS
 
 TRAIN = ("distill", "--method", "eum", "-b", "8", "-j", "1", "--set", "fit.save_every=1")
 

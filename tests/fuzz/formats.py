@@ -39,9 +39,8 @@ from mfrkit.masks.template import ANCHORS, TemplateFile
 from mfrkit.models.cards import UNMASKED, ModelCard, Operating
 from mfrkit.models.edgeface import SIZES
 from mfrkit.models.foreign import identify, read_tensors, strip_wrappers
-from mfrkit.models.model_files import count_parameters, read_card
 from mfrkit.models.onnx import load_onnx
-from mfrkit.models.registry import build_network, load_network
+from mfrkit.models.registry import build_network, count_parameters, load_network, read_card
 from mfrkit.recognition.gallery import gallery_in
 from mfrkit.recognition.gallery_index import read_stamps
 from mfrkit.stages.sink import check_options, refuse_other_commands

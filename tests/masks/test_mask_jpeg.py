@@ -9,9 +9,8 @@ import torch
 
 from mfrkit.masks.camera import add_grain, read_camera, steps
 from mfrkit.masks.options import MaskOptions
-from mfrkit.masks.pictures import mask_pictures
 from mfrkit.masks.pose import fit_pose
-from mfrkit.masks.renderer import MaskRenderer, to_uint8
+from mfrkit.masks.renderer import MaskRenderer, mask_pictures, to_uint8
 from mfrkit.masks.spec import MaskSpec, sample_spec
 
 POINTS = np.array([[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]], np.float32)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mfrkit.errors import InputError, ShapeError
+from mfrkit.masks.head import bounding_boxes, pixels_to_sheet, pose_columns, sheet_to_pixels
 from mfrkit.masks.pose import Pose, fit_pose, project
-from mfrkit.masks.surface import bounding_boxes, pixels_to_sheet, pose_columns, sheet_to_pixels
 
 # The mean face the fit assumes: eyes, nose tip, mouth corners.
 FACE = np.array(

@@ -9,8 +9,8 @@ from mfrkit.errors import InputError, WeightsError
 from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.completion import CompletionOptions, FaceCompletion, draw_strokes, with_holes
 from mfrkit.models.completion import Completion, SmallCompletion
-from mfrkit.models.critics import Critics
-from mfrkit.models.features import Seen
+from mfrkit.models.contextual import Critics
+from mfrkit.models.recogniser import Seen
 
 
 def test_holes_are_reproducible_and_differ():

@@ -15,7 +15,7 @@ from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.deocclusion import DeOcclusion, DeOcclusionOptions
 from mfrkit.methods.real_masks import OtherViewLoss, PortraitLoss, RealOptions, UnnamedOptions
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.completing import CompletingRecogniser
+from mfrkit.models.combined import CompletingRecogniser
 from mfrkit.models.completion import SmallCompletion
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import RegionNet, RegionPredictor

@@ -17,10 +17,9 @@ from mfrkit.methods.real_masks import PortraitLoss, RealOptions
 from mfrkit.models import registry
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import composite, grown
-from mfrkit.models.critics import Critics
-from mfrkit.models.features import Seen
+from mfrkit.models.contextual import Critics
 from mfrkit.models.meer import MARGIN, MeerNet
-from mfrkit.models.recogniser import Backbone, Recogniser
+from mfrkit.models.recogniser import Backbone, Recogniser, Seen
 
 SIDE, DIM = 16, 6
 

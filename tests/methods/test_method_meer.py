@@ -16,7 +16,7 @@ from mfrkit.methods.meer import Meer, MeerOptions
 from mfrkit.methods.method import MethodParts, ModelOptions, Teachers
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.critics import Critics
+from mfrkit.models.contextual import Critics
 from mfrkit.models.loading import load_recogniser
 from mfrkit.models.meer import MeerNet
 from mfrkit.models.recogniser import Backbone, Recogniser

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from mfrkit.models.edgeface import EdgeFace, PlaceCode
-from mfrkit.models.features import FaceFeatures
 from mfrkit.models.loading import load_recogniser
+from mfrkit.models.recogniser import FaceFeatures
 from mfrkit.models.registry import load_network
 
 # Four pictures of noise in [-1, 1], and the embeddings the original gives for them.

@@ -9,13 +9,18 @@ from torch import nn
 from mfrkit.errors import InputError
 from mfrkit.io.checkpoints import read_header, rewrite_card
 from mfrkit.models.cards import ModelCard
-from mfrkit.models.completing import build_completing
+from mfrkit.models.combined import build_completing
 from mfrkit.models.loading import load_recogniser
 from mfrkit.models.meer import Decoder, Decoupled, MeerNet, RegionHead
-from mfrkit.models.model_files import read_card
 from mfrkit.models.onednn import BlockedMobileFaceNet, is_supported
 from mfrkit.models.region import load_region
-from mfrkit.models.registry import build_network, load_for_task, load_network, save_network
+from mfrkit.models.registry import (
+    build_network,
+    load_for_task,
+    load_network,
+    read_card,
+    save_network,
+)
 
 CHANNELS = (4, 6, 8)
 CARD = ModelCard(

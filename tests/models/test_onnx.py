@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mfrkit.errors import InputError, WeightsError
+from mfrkit.models.cards import Feeding
 from mfrkit.models.engine import EmbedEngine
-from mfrkit.models.feeding import Feeding
 from mfrkit.models.loading import load_recogniser
 
 onnx = pytest.importorskip("onnx")

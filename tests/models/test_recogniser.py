@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from mfrkit.errors import ShapeError
+from mfrkit.errors import InputError, ShapeError
 from mfrkit.models.cards import ModelCard
+from mfrkit.models.iresnet import IResNet
 from mfrkit.models.loading import load_recogniser
-from mfrkit.models.recogniser import Recogniser, embed_faces
+from mfrkit.models.recogniser import FaceFeatures, Recogniser, embed_faces
 
 
 class FirstPixel(nn.Module):
@@ -92,3 +93,36 @@ def test_arcface_normalises_as_its_source_says():
     with torch.inference_mode():
         expected = model.network((levels - 127.5) / 127.5)
         torch.testing.assert_close(model.features(levels / 255), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_maps_are_the_recognisers():
+    arcface = load_recogniser("arcface")
+    looker = FaceFeatures(arcface)
+    faces = torch.rand(2, 3, 112, 112)
+    for _ in range(2):
+        seen = looker(faces)
+    assert len(seen.maps) == 3
+    stem = arcface.network.stem((faces - 0.5) / 0.5)
+    assert torch.equal(seen.maps[0], stem)
+    assert torch.equal(seen.embedding, arcface(faces))
+    assert looker(torch.rand(1, 3, 224, 224)).maps[0].shape == (1, 64, 56, 56)
+
+
+def test_other_recognisers():
+    card = ModelCard(name="r", task="recognition", architecture="iresnet18", embedding_dim=8)
+    seen = FaceFeatures(Recogniser(IResNet((1, 1, 1, 1), 8).eval(), card))
+    with torch.no_grad():
+        shapes = [tuple(each.shape[1:]) for each in seen(torch.rand(1, 3, 112, 112)).maps]
+    assert shapes == [(64, 56, 56), (128, 28, 28), (256, 14, 14)]
+    with pytest.raises(InputError, match="no feature maps"):
+        FaceFeatures(Recogniser(torch.nn.Linear(2, 2), card))
+
+
+def test_gradients_reach_the_faces_only():
+    looker = FaceFeatures(load_recogniser("arcface")).requires_grad_(False)
+    faces = torch.rand(1, 3, 112, 112, requires_grad=True)
+    seen = looker(faces)
+    (seen.embedding.sum() + sum(each.mean() for each in seen.maps)).backward()
+    assert faces.grad.abs().sum() > 0
+    assert all(p.grad is None for p in looker.parameters())

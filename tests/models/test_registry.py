@@ -12,11 +12,20 @@ import torch
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256, read_header, rewrite_card
 from mfrkit.methods.method import bare
-from mfrkit.models import cards, model_files
+from mfrkit.models import cards, registry
 from mfrkit.models.cards import BUNDLED, ModelCard, Operating
-from mfrkit.models.loading import load_recogniser
-from mfrkit.models.model_files import WEIGHTS, find_model, read_card, verify
-from mfrkit.models.registry import ARCHITECTURES, build_network, load_network, save_network
+from mfrkit.models.loading import load_completing, load_recogniser
+from mfrkit.models.registry import (
+    ARCHITECTURES,
+    WEIGHTS,
+    build_network,
+    count_parameters,
+    find_model,
+    load_network,
+    read_card,
+    save_network,
+    verify,
+)
 
 POINT = {"fmr": 0.01, "threshold": 0.3, "fnmr": 0.02, "genuine": 90, "impostors": 900}
 
@@ -136,13 +145,13 @@ def test_folder_is_no_model(tmp_path):
 
 
 def test_missing_bundled_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_files, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     with pytest.raises(WeightsError, match="reinstall mfrkit"):
         find_model("arcface")
 
 
 def test_bundled_name_with_another_file_is_refused(tmp_path, monkeypatch, student):
-    monkeypatch.setattr(model_files, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     student.rename(tmp_path / "arcface.safetensors")
     with pytest.raises(WeightsError, match=r"arcface\.safetensors: not the arcface of this"):
         load_recogniser("arcface")
@@ -262,3 +271,60 @@ def test_a_small_file_cannot_ask_for_a_large_network(student, architecture, argu
     amend(student, architecture=architecture, arguments=arguments)
     with pytest.raises(WeightsError, match=f"architecture {architecture} with"):
         load_recogniser(str(student))
+
+
+SHARED = {"region.network": "region", "generator": "completion"}
+
+
+@pytest.fixture(scope="module")
+def completing():
+    """A recogniser of completed faces, of whose parts two are bundled models."""
+    recogniser = load_completing("completion", "arcface")
+    return recogniser.network, recogniser.card
+
+
+def test_shared_weights_are_left_out_and_found_again(tmp_path, completing):
+    network, card = completing
+    path = tmp_path / "both.safetensors"
+    save_network(path, network, replace(card, shared=SHARED))
+    names = read_header(path).shapes
+    assert {name.partition(".")[0] for name in names} == {"recogniser"}
+    again, card_again = load_network(str(path))
+    whole = network.state_dict()
+    assert list(again.state_dict()) == list(whole)
+    assert all(torch.equal(whole[name], each) for name, each in again.state_dict().items())
+    # What was loaded is whole, so that a student made of it is saved whole.
+    assert card_again.shared == {}
+    assert read_card(str(path))[0].shared == SHARED
+
+
+def test_shared_parameters_are_counted(tmp_path, completing):
+    network, card = completing
+    path = tmp_path / "both.safetensors"
+    save_network(path, network, replace(card, shared=SHARED))
+    total = sum(tensor.numel() for tensor in network.state_dict().values())
+    card, header, _ = read_card(str(path))
+    assert count_parameters(card, header) == total
+
+
+@pytest.mark.parametrize("part", ["generator", "generator.no_such_part"])
+def test_weights_that_differ_are_not_left_out(tmp_path, completing, part):
+    network, card = completing
+    path = tmp_path / "both.safetensors"
+    with pytest.raises(WeightsError, match=rf"{part}\..* is not the tensor its card says"):
+        save_network(path, network, replace(card, shared={part: "region"}))
+    assert not path.exists()
+
+
+def test_only_bundled_models_share(tmp_path, completing):
+    network, card = completing
+    path = tmp_path / "both.safetensors"
+    save_network(path, network, card)
+    rewrite_card(path, replace(card, shared={"generator": "mine.safetensors"}).to_json())
+    with pytest.raises(WeightsError, match="shares weights with mine.safetensors, which is not"):
+        load_network(str(path))
+
+
+def test_what_bundled_models_share_is_bundled():
+    cards = [read_card(name)[0] for name in BUNDLED]
+    assert {other for card in cards for other in card.shared.values()} <= set(BUNDLED)

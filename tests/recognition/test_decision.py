@@ -6,7 +6,7 @@ import pytest
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import Operating
-from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import read_card
 from mfrkit.recognition.decision import Decider, Threshold, possible_states
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.models.cards import STATES, Operating
-from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import read_card
 from mfrkit.recognition import gallery as module
 from mfrkit.recognition.decision import fmr_for, fpir_for
 from mfrkit.recognition.gallery import Approximate, Exact, Probe, answer_all, pooled, search_decider

@@ -6,8 +6,8 @@ import torch
 from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.views import PairedViews, ViewOptions
 from mfrkit.models.completion import SmallCompletion
-from mfrkit.models.features import FaceFeatures
 from mfrkit.models.loading import load_recogniser
+from mfrkit.models.recogniser import FaceFeatures
 from mfrkit.training.checks import CompletionCheck
 from mfrkit.training.data import Batches, open_train_set
 

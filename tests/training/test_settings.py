@@ -7,7 +7,7 @@ import pytest
 
 from mfrkit.errors import InputError
 from mfrkit.methods.method import PhasedMethod
-from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import read_card
 from mfrkit.training.distill import resolve
 from mfrkit.training.distill_settings import find_method, load_method
 from mfrkit.training.methods import METHODS

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mfrkit.methods.base import Task
-from mfrkit.models.model_files import read_card
+from mfrkit.models.registry import read_card
 from mfrkit.training.run import Built
 
 

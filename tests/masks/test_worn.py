@@ -10,12 +10,21 @@ from safetensors.numpy import save_file
 
 from mfrkit.errors import InputError
 from mfrkit.masks.camera import read_camera
-from mfrkit.masks.cutout import ACROSS, BOTTOM, COLUMNS, ROWS, TOP, CutOut, cut_out
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.pose import fit_pose
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.spec import sample_spec
-from mfrkit.masks.worn import WornFile, WornMasks
+from mfrkit.masks.worn import (
+    ACROSS,
+    BOTTOM,
+    COLUMNS,
+    ROWS,
+    TOP,
+    CutOut,
+    WornFile,
+    WornMasks,
+    cut_out,
+)
 
 POINTS = np.array([[[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]]])
 SKIN = np.array([0.72, 0.55, 0.46])

@@ -1,8 +1,7 @@
 import pytest
 
 from mfrkit.errors import InputError
-from mfrkit.models.cards import ModelCard
-from mfrkit.models.feeding import Feeding, describe
+from mfrkit.models.cards import Feeding, ModelCard, describe
 
 
 @pytest.mark.parametrize(
