@@ -71,10 +71,20 @@ class Face:
 
 
 class Detector(Protocol):
-    """Anything that finds the faces of several photos."""
+    """Finds the faces of several photos."""
 
     def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Find the faces: RGB uint8 (H, W, 3) photos of any sizes in, one list each, in order."""
+        """Find the faces of each photo.
+
+        Args:
+            photos: RGB uint8 arrays (H, W, 3) of any sizes.
+
+        Returns:
+            For each photo its faces, best score first; an empty list where there is none.
+
+        Raises:
+            ShapeError: a photo is not (H, W, 3) uint8.
+        """
 
 
 def check_photo(photo: np.ndarray) -> None:
@@ -110,11 +120,6 @@ def suppress(
 
     Returns:
         (M,) int64 indices of the kept boxes, by group, best score first within a group.
-
-    Example:
-        >>> boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10], [20, 0, 30, 10]], dtype=np.float32)
-        >>> suppress(boxes, np.array([0.8, 0.9, 0.7]), np.zeros(3, int), 0.5).tolist()
-        [1, 2]
     """
     order = np.lexsort((-scores, groups))  # stable: ties keep their order
     ends = np.flatnonzero(np.diff(groups[order])) + 1
@@ -190,14 +195,6 @@ def select(
 
     Raises:
         InputError: unknown policy.
-
-    Example:
-        >>> big = Face(np.array([0.0, 0, 50, 50]), 0.9, np.zeros((5, 2)))
-        >>> middle = Face(np.array([80.0, 80, 120, 120]), 0.9, np.zeros((5, 2)))
-        >>> select([big, middle], "largest", (200, 200)) == [big]
-        True
-        >>> select([big, middle], "center", (200, 200)) == [middle]
-        True
     """
     if policy not in ("largest", "center", "all"):
         raise InputError(f"unknown selection {policy!r}; use largest, center or all")

@@ -51,15 +51,12 @@ def template(size: int = ARCFACE_SIZE, margin: float = 0.0) -> np.ndarray:
 
 
 def place_in_crop(points: np.ndarray, size: int, margin: float) -> np.ndarray:
-    """Take points of the plain 112-pixel crop to where a larger or wider crop shows them.
+    """Take points (..., 2) of the plain 112-pixel crop to where another crop shows them.
 
     Args:
-        points: (..., 2) float, pixels of the plain crop.
-        size: side of the crop, see `template`.
-        margin: of the crop, likewise.
-
-    Returns:
-        (..., 2) float64, pixels of the crop.
+        points: pixels of the plain crop.
+        size: side of the other crop, and `margin`, as for `template`.
+        margin: likewise.
 
     Raises:
         InputError: as `template`.
@@ -81,11 +78,8 @@ def similarity_from_points(points: np.ndarray, target: np.ndarray) -> np.ndarray
         Umeyama, IEEE TPAMI 13(4), 1991: least-squares similarity, two-dimensional case. With
         points as complex numbers it is one division.
 
-    Convention:
-        (x, y) in pixels, x right, y down, pixel centres at integers.
-
     Args:
-        points: (..., N, 2) float, detected points, N >= 2.
+        points: (..., N, 2) float, detected points, N >= 2; x right, y down.
         target: (N, 2) float, where those points should land.
 
     Returns:
@@ -94,12 +88,6 @@ def similarity_from_points(points: np.ndarray, target: np.ndarray) -> np.ndarray
     Raises:
         ShapeError: `points` is not (..., N, 2) with the target's N.
         ItemError: the points of a face coincide or are not finite.
-
-    Example:
-        >>> corners = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
-        >>> similarity_from_points(corners / 2 + 1, corners).round(6) + 0.0
-        array([[ 2.,  0., -2.],
-               [ 0.,  2., -2.]])
     """
     if points.ndim < 2 or points.shape[-2:] != target.shape:
         raise ShapeError(f"expected points (..., {len(target)}, 2), got {points.shape}")
@@ -117,25 +105,14 @@ def similarity_from_points(points: np.ndarray, target: np.ndarray) -> np.ndarray
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
-    """Turn photo-to-crop matrices into crop-to-photo matrices.
-
-    Args:
-        matrix: (..., 2, 3) float, invertible.
-
-    Returns:
-        (..., 2, 3) float64.
-
-    Example:
-        >>> invert(np.array([[2.0, 0.0, 4.0], [0.0, 2.0, 6.0]])).tolist()
-        [[0.5, 0.0, -2.0], [0.0, 0.5, -3.0]]
-    """
+    """Turn (..., 2, 3) photo-to-crop matrices into crop-to-photo matrices."""
     linear = np.linalg.inv(np.asarray(matrix, dtype=np.float64)[..., :2])
     shift = -(linear @ matrix[..., 2:])
     return np.concatenate([linear, shift], -1)
 
 
 def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Move points by an affine matrix.
+    """Move points by affine matrices.
 
     Args:
         points: (..., N, 2) float (x, y), pixels.
@@ -143,10 +120,6 @@ def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
     Returns:
         (..., N, 2) float64.
-
-    Example:
-        >>> transform_points(np.array([[1.0, 1.0]]), np.array([[2.0, 0, 4], [0, 2.0, 6]])).tolist()
-        [[6.0, 8.0]]
     """
     matrix = np.asarray(matrix, dtype=np.float64)
     return points @ matrix[..., :2].swapaxes(-1, -2) + matrix[..., None, :, 2]
@@ -165,11 +138,6 @@ def warp(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 
     Returns:
         (size, size, 3) uint8, a new array.
-
-    Example:
-        >>> photo = np.full((64, 64, 3), 7, np.uint8)
-        >>> int(warp(photo, np.array([[1.0, 0, 0], [0, 1.0, 0]]), 112)[40, 40, 0])
-        7
     """
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5 or max(photo.shape[:2]) > _WARPED:

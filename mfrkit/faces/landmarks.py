@@ -26,14 +26,7 @@ _ARCFACE_FROM_IBUG = ((36, 39), (42, 45), (30,), (48,), (54,))
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """Reduce 68 landmarks to the five of the ArcFace template.
-
-    Args:
-        landmarks: (..., 68, 2) float (x, y), iBUG order.
-
-    Returns:
-        (..., 5, 2) float32: image-left eye, image-right eye, nose tip, image-left and image-right
-        mouth corner.
+    """Reduce 68 landmarks (..., 68, 2) in iBUG order to the five of the ArcFace template.
 
     Example:
         >>> five_points(np.arange(136.0).reshape(68, 2))[:, 0].tolist()
@@ -72,17 +65,7 @@ class FaceAlignmentDetector:
         )
 
     def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Find the faces of each photo.
-
-        Args:
-            photos: RGB uint8 arrays (H, W, 3) of any sizes.
-
-        Returns:
-            For each photo its faces, best score first; an empty list where there is none.
-
-        Raises:
-            ShapeError: a photo is not (H, W, 3) uint8.
-        """
+        """Find the faces of each photo; see `mfrkit.faces.detect.Detector`."""
         for photo in photos:
             check_photo(photo)
         return [self._faces(photo) for photo in photos]
@@ -96,10 +79,8 @@ class FaceAlignmentDetector:
         landmarks, peaks, _ = self._network.get_landmarks_from_image(
             photo, detected_faces=boxes, return_landmark_score=True
         )
-        faces = [
-            _face(*parts)
-            for parts in zip(np.asarray(boxes, np.float32), landmarks, peaks, strict=True)
-        ]
+        parts = zip(np.asarray(boxes, np.float32), landmarks, peaks, strict=True)
+        faces = (_face(*each) for each in parts)
         return sorted(faces, key=lambda face: face.score, reverse=True)
 
 

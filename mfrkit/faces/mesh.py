@@ -48,22 +48,13 @@ def box_region(box: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def mesh_region(vertices: np.ndarray) -> np.ndarray:
-    """Lay the network's square round the mesh of an earlier look, its eyes level.
-
-    Args:
-        vertices: (468, 3), pixels of the photo.
-
-    Returns:
-        (2, 3) float64, photo to square.
-
-    Raises:
-        InputError: all vertices in one point, or numbers that are not finite.
-    """
+    """Lay the network's square round the (468, 3) vertices of an earlier look; see `box_region`."""
     axis = vertices[EYES[1], :2] - vertices[EYES[0], :2]
     along = axis / max(float(np.hypot(*axis)), 1e-9)
-    upright = vertices[:, :2] @ np.stack([along, [-along[1], along[0]]], 1)
+    turn = np.stack([along, [-along[1], along[0]]], 1)
+    upright = vertices[:, :2] @ turn
     low, high = upright.min(0), upright.max(0)
-    middle = np.stack([along, [-along[1], along[0]]], 1) @ ((low + high) / 2)
+    middle = turn @ ((low + high) / 2)
     return _square(middle, MESH_SIDES * float((high - low).max()), axis)
 
 
@@ -104,14 +95,7 @@ def upper_part(mean: np.ndarray) -> np.ndarray:
 
 
 def eye_distance(vertices: np.ndarray) -> np.ndarray:
-    """Return the distance between the middles of the eyes, in all three dimensions.
-
-    Args:
-        vertices: (..., 468, 3).
-
-    Returns:
-        (...) float, in their unit.
-    """
+    """Return the distance between the middles of the eyes of (..., 468, 3) vertices, in 3D."""
     eyes = [vertices[..., corners, :].mean(-2) for corners in _EYE_CORNERS]
     return np.linalg.norm(eyes[1] - eyes[0], axis=-1)
 
@@ -167,7 +151,6 @@ class MeanMesh:
 
 
 def _towards_camera(points: np.ndarray) -> np.ndarray:
-    """Let z grow towards the camera."""
     return points * np.array([1.0, 1.0, -1.0])
 
 
@@ -194,11 +177,13 @@ def fits_box(matrix: np.ndarray, box: np.ndarray, points: np.ndarray, side: floa
 
 MeshNetwork = Callable[[Tensor], tuple[Tensor, Tensor]]
 _TOGETHER = 8  # squares a call
-LOOKS = 1
 
 
 class MeshFinder:
     """Finds the vertices of faces whose boxes are known, those of many photos together.
+
+    They depend on nothing but a face's photo and box: on a processor every call has the same number
+    of squares and stays on one core, so that all sums are taken in the same order.
 
     Args:
         network: as `mfrkit.models.detectors.FaceMesh`, on `device`.
@@ -209,7 +194,7 @@ class MeshFinder:
     """
 
     def __init__(
-        self, network: MeshNetwork, device: torch.device, pool: Executor, looks: int = LOOKS
+        self, network: MeshNetwork, device: torch.device, pool: Executor, looks: int = 1
     ) -> None:
         self._looks = looks
         self.network = network
@@ -217,14 +202,11 @@ class MeshFinder:
         self._pool = pool
 
     def __call__(self, photos: Sequence[np.ndarray], faces: Sequence[Face]) -> list[Mesh | None]:
-        """Find the vertices of faces.
+        """Find the vertices of faces; None for a box or a mesh without extent.
 
         Args:
             photos: RGB uint8 (H, W, 3), the photo of each face.
             faces: as many.
-
-        Returns:
-            One each; None for a box or a mesh without extent.
         """
         pairs = list(zip(photos, faces, strict=True))
         parts = [pairs[at : at + _TOGETHER] for at in range(0, len(pairs), _TOGETHER)]
@@ -235,10 +217,7 @@ class MeshFinder:
         meshes: list[Mesh | None] = [None] * len(pairs)
         for look in range(self._looks):
             if look:
-                regions = [
-                    None if mesh is None else _or_none(mesh_region, mesh.vertices)
-                    for mesh in meshes
-                ]
+                regions = [_or_none(mesh_region, m.vertices) if m else None for m in meshes]
             meshes = self._look([photo for photo, _ in pairs], regions)
         return meshes
 

@@ -26,7 +26,7 @@ _REFINE_CHUNK, _FINISH_CHUNK = 512, 128  # crops per call: activations stay belo
 
 
 @dataclass(frozen=True)
-class Candidates:
+class _Candidates:
     """Boxes that may be faces, of all photos together.
 
     `boxes` (N, 4) float32 x1, y1, x2, y2 in pixels; `scores` (N,) float32; `photo` (N,) int64, the
@@ -41,35 +41,25 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, index: np.ndarray) -> "Candidates":
+    def take(self, index: np.ndarray) -> "_Candidates":
         """Select candidates by index or boolean mask."""
         points = None if self.points is None else self.points[index]
-        return Candidates(self.boxes[index], self.scores[index], self.photo[index], points)
+        return _Candidates(self.boxes[index], self.scores[index], self.photo[index], points)
 
 
-def propose(
+def _propose(
     pnet: nn.Module, photos: IntegralPhotos, *, min_size: int, threshold: float
-) -> Candidates:
-    """Scan the pyramid of every photo.
-
-    Args:
-        pnet: network as `mfrkit.models.detectors.PNet`.
-        photos: the photos.
-        min_size: smallest face looked for, pixels.
-        threshold: lowest probability to keep.
-
-    Returns:
-        Square candidate boxes, thinned within each photo.
-    """
+) -> _Candidates:
+    """Scan the pyramid of every photo for square boxes, thinned within each photo."""
     found = [_scan(pnet, photos, strips, threshold) for strips in plan(photos.sizes, min_size)]
     if not found:
         nothing = np.empty((0, 4), np.float32)
-        return Candidates(nothing, nothing[:, 0], np.empty(0, np.int64))
+        return _Candidates(nothing, nothing[:, 0], np.empty(0, np.int64))
     boxes, scores, photo, level, offsets = map(np.concatenate, zip(*found, strict=True))
     keep = suppress(boxes, scores, level, 0.5)
     keep = keep[suppress(boxes[keep], scores[keep], photo[keep], 0.7)]
     boxes = boxes[keep] + offsets[keep] * _sides(boxes[keep])
-    return Candidates(_square(boxes), scores[keep], photo[keep])
+    return _Candidates(_square(boxes), scores[keep], photo[keep])
 
 
 def _scan(
@@ -98,20 +88,10 @@ def _scan(
     return boxes, scores, strips.photo[strip], strips.level[strip], offsets
 
 
-def refine(
-    rnet: nn.Module, photos: IntegralPhotos, found: Candidates, *, threshold: float
-) -> Candidates:
-    """Look at every candidate at 24x24 pixels.
-
-    Args:
-        rnet: network as `mfrkit.models.detectors.RNet`.
-        photos: the photos.
-        found: candidates of `propose`.
-        threshold: a probability must be above this.
-
-    Returns:
-        The square boxes that remain, corrected, thinned within each photo.
-    """
+def _refine(
+    rnet: nn.Module, photos: IntegralPhotos, found: _Candidates, *, threshold: float
+) -> _Candidates:
+    """Look at every candidate at 24x24 pixels; return the square boxes that remain, corrected."""
     found, (scores, offsets) = _look(rnet, photos, found, size=24, chunk=_REFINE_CHUNK)
     good = scores > threshold
     found = replace(found, scores=scores).take(good)
@@ -121,32 +101,22 @@ def refine(
     return replace(found, boxes=_square(_correct(found.boxes, offsets)))
 
 
-def finish(
-    onet: nn.Module, photos: IntegralPhotos, found: Candidates, *, threshold: float
-) -> Candidates:
-    """Look at every candidate at 48x48 pixels and place the five points.
-
-    Args:
-        onet: network as `mfrkit.models.detectors.ONet`.
-        photos: the photos.
-        found: candidates of `refine`.
-        threshold: a probability must be above this.
-
-    Returns:
-        The faces: boxes, scores and points, by photo, best score first.
-    """
+def _finish(
+    onet: nn.Module, photos: IntegralPhotos, found: _Candidates, *, threshold: float
+) -> _Candidates:
+    """Look at every candidate at 48x48 pixels and place the five points; best score first."""
     found, (scores, offsets, points) = _look(onet, photos, found, size=48, chunk=_FINISH_CHUNK)
     corner, sides = found.boxes[:, None, :2], _sides(found.boxes)[:, None, :2] + 1
     boxes = _correct(found.boxes, offsets)
-    faces = Candidates(boxes, scores, found.photo, corner + points * sides - 1)
+    faces = _Candidates(boxes, scores, found.photo, corner + points * sides - 1)
     faces = faces.take(scores > threshold)
     keep = suppress(faces.boxes, faces.scores, faces.photo, 0.7, relative_to="smaller")
     return faces.take(keep)
 
 
 def _look(
-    network: nn.Module, photos: IntegralPhotos, found: Candidates, *, size: int, chunk: int
-) -> tuple[Candidates, list[np.ndarray]]:
+    network: nn.Module, photos: IntegralPhotos, found: _Candidates, *, size: int, chunk: int
+) -> tuple[_Candidates, list[np.ndarray]]:
     """Show the network what is in the boxes; boxes entirely outside their photo are dropped."""
     boxes = found.boxes.astype(np.int64)  # towards zero; first pixel is 1 in the reference code
     limit = photos.sizes[found.photo][:, ::-1]
@@ -189,11 +159,11 @@ _PHOTO_PIXELS = 1 << 26  # a photo beyond this is searched at reduced size: memo
 class MTCNNDetector:
     """Face and five-point detector; works on masked faces too.
 
-    Photos of different sizes share a call, and the faces found in one do not depend on the others.
-    A photo in which nothing is found is searched once more, at sizes between those of the first
-    search: now and then a plain face falls between two of them.
-    Coordinates are those of the reference code, which counts pixels from 1: compared with mirror
-    images they lie one pixel too far right. Other tools align with the same ones, so they stay.
+    The faces found in a photo do not depend on the others of a call. A photo in which nothing is
+    found is searched once more, at sizes between those of the first search: now and then a plain
+    face falls between two of them. Coordinates are those of the reference code, which counts pixels
+    from 1: compared with mirror images they lie one pixel too far right. Other tools align with the
+    same ones, so they stay.
 
     Attributes:
         sure: score from which a face is hardly ever found the wrong way up.
@@ -208,12 +178,6 @@ class MTCNNDetector:
 
     Raises:
         InputError: `min_size` is below 12.
-
-    Example:
-        >>> from mfrkit.models.detectors import MTCNN
-        >>> detector = MTCNNDetector(MTCNN())
-        >>> detector([np.zeros((9, 9, 3), np.uint8)])
-        [[]]
     """
 
     sure = 0.99
@@ -237,17 +201,7 @@ class MTCNNDetector:
 
     @torch.inference_mode()
     def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Find the faces of each photo.
-
-        Args:
-            photos: RGB uint8 arrays (H, W, 3) of any sizes.
-
-        Returns:
-            For each photo its faces, best score first; an empty list where there is none.
-
-        Raises:
-            ShapeError: a photo is not (H, W, 3) uint8.
-        """
+        """Find the faces of each photo; see `mfrkit.faces.detect.Detector`."""
         faces: list[list[Face]] = [[] for _ in photos]
         self._search(photos, range(len(photos)), self._min_size, faces)
         # Half a step along the pyramid: sizes midway between those of the first search.
@@ -270,12 +224,12 @@ class MTCNNDetector:
                 i = found.photo[k]
                 faces[some[i]].append(_face(found, k, shrink[i]))
 
-    def _detect(self, photos: Sequence[np.ndarray], min_size: int) -> Candidates:
+    def _detect(self, photos: Sequence[np.ndarray], min_size: int) -> _Candidates:
         first, second, third = self._thresholds
         sums = IntegralPhotos(photos, self._device)
-        found = propose(self._networks.pnet, sums, min_size=min_size, threshold=first)
-        found = refine(self._networks.rnet, sums, found, threshold=second)
-        return finish(self._networks.onet, sums, found, threshold=third)
+        found = _propose(self._networks.pnet, sums, min_size=min_size, threshold=first)
+        found = _refine(self._networks.rnet, sums, found, threshold=second)
+        return _finish(self._networks.onet, sums, found, threshold=third)
 
 
 def _share(
@@ -309,9 +263,9 @@ def _within_reach(photo: np.ndarray) -> tuple[np.ndarray, int]:
     return cv2.resize(whole, size, interpolation=cv2.INTER_AREA), factor
 
 
-def _face(found: Candidates, k: int, factor: int) -> Face:
+def _face(found: _Candidates, k: int, factor: int) -> Face:
     if found.points is None:
-        raise ShapeError("these candidates have no points yet; run `finish` on them")
+        raise ShapeError("these candidates have no points yet; run `_finish` on them")
     centre = (factor - 1) / 2  # of the first reduced pixel, in photo pixels
     box, points = found.boxes[k] * factor + centre, found.points[k] * factor + centre
     return Face(box.astype(np.float32), float(found.scores[k]), points.astype(np.float32))

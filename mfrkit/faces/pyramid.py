@@ -131,11 +131,6 @@ class Strips:
 def pyramid(height: int, width: int, min_size: int) -> Iterator[tuple[float, tuple[int, int]]]:
     """List the levels at which a 12-pixel window covers faces of `min_size` pixels and more.
 
-    Args:
-        height: photo height, pixels.
-        width: photo width, pixels.
-        min_size: smallest face looked for, pixels.
-
     Yields:
         Scale and (height, width) of each level; none when the photo is smaller than the face.
 
@@ -160,10 +155,6 @@ def plan(sizes: np.ndarray, min_size: int) -> list[Strips]:
 
     Returns:
         Batches that together cover every level of every photo exactly once.
-
-    Example:
-        >>> plan(np.array([[100, 60], [100, 60]]), min_size=40)[0].canvas
-        (22, 13)
     """
     rows = [
         (photo, scale, *grid, *strip)

@@ -54,23 +54,12 @@ class YuNetDetector:
         self._idle: list[cv2.FaceDetectorYN] = []
 
     def __call__(self, photos: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Find the faces of each photo.
-
-        Args:
-            photos: RGB uint8 arrays (H, W, 3) of any sizes.
-
-        Returns:
-            For each photo its faces, best score first; an empty list where there is none.
-
-        Raises:
-            ShapeError: a photo is not (H, W, 3) uint8.
-        """
+        """Find the faces of each photo; see `mfrkit.faces.detect.Detector`."""
         for photo in photos:
             check_photo(photo)
         return list(self._pool.map(self._search, photos))
 
     def _search(self, photo: np.ndarray) -> list[Face]:
-        """Find the faces of one photo at every size it is searched at."""
         if min(photo.shape[:2]) < _LEAST_SIDE:
             return []
         found = [

@@ -9,6 +9,7 @@ The header is read with the standard library alone: listing models must not load
 
 import hashlib
 import json
+import math
 import os
 import pickle
 import struct
@@ -43,28 +44,16 @@ _REMEDY = "get the file again, or reinstall mfrkit if it is a bundled one"
 
 @dataclass(frozen=True)
 class Header:
-    """What a model file says about itself before its tensors.
+    """What a model file says about itself before its tensors."""
 
-    Attributes:
-        card: the model card as JSON types.
-        shapes: tensor name -> shape.
-        start: where the tensor bytes begin in the file.
-    """
-
-    card: dict[str, Any]
-    shapes: dict[str, tuple[int, ...]]
-    start: int
+    card: dict[str, Any]  # the model card as JSON types
+    shapes: dict[str, tuple[int, ...]]  # tensor name -> shape
+    start: int  # where the tensor bytes begin in the file
 
     @property
     def parameters(self) -> int:
         """The number of values in all tensors."""
-        total = 0
-        for shape in self.shapes.values():
-            count = 1
-            for side in shape:
-                count *= side
-            total += count
-        return total
+        return sum(map(math.prod, self.shapes.values()))
 
 
 def read_header(path: Path) -> Header:
@@ -120,10 +109,7 @@ def file_sha256(path: Path, start: int = 0) -> str:
 def save_model(path: Path, tensors: Mapping[str, "Tensor"], card: Mapping[str, Any]) -> None:
     """Write a model file whole: the same tensors and card give the same bytes.
 
-    Args:
-        path: file to write; an earlier one is replaced, and kept when writing fails.
-        tensors: by name, on any device.
-        card: JSON types; its `sha256` is filled in.
+    An earlier file is replaced, and kept when writing fails. The card's `sha256` is filled in.
     """
     from safetensors.torch import save
 
@@ -154,11 +140,7 @@ def _write(path: Path, table: dict[str, Any], data: bytes, card: Mapping[str, An
 
 
 def load_tensors(path: Path, header: Header) -> dict[str, "Tensor"]:
-    """Load all tensors to the CPU after checking them against the card's hash.
-
-    Args:
-        path: a model file.
-        header: what `read_header` said of it.
+    """Load all tensors of a file with this header to the CPU.
 
     Raises:
         WeightsError: the tensor bytes are not those the card was written for.
@@ -175,11 +157,7 @@ def load_tensors(path: Path, header: Header) -> dict[str, "Tensor"]:
 
 
 def load_arrays(path: Path, names: Sequence[str]) -> list["NDArray[np.float32]"]:
-    """Load some tensors of a model file as float32 arrays, without torch.
-
-    Raises:
-        WeightsError: a tensor is not there, or the file is damaged.
-    """
+    """Load some tensors of a model file as float32 arrays, without torch."""
     import numpy as np
     from safetensors import SafetensorError, safe_open
 
@@ -217,20 +195,17 @@ def load_pickled(path: Path) -> Any:
 def mismatches(
     expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], limit: int = 3
 ) -> str:
-    """Describe how the tensors of a file differ from those of a network, empty if they do not.
-
-    Example:
-        >>> mismatches({"a": (2,), "b": (3,)}, {"a": (5,), "c": (1,)})
-        '1 missing (b), 1 unexpected (c), 1 of another shape (a (5,) instead of (2,))'
-    """
-    missing = [name for name in expected if name not in found]
-    unexpected = [name for name in found if name not in expected]
+    """Describe how the tensors of a file differ from those of a network, empty if they do not."""
     reshaped = [
-        f"{name} {found[name]} instead of {expected[name]}"
-        for name in expected
-        if name in found and found[name] != expected[name]
+        f"{name} {found[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if found.get(name, shape) != shape
     ]
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    kinds = {
+        "missing": [name for name in expected if name not in found],
+        "unexpected": [name for name in found if name not in expected],
+        "of another shape": reshaped,
+    }
     return ", ".join(
         f"{len(names)} {kind} ({', '.join(names[:limit])}{', ...' if len(names) > limit else ''})"
         for kind, names in kinds.items()

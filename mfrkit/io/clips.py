@@ -37,9 +37,6 @@ def chosen(every: Every, times: NDArray[np.float64]) -> NDArray[np.int64]:
         every: the step.
         times: (N,) seconds at which the frames are shown, rising.
 
-    Returns:
-        Their numbers from 0, rising.
-
     Example:
         >>> chosen(Every(0.1, "seconds"), np.arange(10) * 0.04).tolist()
         [0, 3, 5, 8]
@@ -54,28 +51,19 @@ def chosen(every: Every, times: NDArray[np.float64]) -> NDArray[np.int64]:
 class Frame(Packed):
     """A frame of a clip: `archive` is the clip, `offset` the number of the frame, from 0.
 
-    Attributes:
-        content: the frame as a picture file, if it is decoded already.
+    `content` is the frame as a picture file, if it is decoded already.
     """
 
     content: bytes | None = None
 
     def read_bytes(self) -> bytes:
-        """Return the frame as a picture file; alone, which decodes all frames before it.
-
-        Raises:
-            ImageError: the clip cannot be decoded so far.
-        """
+        """Return the frame as a picture file; alone, which decodes all frames before it."""
         if self.content is not None:
             return self.content
         return _Reader(self.archive).read(self.offset)
 
     def proof(self) -> bytes:
-        """Return what tells the clip from another one of its name; nothing is decoded.
-
-        Raises:
-            ImageError: the clip cannot be read.
-        """
+        """Return what tells the clip from another one of its name; nothing is decoded."""
         try:
             with self.archive.open("rb") as file:
                 return f"{_size(self.archive)} ".encode() + file.read(_PROOF)
@@ -86,10 +74,7 @@ class Frame(Packed):
 def frames_of(path: Path, relative: str, every: Every) -> Iterator[tuple[Record, Frame | None]]:
     """Yield the chosen frames of a clip, undecoded; a record without frame says what is lost.
 
-    Args:
-        path: the clip.
-        relative: its name below the folder the source was given, `/` between parts.
-        every: which frames.
+    `relative` is its name below the folder the source was given, `/` between parts.
     """
     try:
         times, promised = _look_through(path, _size(path))
@@ -132,12 +117,7 @@ def decoded(items: Iterable[Item]) -> Iterator[Item]:
 
 
 class _Reader:
-    """Decodes frames of a clip, each at most once and in order.
-
-    Attributes:
-        path: the clip.
-        position: number of the next frame.
-    """
+    """Decodes frames of a clip, each at most once and in order; the next one is `position`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.position = path, 0
@@ -159,12 +139,7 @@ class _Reader:
 def _look_through(path: Path, size: int) -> tuple[NDArray[np.float64], int]:
     """Return when each frame of a clip is shown, seconds, and how many its header promises.
 
-    Args:
-        path: the clip.
-        size: of the file, bytes: what was seen of a clip is no longer true once it has grown.
-
-    Raises:
-        ImageError: not a clip with frames in it.
+    The size is part of the question: what was seen of a clip is no longer true once it has grown.
     """
     capture = _open(path)
     if not capture.set(cv2.CAP_PROP_FORMAT, -1):  # packets as they are, undecoded
@@ -182,11 +157,6 @@ def _look_through(path: Path, size: int) -> tuple[NDArray[np.float64], int]:
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    """Open a clip.
-
-    Raises:
-        ImageError: missing, not a plain file, not a clip, or with frames too large.
-    """
     try:
         status = path.stat()
     except OSError as error:

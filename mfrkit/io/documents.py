@@ -1,4 +1,4 @@
-"""JSON and TOML that others may have written: whatever is wrong is one error that says where.
+"""Files that others may have written, JSON and TOML among them: whatever is wrong is one error.
 
 The parsers of the standard library fail on such text in more ways than their own error: by
 recursion where it nests deeply, and on whole numbers of thousands of digits.
@@ -14,20 +14,11 @@ from mfrkit.errors import InputError, ItemError
 
 
 def parse_json(text: str | bytes, where: str, remedy: str = "") -> Any:
-    """Parse JSON.
-
-    Args:
-        text: one document; bytes are UTF-8.
-        where: file, perhaps line, for messages.
-        remedy: what to do, appended to the message.
+    """Parse JSON; messages begin with `where`, file and perhaps line, and end with `remedy`.
 
     Raises:
         InputError: not JSON.
         ItemError: nested deeper than anyone means it.
-
-    Example:
-        >>> parse_json('{"a": 1}', "a.json")
-        {'a': 1}
     """
     try:
         return json.loads(text)
@@ -37,33 +28,24 @@ def parse_json(text: str | bytes, where: str, remedy: str = "") -> Any:
         raise InputError(f"{where}: not JSON ({error}){remedy}") from error
 
 
-def read_json_object(path: Path, remedy: str = "") -> dict[str, Any]:
-    """Read a file that holds one JSON object.
-
-    Args:
-        path: the file.
-        remedy: what to do, appended to the message.
-
-    Raises:
-        InputError: unreadable, not JSON, or no object.
-    """
+def read_content(path: Path, remedy: str = "") -> bytes:
+    """Read a file whole; unreadable, it is an InputError that ends with `remedy`."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: unreadable: {error.strerror or error}{remedy}") from error
-    found = parse_json(content, str(path), remedy)
+
+
+def read_json_object(path: Path, remedy: str = "") -> dict[str, Any]:
+    """Read a file that holds one JSON object; all else is an InputError that ends with `remedy`."""
+    found = parse_json(read_content(path, remedy), str(path), remedy)
     if not isinstance(found, dict):
-        kind = type(found).__name__
-        raise InputError(f"{path}: expected a JSON object, got {kind}{remedy}")
+        raise InputError(f"{path}: expected a JSON object, got {type(found).__name__}{remedy}")
     return found
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:
-    """Parse TOML.
-
-    Raises:
-        InputError: not TOML, or nested deeper than anyone means it.
-    """
+    """Parse TOML; what is none, or nested deeper than anyone means it, is an InputError."""
     try:
         return tomllib.loads(text)
     except RecursionError as error:

@@ -9,7 +9,7 @@ hash of its weights, flip averaging, and `complete`. Of files by others only `em
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,51 +37,29 @@ _TEXT = h5py.string_dtype("utf-8")
 
 @dataclass(frozen=True)
 class Rows:
-    """Some consecutive rows of an embedding file, and the inputs skipped among them.
+    """Some consecutive rows of an embedding file, and the inputs skipped among them."""
 
-    Attributes:
-        embeddings: (N, D) float32, unit norm.
-        keys: N names.
-        identities: N names, empty where unknown.
-        norms: (N,) float32, before normalisation.
-        masked: (N,) int8: -1 unknown, 0 no, 1 yes.
-        mask_type: N mask kinds, empty where unknown.
-        positions: (N,) int64, ascending places among the inputs.
-        skipped_keys: M names of inputs without a vector.
-        skipped_reasons: M reasons.
-        skipped_positions: (M,) int64.
-    """
-
-    embeddings: NDArray[np.float32]
+    embeddings: NDArray[np.float32]  # (N, D) float32, unit norm
     keys: list[str]
-    identities: list[str]
-    norms: NDArray[np.float32]
-    masked: NDArray[np.int8]
-    mask_type: list[str]
-    positions: NDArray[np.int64]
-    skipped_keys: list[str]
+    identities: list[str]  # N names, empty where unknown
+    norms: NDArray[np.float32]  # (N,) float32, before normalisation
+    masked: NDArray[np.int8]  # (N,) int8: -1 unknown, 0 no, 1 yes
+    mask_type: list[str]  # N mask kinds, empty where unknown
+    positions: NDArray[np.int64]  # (N,) int64, ascending places among the inputs
+    skipped_keys: list[str]  # M names of inputs without a vector
     skipped_reasons: list[str]
     skipped_positions: NDArray[np.int64]
 
     @classmethod
     def empty(cls, dim: int = 0) -> "Rows":
         """Return no rows at all."""
-        nowhere = np.empty(0, np.int64)
-        return cls(
-            embeddings=np.empty((0, dim), np.float32),
-            keys=[],
-            identities=[],
-            norms=np.empty(0, np.float32),
-            masked=np.empty(0, np.int8),
-            mask_type=[],
-            positions=nowhere,
-            skipped_keys=[],
-            skipped_reasons=[],
-            skipped_positions=nowhere,
-        )
+        nothing: dict[str, Any] = {
+            name: [] if kind is _TEXT else np.empty(0, kind) for name, kind in _FIELDS.items()
+        }
+        return cls(**nothing | {"embeddings": np.empty((0, dim), np.float32)})
 
 
-FIELD_TYPES: dict[str, Any] = {
+_FIELDS: dict[str, Any] = {
     "embeddings": np.float32,
     "keys": _TEXT,
     "identities": _TEXT,
@@ -95,21 +73,14 @@ FIELD_TYPES: dict[str, Any] = {
 }
 
 
-def dataset_name(field: str) -> str:
-    """Return where a field of `Rows` lives in the file.
-
-    Example:
-        >>> dataset_name("skipped_keys"), dataset_name("mask_type")
-        ('skipped/keys', 'mask_type')
-    """
-    group, _, name = field.partition("_")
-    return f"skipped/{name}" if group == "skipped" else field
+def _dataset_name(field: str) -> str:
+    return field.replace("skipped_", "skipped/")
 
 
 def write_embeddings(
     path: Path, blocks: Iterable[Rows], dim: int, attributes: dict[str, Any]
 ) -> int:
-    """Write a complete embedding file from blocks of rows; memory is one block.
+    """Write a complete embedding file from blocks of rows in order; memory is one block.
 
     Args:
         path: final name; it appears only when the file is complete.
@@ -119,9 +90,6 @@ def write_embeddings(
 
     Returns:
         The number of rows.
-
-    Raises:
-        OSError: the file system refused.
     """
     with replacing(path) as temporary, FallibleFile(temporary) as target:
         with h5py.File(target, "w") as file:
@@ -143,27 +111,20 @@ def write_embeddings(
 
 
 def _create(file: h5py.File, dim: int) -> None:
-    for name, kind in FIELD_TYPES.items():
+    for name, kind in _FIELDS.items():
         tail = (dim,) if name == "embeddings" else ()
-        file.create_dataset(
-            dataset_name(name),
-            (0, *tail),
-            kind,
-            maxshape=(None, *tail),
-            chunks=(_CHUNK_ROWS, *tail),
-        )
+        shapes = {"maxshape": (None, *tail), "chunks": (_CHUNK_ROWS, *tail)}
+        file.create_dataset(_dataset_name(name), (0, *tail), kind, **shapes)
 
 
 def _append(file: h5py.File, block: Rows) -> None:
-    for field in fields(Rows):
-        values = getattr(block, field.name)
+    for name, kind in _FIELDS.items():
+        values = getattr(block, name)
         if len(values):
-            dataset = file[dataset_name(field.name)]
+            dataset = file[_dataset_name(name)]
             start = len(dataset)
             dataset.resize(start + len(values), axis=0)
-            dataset[start:] = (
-                list(map(_stored, values)) if FIELD_TYPES[field.name] is _TEXT else values
-            )
+            dataset[start:] = list(map(_stored, values)) if kind is _TEXT else values
 
 
 def _stored(text: str) -> bytes:
@@ -197,10 +158,9 @@ class Vectors(Protocol):
 
 
 class EmbeddingReader:
-    """Read an embedding file; use as a context manager.
+    """Reads an embedding file; use as a context manager.
 
-    Any HDF5 file with datasets `embeddings` and `keys` will do; the others are optional. Keys of
-    other programs may be names of files: they lose their suffix, as those of pair lists do.
+    Keys of other programs may be names of files: they lose their suffix, as those of pair lists do.
 
     Attributes:
         path: the file.
@@ -209,7 +169,7 @@ class EmbeddingReader:
         attributes: root attributes.
 
     Raises:
-        InputError: missing, not HDF5, without these datasets, or marked unfinished.
+        InputError: missing, not HDF5, without `embeddings` and `keys`, or marked unfinished.
     """
 
     def __init__(self, path: Path) -> None:
@@ -240,11 +200,7 @@ class EmbeddingReader:
 
     @property
     def index(self) -> dict[str, int]:
-        """Map each key to its row.
-
-        Raises:
-            InputError: a key appears twice.
-        """
+        """Map each key to its row; a key that appears twice is an InputError."""
         if self._index is None:
             self._index = {}
             for row, key in enumerate(self.texts("keys", 0, self.count)):
@@ -265,24 +221,18 @@ class EmbeddingReader:
     @property
     def norms(self) -> NDArray[np.float32]:
         """Return (N,) float32 norms before normalisation; NaN where unknown."""
-        return self._numbers("norms", 0, self.count, default=np.nan)
+        return self._part("norms", 0, self.count)
 
     @property
     def masked(self) -> NDArray[np.int8]:
         """Return (N,) int8: -1 unknown, 0 no mask, 1 masked."""
-        return self._numbers("masked", 0, self.count, default=-1)
+        return self._part("masked", 0, self.count)
 
     @property
     def skipped(self) -> dict[str, str]:
         """Map the keys of the inputs that gave no embedding to the reason."""
-        end = self.skipped_count
-        return dict(
-            zip(
-                self.texts("skipped_keys", 0, end),
-                self.texts("skipped_reasons", 0, end),
-                strict=True,
-            )
-        )
+        names = ("skipped_keys", "skipped_reasons")
+        return dict(zip(*(self.texts(name, 0, self.skipped_count) for name in names), strict=True))
 
     @property
     def skipped_count(self) -> int:
@@ -290,14 +240,7 @@ class EmbeddingReader:
         return self._data["skipped_keys"].size if "skipped_keys" in self._data else 0
 
     def rows(self, indices: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the embeddings of some rows, in the order asked.
-
-        Args:
-            indices: (M,) row numbers, any order, repeats allowed.
-
-        Returns:
-            (M, D) float32.
-        """
+        """Return the embeddings of (M,) rows, in any order, repeats allowed, (M, D) float32."""
         unique, inverse = np.unique(indices, return_inverse=True)
         vectors = self._data["embeddings"]
         if not len(unique):
@@ -311,40 +254,19 @@ class EmbeddingReader:
 
     def vectors(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return the (M, D) float32 embeddings of consecutive rows, as far as there are any."""
-        return self._numbers("embeddings", start, stop, default=np.nan)
+        return self._part("embeddings", start, stop)
 
     def block(self, start: int, stop: int) -> Rows:
         """Return consecutive rows with all their fields, without skipped inputs."""
-        return Rows(
-            embeddings=self.vectors(start, stop),
-            keys=self.texts("keys", start, stop),
-            identities=self.texts("identities", start, stop),
-            norms=self._numbers("norms", start, stop, default=np.nan),
-            masked=self._numbers("masked", start, stop, default=-1),
-            mask_type=self.texts("mask_type", start, stop),
-            positions=self.positions("positions", start, stop),
-            skipped_keys=[],
-            skipped_reasons=[],
-            skipped_positions=np.empty(0, np.int64),
-        )
+        names = (name for name in _FIELDS if not name.startswith("skipped_"))
+        return replace(Rows.empty(), **{name: self._part(name, start, stop) for name in names})
 
     def blocks(self, rows: int = 8192) -> Iterator[Rows]:
         """Yield the whole file, some rows at a time, and at last what was skipped."""
         for start in range(0, self.count, rows):
             yield self.block(start, min(start + rows, self.count))
-        end = self.skipped_count
-        yield replace(
-            Rows.empty(self.dim),
-            skipped_keys=self.texts("skipped_keys", 0, end),
-            skipped_reasons=self.texts("skipped_reasons", 0, end),
-            skipped_positions=self.positions("skipped_positions", 0, end),
-        )
-
-    def positions(self, field: str, start: int, stop: int) -> NDArray[np.int64]:
-        """Return input positions of rows or, for `skipped_positions`, of skipped inputs."""
-        if field in self._data:
-            return self._numbers(field, start, stop, default=-1)
-        return np.arange(start, stop, dtype=np.int64)
+        names, end = (name for name in _FIELDS if name.startswith("skipped_")), self.skipped_count
+        yield replace(Rows.empty(self.dim), **{name: self._part(name, 0, end) for name in names})
 
     def texts(self, field: str, start: int, stop: int) -> list[str]:
         """Return part of a text field; empty strings if the file lacks it."""
@@ -356,11 +278,7 @@ class EmbeddingReader:
         return list(map(composed, texts)) if field in _NAMES else texts
 
     def integers(self, name: str) -> NDArray[np.int64]:
-        """Return a further dataset of whole numbers, (M,), which some files have beside the fields.
-
-        Raises:
-            InputError: there is none of this name and kind.
-        """
+        """Return a further dataset of whole numbers, (M,), which some files have."""
         found = find_dataset(self._file, self.path, name)
         if found is None or found.ndim != 1 or found.dtype.kind not in "iu":
             raise InputError(f"{self.path}: no row of whole numbers {name!r}")
@@ -372,16 +290,24 @@ class EmbeddingReader:
         for start in range(0, self.count, block):
             yield from self.texts("keys", start, min(start + block, self.count))
 
-    def _numbers(self, field: str, start: int, stop: int, default: float) -> NDArray[Any]:
-        kind = FIELD_TYPES[field]
+    def positions(self, field: str, start: int, stop: int) -> NDArray[np.int64]:
+        """Return input positions of rows or, for `skipped_positions`, of skipped inputs."""
+        return self._part(field, start, stop)
+
+    def _part(self, field: str, start: int, stop: int) -> Any:
+        """Return part of a field, or what stands for it where the file has none."""
+        kind = _FIELDS[field]
+        if kind is _TEXT:
+            return self.texts(field, start, stop)
         if field not in self._data:
-            return np.full(stop - start, default, kind)
+            if field.endswith("positions"):
+                return np.arange(start, stop, dtype=kind)
+            return np.full(stop - start, np.nan if field == "norms" else -1, kind)
         with reading(self.path):
             return self._data[field][start:stop].astype(kind, copy=False)
 
     def _find(self) -> dict[str, h5py.Dataset]:
-        """Return the datasets there are, by field of `Rows`."""
-        found = {n: find_dataset(self._file, self.path, dataset_name(n)) for n in FIELD_TYPES}
+        found = {n: find_dataset(self._file, self.path, _dataset_name(n)) for n in _FIELDS}
         for name in ("embeddings", "keys"):
             if found[name] is None:
                 raise InputError(f"{self.path}: no dataset {name!r}; is it an embedding file?")
@@ -396,15 +322,15 @@ class EmbeddingReader:
                 f"{vectors.dtype} {vectors.shape} and {keys.shape}"
             )
         for name, dataset in self._data.items():
-            wanted = counts[name.startswith("skipped_")]
+            wanted, what = (
+                counts[name.startswith("skipped_")],
+                f"{self.path}: {_dataset_name(name)}",
+            )
             if name != "embeddings" and dataset.shape != wanted:
+                raise InputError(f"{what} is {dataset.shape}, expected {wanted}")
+            if not _holds(dataset, _FIELDS[name]):
                 raise InputError(
-                    f"{self.path}: {dataset_name(name)} is {dataset.shape}, expected {wanted}"
-                )
-            if not _holds(dataset, FIELD_TYPES[name]):
-                raise InputError(
-                    f"{self.path}: {dataset_name(name)} is of type {dataset.dtype}, which is none "
-                    "of an embedding file"
+                    f"{what} is of type {dataset.dtype}, which is none of an embedding file"
                 )
         if ("skipped_keys" in self._data) != ("skipped_reasons" in self._data):
             raise InputError(f"{self.path}: skipped keys and their reasons do not go together")

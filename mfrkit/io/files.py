@@ -21,41 +21,31 @@ from pathlib import Path, PurePosixPath
 from mfrkit.errors import HeldError, InputError
 
 _LONG = 100  # bytes; file systems allow 255, some 143
-IMAGE_SUFFIXES = frozenset(
+_IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pnm", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".jpf"}
 )
 _BRACES = re.compile(r"\{(?:(\d{1,18})\.\.(\d{1,18})|([^{}]*,[^{}]*))\}")
 _PLAIN_KEY = re.compile(r"[^./][^/]*(?:/[^./][^/]*)*", re.DOTALL)
 _MOST_NAMES = 1_000_000
-CLIP_SUFFIXES = frozenset(
+_CLIP_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".3gp"}
     | {".wmv", ".ogv", ".flv"}
 )
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a picture.
-
-    Example:
-        >>> is_picture("a.JPG"), is_picture("a.txt")
-        (True, False)
-    """
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    """Whether a file's name is that of a picture."""
+    return os.path.splitext(name)[1].lower() in _IMAGE_SUFFIXES
 
 
 def is_clip(name: str) -> bool:
     """Whether a file's name is that of a video clip."""
-    return os.path.splitext(name)[1].lower() in CLIP_SUFFIXES
+    return os.path.splitext(name)[1].lower() in _CLIP_SUFFIXES
 
 
 def clip_key(name: str) -> str:
-    """Return what the keys of a clip's frames begin with.
-
-    Example:
-        >>> clip_key("hall/door.MP4")
-        'hall/door'
-    """
+    """Return what the keys of a clip's frames begin with: `hall/door` for `hall/door.MP4`."""
     return canonical(os.path.splitext(name)[0])
 
 
@@ -83,12 +73,7 @@ def canonical(key: str) -> str:
 
 
 def is_plain(key: str) -> bool:
-    """Whether no part of a key is empty or begins with a dot: then it has nothing to tidy.
-
-    Example:
-        >>> is_plain("ada/ada_0001"), is_plain("ada/../bob")
-        (True, False)
-    """
+    """Whether no part of a key is empty or begins with a dot: then it has nothing to tidy."""
     return _PLAIN_KEY.fullmatch(key) is not None
 
 
@@ -98,10 +83,7 @@ def composed(text: str) -> str:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Return the names a pattern stands for, as shells expand it.
-
-    Args:
-        pattern: with `{first..last}`, numbers of one width, or `{one,other}`, any number of times.
+    """Return the names a pattern stands for, as shells expand `{08..10}` and `{one,other}`.
 
     Raises:
         InputError: it stands for more names than any data set has files, or numbers count down.
@@ -127,12 +109,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def hidden_name(name: str, ending: str) -> str:
-    """Return a hidden name made of a file's name, short even where that one is not.
-
-    Example:
-        >>> hidden_name("a.png", ".part"), hidden_name("x" * 250, ".part")
-        ('.a.png.part', '.8a2490d09258a25348b097204a9d43e8.part')
-    """
+    """Return a hidden name made of a file's name, short even where that one is not."""
     content = os.fsencode(name)
     short = name if len(content) <= _LONG else blake2b(content, digest_size=16).hexdigest()
     return f".{short}{ending}"
@@ -214,12 +191,7 @@ def _sign(handle: int) -> None:
 def temporary_name(path: Path) -> Path:
     """Return the hidden name a file has while it is written.
 
-    The name is fixed, not random: the rerun after a kill overwrites what the kill left behind. It
-    is short even where the file's own is not.
-
-    Example:
-        >>> temporary_name(Path("crops/a.png")).as_posix()
-        'crops/.a.png.part'
+    The name is fixed, not random: the rerun after a kill overwrites what the kill left behind.
     """
     return path.with_name(hidden_name(path.name, ".part"))
 
@@ -239,10 +211,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the final name if the block succeeds.
 
     Raises:
-        InputError: another run is writing the file.
+        HeldError: another run is writing the file.
         OSError: the file system refused (full, read-only); the final name is left as it was.
     """
-    with held(path), _replacing(path) as temporary:
+    with replacing_together([path]) as (temporary,), naming(path):
         yield temporary
 
 
@@ -252,41 +224,28 @@ def replacing_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
     When the new ones are complete, the last of the old ones is removed, and the last of the new
     ones is the last to get its name: at no moment is it there beside files it does not belong to.
-    So the last must be one without which the others are not read.
-
-    Raises:
-        InputError: another run is writing one of the files.
-        OSError: the file system refused.
+    So the last must be one without which the others are not read. Errors are those of `replacing`.
     """
     with ExitStack() as stack:
         for path in paths:
             stack.enter_context(held(path))
-        temporaries = [unlinked(temporary_name(path)) for path in paths]
-        try:
-            yield temporaries
-            if len(paths) > 1:
-                paths[-1].unlink(missing_ok=True)
-            for temporary, path in zip(temporaries, paths, strict=True):
-                with naming(path):
-                    os.replace(temporary, path)
-        finally:
-            for temporary in temporaries:
-                with suppress(OSError):
-                    temporary.unlink(missing_ok=True)
+        yield stack.enter_context(_replacing(paths))
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = unlinked(temporary_name(path))
+def _replacing(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    temporaries = [unlinked(temporary_name(path)) for path in paths]
     try:
-        with naming(path):
-            yield temporary
-            os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+        yield temporaries
+        if len(paths) > 1:
+            paths[-1].unlink(missing_ok=True)
+        for temporary, path in zip(temporaries, paths, strict=True):
+            with naming(path):
+                os.replace(temporary, path)
+    finally:
+        for temporary in temporaries:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -307,8 +266,9 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_held(path: Path, content: bytes) -> None:
-    """Write a file whole, as one of many of a run that holds their folder (`mfrkit.io.files`)."""
-    with _replacing(path) as temporary:
+    """Write a file whole, as one of many of a run that holds their folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing([path]) as (temporary,), naming(path):
         temporary.write_bytes(content)
 
 

@@ -24,32 +24,24 @@ _SPARE = 1 << 20  # bytes any file may ask for
 _ATTRIBUTE_VALUES = 1024
 _TEXT_ROWS = 256  # texts of any length that are read at once
 # What HDF5's Python package raises on a damaged file.
-DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn what HDF5 raises inside the block into one error that names the file.
-
-    Raises:
-        InputError: the file is damaged.
-    """
+    """Turn what HDF5 raises inside the block into one `InputError` that names the file."""
     try:
         yield
-    except DAMAGE as error:
+    except _DAMAGE as error:
         reason = " ".join(str(error).split()).strip("'\"") or type(error).__name__
         raise InputError(f"{path}: damaged HDF5 file ({reason})") from error
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Open a file for reading.
-
-    Raises:
-        InputError: not readable, no HDF5 file, or in use by a program that writes to it.
-    """
+    """Open a file for reading; what is none, unreadable or in use is an InputError."""
     try:
         return h5py.File(path, "r")
-    except DAMAGE as error:
+    except _DAMAGE as error:
         if "unable to lock" in str(error):
             raise InputError(
                 f"{path}: in use by a program that writes to it; wait for that, or copy the file"
@@ -61,11 +53,6 @@ def open_hdf5(path: Path) -> h5py.File:
 
 def find_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset | None:
     """Return a dataset that lies in the file itself, or None if there is none of this name.
-
-    Args:
-        file: an open file.
-        path: its name, for messages.
-        name: of the dataset, below groups or not.
 
     Raises:
         InputError: something else has the name, its data lie elsewhere, or it claims more than
@@ -88,24 +75,14 @@ def find_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset | None:
     with reading(path):
         if holder.is_virtual or holder.external:
             raise InputError(f"{path}: the data of {name!r} lie in other files; refused")
-        check_size(path, name, holder.size or 0, holder.dtype.itemsize)
+        _check_size(path, name, holder.size or 0, holder.dtype.itemsize)
         if holder.size and holder.chunks:  # a chunk is unfolded whole, whatever is read of it
-            check_size(path, name, math.prod(holder.chunks), holder.dtype.itemsize)
+            _check_size(path, name, math.prod(holder.chunks), holder.dtype.itemsize)
     return holder
 
 
-def check_size(path: Path, name: str, values: int, width: int) -> None:
-    """Refuse data that cannot come from a file of this size.
-
-    Args:
-        path: the file.
-        name: of the dataset.
-        values: how many it claims.
-        width: bytes of each.
-
-    Raises:
-        InputError: more than compression explains.
-    """
+def _check_size(path: Path, name: str, values: int, width: int) -> None:
+    """Refuse data that cannot come from a file of this size; `width` is in bytes."""
     size = path.stat().st_size
     if values > size + _SPARE or values * width > _UNFOLDS * size + _SPARE:
         raise InputError(
@@ -114,17 +91,7 @@ def check_size(path: Path, name: str, values: int, width: int) -> None:
 
 
 def read_texts(dataset: h5py.Dataset, path: Path, start: int, stop: int) -> list[str]:
-    """Return part of a dataset of texts.
-
-    Args:
-        dataset: (N,) of texts, each of a fixed or of its own length.
-        path: the file.
-        start: first row.
-        stop: end.
-
-    Raises:
-        InputError: damaged, or together longer than the file can hold: rows may share one text.
-    """
+    """Return rows of a dataset (N,) of texts, as long as its file can hold them."""
     fixed = dataset.dtype.kind == "S"
     step = max(1, stop - start) if fixed else _TEXT_ROWS
     found: list[str] = []
@@ -133,17 +100,13 @@ def read_texts(dataset: h5py.Dataset, path: Path, start: int, stop: int) -> list
         with reading(path):
             values = dataset[first : min(first + step, stop)]
             length += 0 if fixed else sum(map(len, values))
-            check_size(path, dataset.name.lstrip("/"), length, 1)
+            _check_size(path, dataset.name.lstrip("/"), length, 1)
             found.extend(_decode(value) for value in values)
     return found
 
 
 def read_attributes(holder: h5py.File, path: Path) -> dict[str, Any]:
-    """Return the root attributes: numbers, texts and short rows of them.
-
-    Raises:
-        InputError: one is damaged.
-    """
+    """Return the root attributes: numbers, texts and short rows of them."""
     found = {}
     with reading(path):
         for name in holder.attrs:
@@ -166,9 +129,6 @@ class FallibleFile(io.FileIO):
     HDF5 cannot close a file it failed to write (a full disk, say): it crashes, at the latest when
     the process ends. So from the first error on, writes go to memory, where HDF5 finds them again,
     and the caller asks `check` for the error soon after.
-
-    Args:
-        path: file to create.
     """
 
     def __init__(self, path: Path) -> None:
@@ -179,11 +139,7 @@ class FallibleFile(io.FileIO):
         self._end = 0  # of the file as HDF5 sees it, once there was an error
 
     def check(self) -> None:
-        """Raise the first error there was.
-
-        Raises:
-            OSError: a write failed; the file is not usable.
-        """
+        """Raise the first OSError there was: the file is not usable."""
         if self._error is not None:
             raise OSError(self._error.errno, self._error.strerror, str(self._path))
 

@@ -28,13 +28,11 @@ from mfrkit.io.files import write_held
 
 @dataclass(frozen=True)
 class Packed:
-    """A picture inside a larger file; it can be read like a path.
+    """A picture inside a larger file, `size` bytes from `offset`; it can be read like a path.
 
     Attributes:
         archive: the file.
         name: of the picture in it.
-        offset: where it begins, bytes.
-        size: its length, bytes.
     """
 
     archive: Path
@@ -63,8 +61,8 @@ class Packed:
 
 
 # Enough for a 200-megapixel phone; beyond it a small file can ask for gigabytes of memory.
-MAX_PIXELS = 200_000_000
-MAX_BYTES = 1 << 30  # of a picture file
+_MAX_PIXELS = 200_000_000
+_MAX_BYTES = 1 << 30  # of a picture file
 Image.MAX_IMAGE_PIXELS = None  # our own limit replaces Pillow's, which warns as well as refuses
 # What photos come in (MPO begins as JPEG). Pillow reads some forty kinds more, each with a parser.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
@@ -87,18 +85,15 @@ _UPRIGHT = {
 
 
 def read_image(path: Path | Packed) -> NDArray[np.uint8]:
-    """Decode a picture, upright.
+    """Decode a picture, upright, as (H, W, 3) uint8 RGB.
 
     Convention:
         Orientation tags are applied, transparency is laid over white, 16-bit values are scaled,
         and an animation gives its first frame.
 
-    Returns:
-        (H, W, 3) uint8, RGB.
-
     Raises:
-        ImageError: missing, empty, truncated, not a picture, or more than `MAX_PIXELS`; the text
-            is short and names no file, as it becomes a manifest's `reason`.
+        ImageError: missing, empty, truncated, not a picture, or too large; the text is short and
+            names no file, as it becomes a manifest's `reason`.
     """
     return decode_image(read_content(path))
 
@@ -112,7 +107,7 @@ def count_pixels(path: Path | Packed) -> int:
         if concerns_the_run(error):
             raise
         return 0
-    return width * height if width * height <= MAX_PIXELS else 0
+    return width * height if width * height <= _MAX_PIXELS else 0
 
 
 def _content(path: Path | Packed) -> BinaryIO:
@@ -120,15 +115,12 @@ def _content(path: Path | Packed) -> BinaryIO:
 
 
 def read_content(path: Path | Packed) -> bytes:
-    """Read a picture's file content; nothing but a plain file of at most `MAX_BYTES` is opened.
-
-    Raises:
-        ImageError: missing, unreadable, not a plain file, or too large.
-    """
-    if isinstance(path, Packed) and path.size > MAX_BYTES:
+    """Read a picture's file content; what is no plain file of 1 GiB at most is an ImageError."""
+    if isinstance(path, Packed) and path.size > _MAX_BYTES:
         raise ImageError(_too_large(path.size))
     try:
-        return path.read_bytes() if isinstance(path, Packed) else _read_plain(path)
+        with _content(path) as file:
+            return file.read()
     except OSError as error:
         if concerns_the_run(error) and error.errno not in _OF_ONE_FILE:
             raise
@@ -137,18 +129,13 @@ def read_content(path: Path | Packed) -> bytes:
         raise ImageError(f"unreadable: {error}") from error
 
 
-def _read_plain(path: Path) -> bytes:
-    with _open_plain(path) as file:
-        return file.read()
-
-
 def _open_plain(path: Path) -> BinaryIO:
     file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (the caller's to close)
     status = os.fstat(file.fileno())
-    if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_BYTES:
+    is_plain = stat.S_ISREG(status.st_mode)
+    if is_plain and status.st_size <= _MAX_BYTES:
         return file
     file.close()
-    is_plain = stat.S_ISREG(status.st_mode)
     raise ImageError(_too_large(status.st_size) if is_plain else "not a plain file")
 
 
@@ -169,7 +156,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _too_large(size: int) -> str:
-    return f"too large: {size / 1e9:.1f} GB, limit {MAX_BYTES / 1e9:.1f}"
+    return f"too large: {size / 1e9:.1f} GB, limit {_MAX_BYTES / 1e9:.1f}"
 
 
 def decode_image(content: bytes) -> NDArray[np.uint8]:
@@ -179,8 +166,8 @@ def decode_image(content: bytes) -> NDArray[np.uint8]:
     try:
         with _opened(content) as picture:
             width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(f"too large: {width}x{height} pixels, limit {MAX_PIXELS}")
+            if width * height > _MAX_PIXELS:
+                raise ImageError(f"too large: {width}x{height} pixels, limit {_MAX_PIXELS}")
             if _is_plain(picture, content):
                 decoded = _decode_plain(content)
                 if decoded is not None:
@@ -205,11 +192,7 @@ def _has_memory() -> bool:
 
 
 def _opened(content: bytes) -> Image.Image:
-    """Read a picture's header.
-
-    Raises:
-        ImageError: not a picture of a kind photos come in.
-    """
+    """Read a picture's header; one that is not of a kind photos come in is an ImageError."""
     try:
         return Image.open(io.BytesIO(content), formats=_formats())
     except UnidentifiedImageError as error:
@@ -233,11 +216,7 @@ def _formats() -> list[str]:
 
 
 def picture_suffix(content: bytes) -> str:
-    """Return the suffix a picture file's content asks for, `.jpg` for JPEG.
-
-    Raises:
-        ImageError: not a picture.
-    """
+    """Return the suffix a picture file's content asks for, `.jpg` for JPEG."""
     try:
         with _opened(content) as picture:
             kind = (picture.format or "").lower()
@@ -299,17 +278,10 @@ def _decode_plain(content: bytes) -> NDArray[np.uint8] | None:
 
 
 def read_layer(path: Path) -> NDArray[np.uint8]:
-    """Decode a picture with its transparency.
-
-    Returns:
-        (H, W, 4) uint8, RGB and opacity; 255 throughout for a picture without transparency.
-
-    Raises:
-        InputError: not a readable picture, or too large.
-    """
+    """Decode a picture as (H, W, 4) uint8, RGB and opacity: 255 if it is without transparency."""
     try:
         with _opened(read_content(path)) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
+            if picture.width * picture.height > _MAX_PIXELS:
                 raise InputError(f"{path}: too large: {picture.width}x{picture.height} pixels")
             return np.array(picture.convert("RGBA"))
     except ImageError as error:
@@ -355,16 +327,11 @@ def encode_image(image: NDArray[np.uint8], suffix: str, *, quality: int = 95) ->
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
     parameters: list[int] = []
     if suffix == ".jpg":
-        parameters = [
-            cv2.IMWRITE_JPEG_QUALITY,
-            quality,
-            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-        ]
+        parameters = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        parameters += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     elif suffix != ".png":
         raise ImageError(f"cannot write {suffix!r} pictures: use .png or .jpg")
-    encoded = cv2.imencode(suffix, image, parameters)[1]
-    return encoded.tobytes()
+    return cv2.imencode(suffix, image, parameters)[1].tobytes()
 
 
 def write_image(path: Path, image: NDArray[np.uint8], *, quality: int = 95) -> None:

@@ -20,16 +20,11 @@ from mfrkit.io.manifest import Record
 
 @dataclass(frozen=True)
 class Item:
-    """One input.
+    """One input."""
 
-    Attributes:
-        position: zero-based place among all inputs, the same in every shard.
-        record: what is known of it; skipped if an earlier stage already gave it up.
-        path: the picture to read, a file or part of one; None for a skipped record.
-    """
-
-    position: int
-    record: Record
+    position: int  # zero-based place among all inputs, the same in every shard
+    record: Record  # what is known of it; skipped if an earlier stage already gave it up
+    # the picture to read, a file or part of one; None for a skipped record
     path: Path | Packed | None
 
     @cached_property
@@ -39,13 +34,7 @@ class Item:
 
 
 def root_of(item: Item) -> Path:
-    """Return the folder an input's `path` is relative to; none for a picture inside a file.
-
-    Example:
-        >>> record = Record("a/b", "a/b.png", "b.jpg")
-        >>> root_of(Item(0, record, Path("crops/a/b.png"))).as_posix()
-        'crops'
-    """
+    """Return the folder an input's `path` is relative to; none for a picture inside a file."""
     if not isinstance(item.path, Path) or item.record.path is None:
         return Path()
     return item.path.parents[len(PurePosixPath(item.record.path).parts) - 1]
@@ -66,7 +55,7 @@ class Source(Protocol):
 
 
 class ArchiveSource(Source):
-    """Inputs from an archive, in order or by position.
+    """Inputs from an archive, in order or by position; the unusable ones come as skipped records.
 
     Args:
         labels: (N,) int32, the person on each picture, from 0; -1 where unknown.
@@ -80,11 +69,9 @@ class ArchiveSource(Source):
         self.labels, self.people, self.faults = labels, people, faults
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield all inputs; the unusable ones come as skipped records."""
         return (self[position] for position in range(len(self.labels)))
 
     def __getitem__(self, position: int) -> Item:
-        """Return one input."""
         record = self._record(position)
         if position in self.faults:
             return Item(position, record.skipped(self.faults[position]), None)
@@ -96,9 +83,7 @@ class ArchiveSource(Source):
 
     def usable(self) -> NDArray[np.int64]:
         """Return the positions of the inputs without a fault, in order."""
-        every = np.ones(len(self.labels), bool)
-        every[list(self.faults)] = False
-        return np.flatnonzero(every)
+        return np.setdiff1d(np.arange(len(self.labels)), list(self.faults))
 
     def _record(self, position: int) -> Record:
         raise NotImplementedError

@@ -20,29 +20,22 @@ MANIFEST = "manifest.jsonl"
 _MOST_BYTES = 1 << 26  # of a line
 END = {"schema": SCHEMA, "status": "end"}  # closes a stream of records
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of characters; the others are bytes of names
-_OWN_FIELDS = ("schema", "key", "path", "source", "status", "reason", "identity", "root", "more")
+_FIELDS = ("key", "path", "source", "status", "reason", "identity")
+_OWN_FIELDS = ("schema", *_FIELDS, "root", "more")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What happened to one input.
+    """What happened to one input."""
 
-    Attributes:
-        key: name of the picture in pair lists and embeddings: relative path without suffix.
-        path: the result, relative to the manifest's folder, `/` between parts; None if skipped.
-        source: the file the stage read, relative to the folder it was given.
-        status: `ok` or `skipped`.
-        reason: why it was skipped.
-        identity: first folder below the root, if any.
-        blocks: one object per stage (`align`, `mask`, ...) and all unknown fields.
-    """
-
-    key: str
+    key: str  # name of the picture in pair lists and embeddings: relative path without suffix
+    # the result, relative to the manifest's folder, `/` between parts; None if skipped
     path: str | None
-    source: str
+    source: str  # the file the stage read, relative to the folder it was given
     status: Literal["ok", "skipped"] = "ok"
     reason: str | None = None
-    identity: str | None = None
+    identity: str | None = None  # first folder below the root, if any
+    # one object per stage (`align`, `mask`, ...) and all unknown fields
     blocks: dict[str, Any] = field(default_factory=dict)
 
     def skipped(self, reason: str) -> "Record":
@@ -57,37 +50,24 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields in the order in which people read them."""
-        known: dict[str, Any] = {
-            "schema": SCHEMA,
-            "key": self.key,
-            "path": self.path,
-            "source": self.source,
-            "status": self.status,
-            "reason": self.reason,
-            "identity": self.identity,
-        }
+        known: dict[str, Any] = {"schema": SCHEMA} | {name: getattr(self, name) for name in _FIELDS}
         optional = ("reason", "identity")
         return {k: v for k, v in known.items() if k not in optional or v is not None} | self.blocks
 
     def to_stream(self, root: str | None) -> dict[str, Any]:
         """Return the fields for the next command of a pipeline, to which another record follows.
 
-        Args:
-            root: the folder `path` is relative to, if there is one.
+        `root` is the folder `path` is relative to, if there is one.
         """
         return ({} if root is None else {"root": root}) | {"more": True} | self.to_json()
 
     @classmethod
     def from_json(cls, fields: dict[str, Any], where: str) -> "Record":
-        """Read a record.
-
-        Args:
-            fields: the parsed object; only `path` (or `status: skipped` and a key) is needed.
-            where: file and line, for messages.
+        """Read a record; only `path` (or `status: skipped` and a key) is needed.
 
         Raises:
             InputError: a newer schema, a wrong type, or a path that leaves its root.
-        ItemError: a name no file can have.
+            ItemError: a name no file can have.
         """
         if fields.get("schema", SCHEMA) != SCHEMA:
             raise InputError(f"{where}: schema {fields['schema']!r}, this version reads {SCHEMA}")
@@ -114,11 +94,7 @@ class Record:
 
 
 def next_line(file: BinaryIO, where: str) -> bytes:
-    """Read the next line of NDJSON; empty at the end.
-
-    Raises:
-        InputError: it is longer than any record, as in a file of zeros without end.
-    """
+    """Read a line of NDJSON, empty at the end; longer than any record, it is an InputError."""
     line = file.readline(_MOST_BYTES + 1)
     if len(line) > _MOST_BYTES:
         raise InputError(f"{where}: longer than any record ({_MOST_BYTES >> 20} MB)")
@@ -139,12 +115,7 @@ def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
 
 
 def identity_of(key: str) -> str | None:
-    """Return the first folder of a key, which names the person by convention.
-
-    Example:
-        >>> identity_of("Ada/Ada_0001"), identity_of("Ada_0001")
-        ('Ada', None)
-    """
+    """Return the first folder of a key, which names the person by convention."""
     parts = key.split("/", 1) if is_plain(key) else PurePosixPath(key).parts
     return parts[0] if len(parts) > 1 else None
 
@@ -169,11 +140,7 @@ def check_inside(path: str, where: str) -> None:
 
 
 def below(folder: Path, path: str) -> Path:
-    """Return a file of a folder that is to be changed, wherever links on the way lead.
-
-    Args:
-        folder: the manifest's.
-        path: relative to it, out of the manifest.
+    """Return a file of a manifest's folder that is to be changed, wherever links on the way lead.
 
     Raises:
         InputError: the path leaves the folder, by itself or through a link.
@@ -192,12 +159,7 @@ def _text(fields: dict[str, Any], name: str, where: str) -> str | None:
 
 
 def manifest_path(folder: Path, suffix: str = "") -> Path:
-    """Return the name of a folder's manifest, or of one shard's manifest.
-
-    Example:
-        >>> manifest_path(Path("crops"), "-1-of-4").as_posix()
-        'crops/manifest-1-of-4.jsonl'
-    """
+    """Return the name of a folder's manifest, or with `-1-of-4` of one shard's manifest."""
     return folder / f"manifest{suffix}.jsonl"
 
 
@@ -205,16 +167,13 @@ _BARE: dict[str, Any] = {"type": "none"}
 
 
 def worn_mask(record: Record) -> dict[str, Any] | None:
-    """Return the mask of a record's face: its kind is `type`, `none` if nothing was drawn on it.
+    """Return the block on a face's mask: its kind is `type`, `none` if nothing was drawn on it.
 
     Masks drawn on a photo are a list of faces; a crop that was cut from the photo later shows one
     of them, the one whose points are nearest. A photo that gave no crop counts as its largest face.
 
     Args:
-        record: of a crop, or of a masked photo.
-
-    Returns:
-        The block that describes one face's mask; None if the record tells of no mask.
+        record: of a crop, or of a masked photo; None is returned if it tells of no mask.
     """
     block = record.blocks.get("mask")
     if not isinstance(block, dict):

@@ -17,7 +17,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -47,15 +47,8 @@ class Line(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """The pairs of a list and how they fall into folds.
-
-    Attributes:
-        format: name of the format, see `mfrkit.io.pairs`.
-        pairs: in file order.
-        folds: `given` with each pair, `contiguous` parts, or `by class` for sorted lists.
-    """
+class Parsed(NamedTuple):
+    """The pairs of a list, in file order, its format, and how they fall into folds."""
 
     format: str
     pairs: list[Pair]
@@ -63,15 +56,7 @@ class Parsed:
 
 
 def read_text(path: Path, kind: str) -> str:
-    """Read a list; its accents are composed, as those of keys are.
-
-    Args:
-        path: UTF-8 text, with or without byte-order mark.
-        kind: what it should be, for messages: `pair list`.
-
-    Raises:
-        InputError: unreadable, not UTF-8, or empty.
-    """
+    """Read a list in UTF-8, its accents composed as in keys; what is no text is an InputError."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
@@ -105,12 +90,7 @@ def split_fields(text: str, counts: Sequence[int]) -> list[str]:
 
 
 def listed_key(path: str) -> str:
-    """Return the key of an image path as a list spells it.
-
-    Example:
-        >>> listed_key("./Ada/Ada_0001.jpg")
-        'Ada/Ada_0001'
-    """
+    """Return the key of an image path as a list spells it."""
     return key_of(path.strip())
 
 
@@ -129,20 +109,18 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
     }
 )
 YES = frozenset(["1", "1.0", "true", "yes", "same", "genuine"])
+_NUMBER = re.compile("[0-9]{1,9}")
+_PAIR = frozenset(["a", "b", "same"])
 NO = frozenset(["0", "0.0", "-1", "false", "no", "different", "impostor"])
-FOLD = re.compile("[0-9]{1,9}")
 
 
-def table_delimiter(header: str) -> str | None:
-    """Return what separates the columns, if the line names the columns of a pair table."""
-    return delimiter_of(header, COLUMNS, needed={"a", "b", "same"})
-
-
-def delimiter_of(header: str, columns: Mapping[str, str], *, needed: set[str]) -> str | None:
-    """Return what separates the columns, if the line names all that are needed.
+def delimiter_of(
+    header: str, columns: Mapping[str, str] = COLUMNS, needed: Set[str] = _PAIR
+) -> str | None:
+    """Return what separates the columns, if the first line of a file names all that are needed.
 
     Args:
-        header: the first line of a file.
+        header: the line.
         columns: plain name of each column -> its spellings, separated by blanks.
         needed: plain names that must be there.
     """
@@ -157,12 +135,7 @@ def delimiter_of(header: str, columns: Mapping[str, str], *, needed: set[str]) -
 
 
 def find_columns(names: Sequence[str], columns: Mapping[str, str] = COLUMNS) -> dict[str, int]:
-    """Return where the columns of a table are, under their plain names.
-
-    Example:
-        >>> find_columns(["score", "Path2", "path1", "label"])
-        {'a': 2, 'b': 1, 'same': 3}
-    """
+    """Return where the columns of a table are, under their plain names."""
     plain = [name.strip().lower() for name in names]
     found = {}
     for column, spellings in columns.items():
@@ -173,11 +146,7 @@ def find_columns(names: Sequence[str], columns: Mapping[str, str] = COLUMNS) -> 
 
 
 def table_rows(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that hold something, each with the number of its line.
-
-    Raises:
-        InputError: not CSV.
-    """
+    """Yield the rows that hold something, each with the number of its line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         for row in reader:
@@ -187,8 +156,7 @@ def table_rows(text: str, delimiter: str, where: str) -> Iterator[tuple[int, lis
         raise InputError(f"{where}, line {reader.line_num}: not CSV ({error})") from error
 
 
-def parse_table(text: str, delimiter: str, where: str) -> Parsed:
-    """Read a table; see `mfrkit.io.pairs.parse`."""
+def _parse_table(text: str, delimiter: str, where: str) -> Parsed:
     rows = table_rows(text, delimiter, where)
     columns = find_columns(next(rows)[1])
     pairs = [table_pair(number, row, columns, where) for number, row in rows]
@@ -198,13 +166,7 @@ def parse_table(text: str, delimiter: str, where: str) -> Parsed:
 
 
 def table_pair(number: int, row: Sequence[str], columns: Mapping[str, int], where: str) -> Pair:
-    """Read one row.
-
-    Args:
-        number: of its line.
-        row: the cells.
-        columns: where `a`, `b`, `same` and perhaps `fold` are.
-        where: name of the file, for messages.
+    """Read one row of a table, given where `a`, `b`, `same` and perhaps `fold` are.
 
     Raises:
         InputError: a cell is missing or not what its column holds.
@@ -219,34 +181,19 @@ def table_pair(number: int, row: Sequence[str], columns: Mapping[str, int], wher
     if same not in YES | NO:
         raise malformed(where, line, "1 or 0 (or true, false, same, different) for the label")
     fold = row[columns["fold"]].strip() if "fold" in columns else None
-    if fold is not None and not FOLD.fullmatch(fold):
+    if fold is not None and not _NUMBER.fullmatch(fold):
         raise malformed(where, line, "a number for the fold")
     return Pair(a, b, same in YES, number, None if fold is None else int(fold))
 
 
-_NUMBER = re.compile("[0-9]{1,9}")
-
-
 def parse(text: str, where: str) -> Parsed:
-    """Recognise the format of a pair list and read it.
-
-    Args:
-        text: the whole list.
-        where: name of the file, for messages.
-
-    Raises:
-        InputError: no known format, a malformed line, or a header that promises other counts.
-
-    Example:
-        >>> parse("Ada 1 2", "pairs.txt").pairs
-        [Pair(a='Ada/Ada_0001', b='Ada/Ada_0002', same=True, line=1, fold=None)]
-    """
+    """Recognise the format of a pair list and read it."""
     lines = lines_of(text)
     if not lines:
         raise InputError(f"{where}: the pair list is empty")
-    delimiter = table_delimiter(lines[0].text)
+    delimiter = delimiter_of(lines[0].text)
     if delimiter:
-        return parse_table(text, delimiter, where)
+        return _parse_table(text, delimiter, where)
     first = split_fields(lines[0].text, (1, 2, 3, 4))
     second = split_fields(lines[1].text, (2, 3, 4)) if len(lines) > 1 else []
     if _are_numbers(first) and (len(first) == 1 or (len(first) == 2 and len(second) != 2)):
@@ -278,10 +225,10 @@ def _parse_lfw(lines: Sequence[Line], header: Sequence[int], where: str) -> Pars
     pairs = [_named_pair(line, where, place // block) for place, line in enumerate(lines[1:])]
     promised = 2 * per_class * folds
     if len(pairs) != promised or promised == 0:
-        shape = f"{folds} folds of {per_class} + {per_class}" if len(header) == 2 else ""
+        shape = f" ({folds} folds of {per_class} + {per_class})" if len(header) == 2 else ""
         raise InputError(
-            f"{where}: the header `{lines[0].text}` promises {promised} pairs"
-            f"{f' ({shape})' if shape else ''}, but {len(pairs)} follow; is the list cut short?"
+            f"{where}: the header `{lines[0].text}` promises {promised} pairs{shape}, "
+            f"but {len(pairs)} follow; is the list cut short?"
         )
     return Parsed("lfw", pairs, "given" if len(header) == 2 else "by class")
 
@@ -335,25 +282,15 @@ FOLDS = 10  # of a list that defines none, as in every LFW-style benchmark
 
 @dataclass(frozen=True, eq=False)
 class PairList:
-    """The P pairs of a list, in file order.
-
-    Attributes:
-        path: the file.
-        format: `lfw`, `mfr2`, `paths`, `two-line` or `csv`.
-        a: key of each first image: relative path without image suffix.
-        b: key of each second image.
-        same: (P,) bool, whether the two show one person.
-        fold: (P,) int64, the fold of each pair.
-        line: (P,) int64, line of the file, from 1, for messages.
-    """
+    """The P pairs of a list, in file order."""
 
     path: Path
-    format: str
-    a: list[str]
-    b: list[str]
-    same: NDArray[np.bool_]
-    fold: NDArray[np.int64]
-    line: NDArray[np.int64]
+    format: str  # `lfw`, `mfr2`, `paths`, `two-line` or `csv`
+    a: list[str]  # key of each first image: relative path without image suffix
+    b: list[str]  # key of each second image
+    same: NDArray[np.bool_]  # (P,) bool, whether the two show one person
+    fold: NDArray[np.int64]  # (P,) int64, the fold of each pair
+    line: NDArray[np.int64]  # (P,) int64, line of the file, from 1, for messages
 
     def __len__(self) -> int:
         return len(self.a)
@@ -418,19 +355,12 @@ def _folds(parsed: Parsed, pairs: list[Pair], same: NDArray[np.bool_]) -> NDArra
 def contiguous_folds(count: int, folds: int) -> NDArray[np.int64]:
     """Cut a row of items into contiguous parts as equal as possible, larger ones first.
 
-    Args:
-        count: number of items.
-        folds: number of parts; never more than there are items.
-
     Returns:
-        (count,) int64, the part of each item, from 0.
+        (count,) int64, the part of each item, from 0; never more parts than there are items.
 
     Example:
         >>> contiguous_folds(7, 3).tolist()
         [0, 0, 0, 1, 1, 2, 2]
     """
-    folds = min(folds, count)
-    if folds == 0:
-        return np.zeros(0, dtype=np.int64)
-    size, larger = divmod(count, folds)
-    return np.repeat(np.arange(folds), np.where(np.arange(folds) < larger, size + 1, size))
+    parts = np.array_split(np.arange(count), min(folds, max(count, 1)))
+    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])

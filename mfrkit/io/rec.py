@@ -32,91 +32,69 @@ from mfrkit.io.images import Packed
 from mfrkit.io.item import ArchiveSource
 from mfrkit.io.manifest import Record
 
-MAGIC = 0xCED7230A
-WHOLE, FIRST, MIDDLE, LAST = range(4)
+_MAGIC = 0xCED7230A
+_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 LENGTH_BITS = 29
-_MAGIC_BYTES = struct.pack("<I", MAGIC)
+_MAGIC_BYTES = struct.pack("<I", _MAGIC)
 _PART_HEAD = struct.Struct("<II")
-HEAD_BYTES = _PART_HEAD.size
+_CUT_SHORT = "damaged record: it is cut short"
 _MOST_PARTS = 100  # of a record; a part ends where a picture has the magic number, by chance
 _ENTRY = struct.Struct("<IfQQ")  # number of labels (0: one, in the next field), label, id, id2
 
 
 def pack_record(payload: bytes) -> bytes:
-    """Return the bytes of a record.
-
-    Example:
-        >>> pack_record(b"abc").hex(" ", 4)
-        '0a23d7ce 03000000 61626300'
-    """
+    """Return the bytes of a record."""
     cuts = [m.start() for m in re.finditer(re.escape(_MAGIC_BYTES), payload) if not m.start() % 4]
     starts, ends = [0, *(cut + 4 for cut in cuts)], [*cuts, len(payload)]
     parts = []
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
         last = number == len(cuts)
-        flag = (LAST if last else MIDDLE) if number else (WHOLE if last else FIRST)
-        parts += [_PART_HEAD.pack(MAGIC, flag << LENGTH_BITS | end - start), payload[start:end]]
+        flag = (_LAST if last else _MIDDLE) if number else (_WHOLE if last else _FIRST)
+        parts += [_PART_HEAD.pack(_MAGIC, flag << LENGTH_BITS | end - start), payload[start:end]]
     return b"".join(parts) + bytes(-len(payload) % 4)
 
 
 def unpack_record(content: bytes) -> bytes:
-    """Return the payload of a record.
-
-    Args:
-        content: its bytes, all parts of them.
-
-    Raises:
-        ImageError: no record, or cut short.
-    """
-    payload = b""
-    at, expected = 0, (WHOLE, FIRST)
-    while True:
-        flag, length = _head(content[at : at + HEAD_BYTES], expected)
-        part = content[at + HEAD_BYTES : at + HEAD_BYTES + length]
-        if len(part) < length:
-            raise ImageError("damaged record: it is cut short")
-        payload += part
-        if flag in (WHOLE, LAST):
-            return payload
-        payload += _MAGIC_BYTES
-        at, expected = at + HEAD_BYTES + length, (MIDDLE, LAST)
+    """Return the payload of a record, given all its bytes; ImageError if they are none."""
+    parts = []
+    for start, end in _parts(lambda at: content[at : at + _PART_HEAD.size]):
+        if end > len(content):
+            raise ImageError(_CUT_SHORT)
+        parts.append(content[start:end])
+    return _MAGIC_BYTES.join(parts)
 
 
 def record_size(file: BinaryIO, offset: int) -> int:
-    """Return the bytes a record takes, without its last zeros, by walking through its parts.
+    """Return the bytes a record takes, without its last zeros; ImageError if none begins there."""
+    size = file.seek(0, 2)
 
-    Raises:
-        ImageError: no record begins there.
-    """
-    at, end, expected = offset, file.seek(0, 2), (WHOLE, FIRST)
+    def head(at: int) -> bytes:
+        file.seek(min(offset + at, size))  # systems refuse places no file can have
+        return file.read(_PART_HEAD.size)
+
+    return max(end for _, end in _parts(head))
+
+
+def _parts(head: Callable[[int], bytes]) -> Iterator[tuple[int, int]]:
+    """Walk through a record: yield where the payload of each part begins and ends."""
+    end, expected = 0, (_WHOLE, _FIRST)
     for _ in range(_MOST_PARTS):
-        file.seek(min(at, end))  # systems refuse places no file can have
-        flag, length = _head(file.read(HEAD_BYTES), expected)
-        at, expected = at + HEAD_BYTES + length, (MIDDLE, LAST)
-        if flag in (WHOLE, LAST):
-            return at - offset
+        content, start = head(end), end + _PART_HEAD.size
+        if len(content) < _PART_HEAD.size:
+            raise ImageError(_CUT_SHORT)
+        magic, word = _PART_HEAD.unpack(content)
+        flag, end = word >> LENGTH_BITS, start + (word & ((1 << LENGTH_BITS) - 1))
+        if magic != _MAGIC or flag not in expected:
+            raise ImageError("damaged record: none begins where the index says")
+        yield start, end
+        if flag in (_WHOLE, _LAST):
+            return
+        expected = (_MIDDLE, _LAST)
     raise ImageError(f"damaged record: in more than {_MOST_PARTS} parts")
 
 
-def _head(content: bytes, expected: tuple[int, int]) -> tuple[int, int]:
-    """Read flag and length of a part."""
-    if len(content) < HEAD_BYTES:
-        raise ImageError("damaged record: it is cut short")
-    magic, word = _PART_HEAD.unpack(content)
-    flag = word >> LENGTH_BITS
-    if magic != MAGIC or flag not in expected:
-        raise ImageError("damaged record: none begins where the index says")
-    return flag, word & ((1 << LENGTH_BITS) - 1)
-
-
 def pack_entry(labels: float | Sequence[float], number: int, picture: bytes = b"") -> bytes:
-    """Return the payload of a picture's record.
-
-    Args:
-        labels: one, or several.
-        number: kept as its id.
-        picture: content of a picture file.
-    """
+    """Return the payload of a picture's record: label or labels, its id, its file content."""
     if isinstance(labels, int | float):
         return _ENTRY.pack(0, labels, number, 0) + picture
     several = struct.pack(f"<{len(labels)}f", *labels)
@@ -124,11 +102,7 @@ def pack_entry(labels: float | Sequence[float], number: int, picture: bytes = b"
 
 
 def unpack_entry(payload: bytes) -> tuple[list[float], bytes]:
-    """Return labels and picture of a record's payload.
-
-    Raises:
-        ImageError: too short to be one.
-    """
+    """Return labels and picture of a record's payload; ImageError if it is too short."""
     if len(payload) < _ENTRY.size:
         raise ImageError("damaged record: too short for a picture")
     count, label, _, _ = _ENTRY.unpack_from(payload)
@@ -159,13 +133,7 @@ UNKNOWN = -1  # label of a picture of nobody known
 
 
 class RecWriter:
-    """Append pictures; memory holds one range for each person.
-
-    Args:
-        records: the `.rec` file.
-        index: the `.idx` file.
-        listing: the `.lst` file: number, label and name of each picture.
-    """
+    """Appends pictures to `.rec`, `.idx` and `.lst` files; holds one range for each person."""
 
     def __init__(self, records: BinaryIO, index: BinaryIO, listing: BinaryIO) -> None:
         self._records, self._index, self._listing = records, index, listing
@@ -175,13 +143,7 @@ class RecWriter:
         self._write(0, pack_entry((0, 0), 0))  # written again when the numbers are known
 
     def add(self, label: int, name: str, picture: bytes) -> None:
-        """Append a picture.
-
-        Args:
-            label: of the person, or `UNKNOWN`.
-            name: for the listing.
-            picture: content of a picture file.
-        """
+        """Append a picture file of a person, or of `UNKNOWN`; the name is for the listing."""
         number = self._number
         self._write(number, pack_entry(float(label), number, picture))
         line = f"{number}\t{label}\t{name}\n"
@@ -233,39 +195,28 @@ def writing_records(path: Path, about: Callable[[], bytes]) -> Iterator[RecWrite
 
 # A record's head, the fixed part of a picture's, and the first of several labels.
 _RECORD_HEAD = np.dtype(
-    [
-        ("magic", "<u4"),
-        ("word", "<u4"),
-        ("labels", "<u4"),
-        ("label", "<f4"),
-        ("id", "<u8", 2),
-        ("first", "<f4"),
-    ]
+    {
+        "names": ["magic", "word", "labels", "label", "ids", "first"],
+        "formats": ["<u4", "<u4", "<u4", "<f4", "<2u8", "<f4"],
+    }
 )
 _BLOCK = 1 << 16  # heads gathered at once: 2 MB, and as many pages of the file at most
 
 
-class RecordPicture(Packed):
+class _RecordPicture(Packed):
     """A picture in a record, behind its labels."""
 
     def read_bytes(self) -> bytes:
-        """Read the picture's file content.
-
-        Raises:
-            ImageError: the record is damaged.
-        """
+        """Read the picture's file content; ImageError if the record is damaged."""
         return unpack_entry(unpack_record(super().read_bytes()))[1]
 
 
 class RecSource(ArchiveSource):
-    """The pictures of a `.rec` file, in the order of its index.
+    """The pictures of a `.rec` file, in the order of its index beside it.
 
     A picture's key is `label/number`, number being its key in the index. Where record 0 has several
     labels and no picture, it tells how many pictures there are; the records behind these say where
     each person's begin and end.
-
-    Args:
-        path: the file; `.idx` lies beside it.
 
     Raises:
         InputError: no index, or one that is none.
@@ -289,14 +240,13 @@ class RecSource(ArchiveSource):
 
     def _record(self, position: int) -> Record:
         label, key = self.labels[position], str(self._numbers[position])
-        if label >= 0:
-            key = f"{self._people[label]}/{key}"
-            return Record(key, key, key, identity=str(self._people[label]))
-        return Record(key, key, key)
+        person = None if label < 0 else str(self._people[label])
+        key = key if person is None else f"{person}/{key}"
+        return Record(key, key, key, identity=person)
 
     def _picture(self, position: int, record: Record) -> Packed:
         offset, size = int(self._offsets[position]), int(self._sizes[position])
-        return RecordPicture(self.path, record.key, offset, size)
+        return _RecordPicture(self.path, record.key, offset, size)
 
 
 def _read_index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -330,8 +280,8 @@ def _scan(path: Path, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int32], ND
         heads = content[offsets[block, None] + np.arange(_RECORD_HEAD.itemsize)].view(_RECORD_HEAD)[
             :, 0
         ]
-        whole = (heads["magic"] == MAGIC) & (heads["word"] >> LENGTH_BITS == WHOLE)
-        sizes[block] = np.where(whole, heads["word"] + HEAD_BYTES, 0)
+        whole = (heads["magic"] == _MAGIC) & (heads["word"] >> LENGTH_BITS == _WHOLE)
+        sizes[block] = np.where(whole, heads["word"] + _PART_HEAD.size, 0)
         values[block] = np.where(heads["labels"] > 0, heads["first"], heads["label"])
     return sizes, values
 
@@ -365,5 +315,5 @@ def _mend(path: Path, offsets: NDArray[np.int64], sizes: NDArray[np.int32]) -> d
             except ImageError as error:
                 faults[position] = str(error)
     for position in np.flatnonzero(offsets + sizes > path.stat().st_size).tolist():
-        faults.setdefault(position, "damaged record: it is cut short")
+        faults.setdefault(position, _CUT_SHORT)
     return faults

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
+from mfrkit.io.documents import read_content
 from mfrkit.io.manifest import parse_line
 
 HISTORY = "history.jsonl"
@@ -31,15 +32,10 @@ HISTORY = "history.jsonl"
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One scalar of a run.
+    """One scalar of a run."""
 
-    Attributes:
-        steps: (N,) int64, steps done, strictly rising.
-        values: (N,) float64, NaN where it was not finite.
-    """
-
-    steps: NDArray[np.int64]
-    values: NDArray[np.float64]
+    steps: NDArray[np.int64]  # (N,) steps done, strictly rising
+    values: NDArray[np.float64]  # (N,) NaN where it was not finite
 
 
 def read_lines(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
@@ -55,18 +51,10 @@ def read_lines(content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 
 def read_history(path: Path) -> dict[str, Series]:
-    """Read the scalars of a run by name, in the order they first appear.
-
-    Raises:
-        InputError: unreadable.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
+    """Read the scalars of a run by name, in the order they first appear."""
     steps: dict[int, dict[str, Any]] = {}
     last = 0
-    for _, fields in read_lines(content):
+    for _, fields in read_lines(read_content(path)):
         step = fields.pop("step", 0)
         if step < last:  # the run went back to a checkpoint
             steps = {known: held for known, held in steps.items() if known < step}
@@ -99,13 +87,10 @@ _RGB = 3  # `colorspace`: the number of channels
 
 
 class EventWriter:
-    """Append scalars to an event file; use as a context manager.
+    """Appends scalars to an event file; use as a context manager.
 
-    Every run of a process begins a file of its own, as TensorBoard expects of a continued run.
-
-    Args:
-        folder: where the file goes.
-        name: what tells it from those of earlier runs.
+    Every run of a process begins a file of its own in `folder`, as TensorBoard expects of a
+    continued run; `name` tells it from those of earlier ones.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -128,14 +113,7 @@ class EventWriter:
         self._summary(step, summary)
 
     def add_png(self, step: int, tag: str, content: bytes, size: tuple[int, int]) -> None:
-        """Write an RGB picture.
-
-        Args:
-            step: of the run.
-            tag: its name.
-            content: the bytes of a PNG file.
-            size: (height, width) in pixels.
-        """
+        """Write an RGB picture of (height, width) `size`, given a PNG file's bytes."""
         image = _integer(1, size[0]) + _integer(2, size[1]) + _integer(3, _RGB) + _bytes(4, content)
         self._summary(step, _bytes(1, _bytes(1, tag.encode()) + _bytes(4, image)))
 
@@ -149,12 +127,7 @@ class EventWriter:
 
 
 def crc32c(content: bytes) -> int:
-    """Return the CRC-32C (Castagnoli) of some bytes.
-
-    Example:
-        >>> hex(crc32c(b"123456789"))
-        '0xe3069283'
-    """
+    """Return the CRC-32C (Castagnoli) of some bytes."""
     table, value = _table(), 0xFFFFFFFF
     for byte in content:
         value = table[(value ^ byte) & 0xFF] ^ (value >> 8)

@@ -27,17 +27,16 @@ from mfrkit.io.tar import TarSource
 
 
 class ManifestSource(Source):
-    """The records of one manifest, or of a complete set of shard manifests, in input order."""
+    """The records of one manifest, or of a complete set of shard manifests, in input order.
+
+    Raises:
+        InputError: while they are read: a damaged line or a repeated key, with its file and line.
+    """
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the records.
-
-        Raises:
-            InputError: a damaged line or a repeated key, with its file and line.
-        """
         with ExitStack() as stack:
             files = [stack.enter_context(path.open("rb")) for path in self.paths]
             yield from _items(_round_robin(files, self.paths))
@@ -57,15 +56,13 @@ class StreamSource(Source):
 
     What mfrkit sends says with each record that more is to come, and closes with one that does not:
     so the end of the data can be told from the death of what sends them.
+
+    Raises:
+        InputError: while they are read: standard input is a terminal, or a line is no record.
+        MfrError: behind the last record more was to come.
     """
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield records as they arrive.
-
-        Raises:
-            InputError: standard input is a terminal, or a line is no record.
-            MfrError: behind the last record more was to come.
-        """
         if sys.stdin.isatty():
             raise InputError("-: expected records on standard input, for example from mfrkit align")
         last = b""
@@ -119,9 +116,7 @@ def _items(lines: Iterable[_Line]) -> Iterator[Item]:
             continue
         try:
             fields = parse_line(text, where)
-            if (
-                fields.get("status") == END["status"]
-            ):  # of a stream that was kept as a file, or of one of several
+            if fields.get("status") == END["status"]:  # of a stream that was kept as a file
                 continue
             record = Record.from_json(fields, where)
         except ItemError as error:
@@ -180,58 +175,41 @@ def open_source(text: str, *, exclude: Path | None = None, every: Every | None =
         raise InputError(f"{text}: no such file or folder")
     if path.suffix == ".rec":
         return RecSource(path)
-    if every is not None and is_clip(path.name):
-        return ClipSource(path, every)
-    return ManifestSource([path]) if path.suffix == ".jsonl" else PictureSource(path)
+    return ManifestSource([path]) if path.suffix == ".jsonl" else FileSource(path, every)
 
 
-class PictureSource(Source):
-    """A single picture."""
+class FileSource(Source):
+    """A single picture, or with `every` those frames of a single video clip."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the one input."""
-        key = key_of(self.path.name)
-        yield Item(0, Record(key, self.path.name, self.path.name), self.path)
-
-    def count(self) -> int:
-        """Return 1."""
-        return 1
-
-
-class ClipSource(Source):
-    """Frames of a single video clip."""
-
-    def __init__(self, path: Path, every: Every) -> None:
+    def __init__(self, path: Path, every: Every | None = None) -> None:
         self.path, self._every = path, every
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the frames, or what is wrong with the clip."""
-        frames = frames_of(self.path, self.path.name, self._every)
-        return (Item(position, *frame) for position, frame in enumerate(frames))
+        return (Item(position, *each) for position, each in enumerate(self._inputs()))
 
     def count(self) -> int:
-        """Count the frames by looking through the clip."""
-        return sum(1 for _ in self)
+        """Count by looking through folders and clips."""
+        return sum(1 for _ in self._inputs())
+
+    def _inputs(self) -> Iterator[tuple[Record, Path | Frame | None]]:
+        return self._inputs_of(self.path, self.path.name)
+
+    def _inputs_of(self, path: Path, relative: str) -> Iterator[tuple[Record, Path | Frame | None]]:
+        if self._every is not None and is_clip(relative):
+            yield from frames_of(path, relative, self._every)
+        else:
+            key = key_of(relative)
+            yield Record(key, relative, relative, identity=identity_of(key)), path
 
 
 class NamedSource(Source):
-    """The inputs of another source whose keys are on a list, numbered anew.
-
-    Example:
-        >>> portraits = PictureSource(Path("ada.jpg"))
-        >>> [item.record.key for item in NamedSource(portraits, {"ada", "bob"})]
-        ['ada']
-    """
+    """The inputs of another source whose keys are on a list, numbered anew."""
 
     def __init__(self, source: Source, keys: Set[str]) -> None:
         self._source = source
         self._keys = keys
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield the inputs in the order of the source."""
         chosen = (item for item in self._source if item.record.key in self._keys)
         return (replace(item, position=position) for position, item in enumerate(chosen))
 
@@ -244,43 +222,28 @@ class NamedSource(Source):
         return self._source.passed_over()
 
 
-class FolderSource(Source):
+class FolderSource(FileSource):
     """All pictures below a folder, in name order; links are followed, loops are not.
 
     Files are taken for pictures by their suffix, or by their first bytes if they have none. Hidden
-    files and folders are left out. Video clips are inputs if `every` says which of their frames.
+    files and folders are left out. Video clips are inputs if `every` says which of their frames. A
+    second picture with the same key comes as a skipped record.
     """
 
     def __init__(self, root: Path, exclude: Path | None = None, every: Every | None = None) -> None:
-        self.root = root
-        self._every = every
+        super().__init__(root, every)
         self._exclude = os.path.realpath(exclude) if exclude else None
         self._others: Counter[str] = Counter()  # suffixes of files that are no pictures
 
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the pictures; a second one with the same key comes as a skipped record."""
-        self._others.clear()
-        return (Item(position, *each) for position, each in enumerate(self._inputs()))
-
-    def count(self) -> int:
-        """Count the pictures by walking the folder once, and looking through its clips."""
-        return sum(1 for _ in self._inputs())
-
     def _inputs(self) -> Iterator[tuple[Record, Path | Frame | None]]:
-        for relative, fault in self._walk(str(self.root), "", ()):
-            path = self.root / relative
-            if fault is None and self._is_clip(relative):
-                yield from frames_of(path, relative, self._every or Every(1, "frames"))
-                continue
-            key = key_of(relative)
-            record = Record(key, relative, relative, identity=identity_of(key))
+        self._others.clear()
+        for relative, fault in self._walk(str(self.path), "", ()):
             if fault is None:
-                yield record, path
+                yield from self._inputs_of(self.path / relative, relative)
             else:
+                key = key_of(relative)
+                record = Record(key, relative, relative, identity=identity_of(key))
                 yield record.skipped(fault), None
-
-    def _is_clip(self, name: str) -> bool:
-        return self._every is not None and is_clip(name)
 
     def passed_over(self) -> str:
         """Say which files are no pictures."""
@@ -307,18 +270,18 @@ class FolderSource(Source):
             if is_folder:
                 keys[f"{canonical(name)}/"] = f"{name}/"
                 yield from self._walk(path, f"{prefix}{name}/", (*above, real))
-            elif self._is_clip(name) or is_picture(name) or _starts_like_one(path):
-                key = f"{clip_key(name)}/" if self._is_clip(name) else key_of(name)
+            elif (clip := self._every is not None and is_clip(name)) or _is_photo(path):
+                key = f"{clip_key(name)}/" if clip else key_of(name)
                 first = keys.setdefault(key, name)
                 yield prefix + name, None if first == name else f"same name as {prefix + first}"
             else:
                 self._others[os.path.splitext(name)[1].lower() or "no suffix"] += 1
 
 
-def _starts_like_one(path: str) -> bool:
-    """Whether a file without a suffix begins as photos do."""
+def _is_photo(path: str) -> bool:
+    """Whether a file is one by its suffix, or without any by how it begins."""
     suffix = os.path.splitext(path)[1]
-    return not _SUFFIX.fullmatch(suffix) and is_photo(Path(path))
+    return is_picture(path) or (not _SUFFIX.fullmatch(suffix) and is_photo(Path(path)))
 
 
 def _manifests(folder: Path) -> list[Path]:
@@ -344,11 +307,7 @@ def _manifests(folder: Path) -> list[Path]:
 
 
 def _listing(folder: str, depth: int) -> list[tuple[str, bool]]:
-    """List visible names with whether each is a folder, folders' contents in name order.
-
-    Raises:
-        ItemError: it cannot be listed, or lies deeper than anybody sorts photos.
-    """
+    """List visible names, in order, with whether each is a folder; ItemError if it cannot be."""
     if depth > _DEEPEST:
         raise ItemError(f"folder more than {_DEEPEST} folders down")
     try:

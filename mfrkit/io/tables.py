@@ -19,16 +19,17 @@ column names: `template`, an image, and perhaps a medium. Other columns are left
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
+from mfrkit.io.documents import read_content
 from mfrkit.io.files import key_of
 from mfrkit.io.manifest import Record, parse_line, worn_mask
 from mfrkit.io.pairs import (
@@ -46,7 +47,6 @@ from mfrkit.io.pairs import (
     pair_list,
     read_text,
     split_fields,
-    table_delimiter,
     table_pair,
     table_rows,
 )
@@ -56,17 +56,13 @@ from mfrkit.io.pairs import (
 class Covariates:
     """Traits of images.
 
-    Attributes:
-        path: the file.
-        columns: names of the traits.
-        rows: image key -> trait -> value, empty where unknown.
-        is_manifest: whether the traits are those of one set of pictures (the masks that were
-            drawn on them) rather than of everything that has the key.
+    Those of a manifest are of one set of pictures, the masks that were drawn on them; those of a
+    table are of everything that has the key.
     """
 
     path: Path
-    columns: tuple[str, ...]
-    rows: Mapping[str, Mapping[str, str]]
+    columns: tuple[str, ...]  # names of the traits
+    rows: Mapping[str, Mapping[str, str]]  # image key -> trait -> value, empty where unknown
     is_manifest: bool
 
 
@@ -84,9 +80,7 @@ def read_covariates(path: Path) -> Covariates:
             too long, or a broken record.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
+        text = read_content(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a table: byte {error.start} is not UTF-8 text") from error
     is_manifest = path.suffix == ".jsonl"
@@ -145,29 +139,20 @@ _PLACES = {"a": 0, "b": 1, "same": 2, "fold": 3}
 
 @dataclass(frozen=True, eq=False)
 class ScoreFile:
-    """The pairs of a score file and what S systems say of them.
-
-    Attributes:
-        pairs: the P pairs, in file order.
-        systems: name of each score column; empty where the column has none of its own.
-        scores: (S, P) float64, larger means more alike; -inf for a failed comparison, NaN where
-            the file has no score.
-    """
+    """The P pairs of a score file, in file order, and what S systems say of them."""
 
     pairs: PairList
-    systems: list[str]
+    systems: list[str]  # name of each score column; empty where the column has none of its own
+    # (S, P) float64, larger means more alike; -inf for a failed comparison, NaN where the
+    # file has no score
     scores: NDArray[np.float64]
 
 
 def read_scores(path: Path) -> ScoreFile:
-    """Read a score file of any of the forms above.
-
-    Raises:
-        InputError: unreadable, of no known form, or a malformed line (which one is said).
-    """
+    """Read a score file of any of the forms above; InputError says which line is of none."""
     text, where = read_text(path, "score file"), str(path)
     lines = lines_of(text)
-    delimiter = table_delimiter(lines[0].text)
+    delimiter = delimiter_of(lines[0].text)
     if delimiter:
         return _read_table(path, text, delimiter)
     rows = [(line, _split(line.text)) for line in lines]
@@ -241,7 +226,8 @@ def _score(line: Line, cell: str, where: str) -> float:
     return score
 
 
-TEMPLATE_COLUMNS: Mapping[str, str] = MappingProxyType(
+_Name = TypeVar("_Name")
+_TEMPLATE_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "template": "template template_id tid",
         "image": "image filename file path key name",
@@ -252,39 +238,25 @@ TEMPLATE_COLUMNS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class TemplateList:
-    """The M pictures of T templates, those of one template together, and so those of one medium.
-
-    Attributes:
-        path: the file.
-        names: T templates, in the order in which the file names them first.
-        keys: M keys of pictures.
-        template: (M,) int64, rising; the template each picture belongs to.
-        media: (M,) int64, rising; the medium it comes from, no two templates sharing one.
-    """
+    """The M pictures of T templates, those of one template together, and so those of one medium."""
 
     path: Path
-    names: list[str]
-    keys: list[str]
-    template: NDArray[np.int64]
+    names: list[str]  # T templates, in the order in which the file names them first
+    keys: list[str]  # M keys of pictures
+    template: NDArray[np.int64]  # (M,) int64, rising; the template each picture belongs to
+    # (M,) int64, rising; the medium it comes from, no two templates sharing one
     media: NDArray[np.int64]
 
 
 def read_templates(path: Path) -> TemplateList:
-    """Read a template list.
-
-    Raises:
-        InputError: unreadable, of neither form, or a malformed line (which one is said).
-    """
+    """Read a template list of either form; else it is an InputError that says which line."""
     text = read_text(path, "template list")
     first = lines_of(text)[0].text
-    delimiter = delimiter_of(first, TEMPLATE_COLUMNS, needed={"template", "image"})
+    delimiter = delimiter_of(first, _TEMPLATE_COLUMNS, {"template", "image"})
     rows = _templates_table(text, delimiter, path) if delimiter else _plain_templates(text, path)
-    templates: dict[str, int] = {}
-    for template, _, _ in rows:
-        templates.setdefault(template, len(templates))
-    media: dict[tuple[str, str], int] = {}
-    for template, medium, _ in sorted(rows, key=lambda row: templates[row[0]]):
-        media.setdefault((template, medium), len(media))
+    templates = _numbered(row[0] for row in rows)
+    rows.sort(key=lambda row: templates[row[0]])  # stable: file order within a template
+    media = _numbered(row[:2] for row in rows)
     rows.sort(key=lambda row: media[row[:2]])  # stable: file order within a medium
     return TemplateList(
         path=path,
@@ -293,6 +265,10 @@ def read_templates(path: Path) -> TemplateList:
         template=np.array([templates[row[0]] for row in rows], dtype=np.int64),
         media=np.array([media[row[:2]] for row in rows], dtype=np.int64),
     )
+
+
+def _numbered(names: Iterable[_Name]) -> dict[_Name, int]:
+    return {name: number for number, name in enumerate(dict.fromkeys(names))}
 
 
 def _plain_templates(text: str, path: Path) -> list[tuple[str, str, str]]:
@@ -309,20 +285,15 @@ def _plain_templates(text: str, path: Path) -> list[tuple[str, str, str]]:
 def _templates_table(text: str, delimiter: str, path: Path) -> list[tuple[str, str, str]]:
     """Read a table as (template, media, key); without a medium each picture is its own."""
     numbered = table_rows(text, delimiter, str(path))
-    columns = find_columns(next(numbered)[1], TEMPLATE_COLUMNS)
+    columns = find_columns(next(numbered)[1], _TEMPLATE_COLUMNS)
     rows = []
     for number, row in numbered:
         cells = [cell.strip() for cell in row]
         if len(cells) <= max(columns.values()) or not cells[columns["template"]]:
             raise malformed(str(path), Line(number, delimiter.join(row)), "a template and an image")
         key = listed_key(cells[columns["image"]])
-        rows.append(
-            (
-                cells[columns["template"]],
-                cells[columns["media"]] if "media" in columns else key,
-                key,
-            )
-        )
+        medium = cells[columns["media"]] if "media" in columns else key
+        rows.append((cells[columns["template"]], medium, key))
     if not rows:
         raise InputError(f"{path}: has column names but no templates")
     return rows

@@ -29,114 +29,86 @@ from mfrkit.io.images import Packed, picture_suffix
 from mfrkit.io.item import ArchiveSource
 from mfrkit.io.manifest import Record, parse_line
 
-FACTS = (".json", ".cls")  # what is known of a picture
+_FACTS = (".json", ".cls")  # what is known of a picture
 _DAMAGED = "damaged tar archive: a stretch that cannot be read"
 _LOOK = 1 << 20  # bytes of an unreadable stretch that are searched for anything but zeros
 
 
-class Member(NamedTuple):
-    """One file of a tar archive.
+class _Member(NamedTuple):
+    """One file of a tar archive; `fault` says why it cannot be used, empty where it can."""
 
-    Attributes:
-        name: without a leading `./`.
-        offset: where its content begins, bytes.
-        size: its length, bytes.
-        fault: why it cannot be used; empty where it can.
-    """
-
-    name: str
-    offset: int
+    name: str  # without a leading `./`
+    offset: int  # of its content, bytes
     size: int
     fault: str = ""
 
 
 @dataclass
-class Sample:
-    """What belongs to one picture.
+class _Sample:
+    """What belongs to one picture: the first of its name, and members by suffix, of `_FACTS`."""
 
-    Attributes:
-        name: of the picture, or of the sample if there is none.
-        picture: the first picture, if there is one.
-        facts: what is known of it: members by suffix, of `FACTS`.
-        fault: why it cannot be used; empty where it can.
-    """
-
-    name: str
-    picture: Member | None = None
-    facts: Mapping[str, Member] = field(default_factory=dict)
+    name: str  # of the picture, or of the sample if there is none
+    picture: _Member | None = None
+    facts: Mapping[str, _Member] = field(default_factory=dict)
     fault: str = ""
 
 
-def sample_key(name: str) -> str:
-    """Return the key of the sample a member belongs to.
-
-    Example:
-        >>> sample_key("a.b/0001.left.jpg"), sample_key("0001.json")
-        ('a.b/0001', '0001')
-    """
+def _sample_key(name: str) -> str:
+    """Return the key of the sample a member belongs to: `a.b/0001` for `a.b/0001.left.jpg`."""
     folder, slash, base = name.rpartition("/")
     return folder + slash + base.partition(".")[0]
 
 
-def read_samples(path: Path) -> Iterator[Sample]:
-    """Yield the samples of a shard; what tells of no picture at all is left out.
-
-    Raises:
-        InputError: no such file, or not a plain tar archive.
-    """
+def _read_samples(path: Path) -> Iterator[_Sample]:
+    """Yield the samples of a shard; what tells of no picture at all is left out."""
     if not path.is_file():
         raise InputError(f"{path}: no such tar file")
-    for key, members in groupby(read_members(path), lambda member: sample_key(member.name)):
+    for key, members in groupby(read_members(path), lambda member: _sample_key(member.name)):
         yield from _samples(key, members)
 
 
-def _samples(key: str, members: Iterable[Member]) -> Iterator[Sample]:
-    """Sort out the members of one sample."""
-    pictures: list[Member] = []
-    facts: dict[str, Member] = {}
+def _samples(key: str, members: Iterable[_Member]) -> Iterator[_Sample]:
+    pictures: list[_Member] = []
+    facts: dict[str, _Member] = {}
     for member in members:
         suffix = "." + member.name.rpartition(".")[2].lower()
         if member.fault and not is_picture(member.name):
-            yield Sample(member.name, fault=member.fault)
+            yield _Sample(member.name, fault=member.fault)
         elif is_picture(member.name):
             pictures.append(member)
-        elif suffix in FACTS:
+        elif suffix in _FACTS:
             facts.setdefault(suffix, member)
     if pictures:
-        yield Sample(pictures[0].name, pictures[0], facts, pictures[0].fault)
+        yield _Sample(pictures[0].name, pictures[0], facts, pictures[0].fault)
     elif facts:
-        yield Sample(key, fault="no picture in the sample")
+        yield _Sample(key, fault="no picture in the sample")
     for extra in pictures[1:]:
-        yield Sample(extra.name, extra, fault=extra.fault or "second picture of a sample")
+        yield _Sample(extra.name, extra, fault=extra.fault or "second picture of a sample")
 
 
-def read_members(path: Path) -> Iterator[Member]:
-    """Yield the files of a tar archive, and a faulty one for each unreadable stretch.
-
-    Raises:
-        InputError: not a plain tar archive.
-    """
+def read_members(path: Path) -> Iterator[_Member]:
+    """Yield the files of a tar archive, and a faulty one for each unreadable stretch."""
     size, end = path.stat().st_size, 0
     try:
         with tarfile.open(path, "r:", ignore_zeros=True) as archive:
             while (found := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
                 if _holds_something(path, end, found.offset):
-                    yield Member(f"byte {end}", end, 0, _DAMAGED)
+                    yield _Member(f"byte {end}", end, 0, _DAMAGED)
                 if found.size < 0:  # the next would lie before it, and so on for ever
                     end = found.offset
                     break
                 end = found.offset_data + -(-found.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 name = found.name.removeprefix("./")
                 if not found.isdir() and not name.rpartition("/")[2].startswith("."):
-                    yield Member(name, found.offset_data, found.size, _fault(found, size))
+                    yield _Member(name, found.offset_data, found.size, _fault(found, size))
     except Exception as error:  # heads of many kinds, and numbers and texts of any kind in them
         if end == 0:
             raise InputError(f"{path}: not a plain tar archive ({error})") from error
     if end == 0:
         raise InputError(f"{path}: not a plain tar archive; unpack a compressed one first")
     if _holds_something(path, end, size):
-        yield Member(f"byte {end}", end, 0, _DAMAGED)
+        yield _Member(f"byte {end}", end, 0, _DAMAGED)
 
 
 def _fault(found: tarfile.TarInfo, size: int) -> str:
@@ -154,21 +126,15 @@ def _holds_something(path: Path, start: int, stop: int) -> bool:
         return bool(file.read(min(stop - start, _LOOK)).strip(b"\0"))
 
 
-_NOWHERE = Member("", 0, 0)
+_NOWHERE = _Member("", 0, 0)
 
 
 class _Shard(NamedTuple):
-    """Where the pictures of one file lie.
-
-    Attributes:
-        path: the file.
-        names: (N,) of the pictures, UTF-8.
-        places: (N, 3, 2) int64, offset and size of the picture and of what is known of it.
-    """
+    """Where the pictures of one file lie."""
 
     path: Path
-    names: NDArray[np.bytes_]
-    places: NDArray[np.int64]
+    names: NDArray[np.bytes_]  # (N,) of the pictures, UTF-8
+    places: NDArray[np.int64]  # (N, 3, 2): offset and size of the picture and each of its facts
 
 
 class TarSource(ArchiveSource):
@@ -176,10 +142,7 @@ class TarSource(ArchiveSource):
 
     A record is what `key.json` says: a manifest record, or as much of one as `identity` and
     `points` (pixels of the crop). Else the person is what `key.cls` says, number or name, or else
-    the first folder of the name.
-
-    Args:
-        shards: files; the same name in two of them is one person.
+    the first folder of the name. The same name in two shards is one person.
 
     Raises:
         InputError: a shard that is not there, or no tar file.
@@ -192,7 +155,7 @@ class TarSource(ArchiveSource):
         self._shards: list[_Shard] = []
         for path in map(Path, shards):
             names, places = [], []
-            for sample in read_samples(path):
+            for sample in _read_samples(path):
                 who, reason = _identify(path, sample)
                 if reason:
                     faults[len(labels)] = reason
@@ -217,23 +180,23 @@ class TarSource(ArchiveSource):
         picture = sample.picture or _NOWHERE
         return Packed(path, sample.name, picture.offset, picture.size)
 
-    def _find(self, position: int) -> tuple[Path, Sample]:
+    def _find(self, position: int) -> tuple[Path, _Sample]:
         """Return a sample's shard, and the sample as the index had it."""
         at = int(np.searchsorted(self._ends, position, side="right"))
         shard = self._shards[at]
         row = position - int(self._ends[at])  # counted from the end: negative
         name = shard.names[row].decode("utf-8", "surrogateescape")
-        picture, *facts = (Member(name, *place) for place in shard.places[row].tolist())
-        known = {suffix: fact for suffix, fact in zip(FACTS, facts, strict=True) if fact.size}
-        return shard.path, Sample(name, picture, known)
+        picture, *facts = (_Member(name, *place) for place in shard.places[row].tolist())
+        known = {suffix: fact for suffix, fact in zip(_FACTS, facts, strict=True) if fact.size}
+        return shard.path, _Sample(name, picture, known)
 
 
-def _places(sample: Sample) -> list[tuple[int, int]]:
-    facts = [sample.facts.get(suffix) for suffix in FACTS]
+def _places(sample: _Sample) -> list[tuple[int, int]]:
+    facts = [sample.facts.get(suffix) for suffix in _FACTS]
     return [(m.offset, m.size) for m in (each or _NOWHERE for each in [sample.picture, *facts])]
 
 
-def _identify(path: Path, sample: Sample) -> tuple[str | None, str]:
+def _identify(path: Path, sample: _Sample) -> tuple[str | None, str]:
     """Return who is on a sample's picture, and why it cannot be used, if so."""
     if sample.fault:
         return None, sample.fault
@@ -243,11 +206,10 @@ def _identify(path: Path, sample: Sample) -> tuple[str | None, str]:
         return None, f"damaged sample: {error}"
 
 
-def _read_record(path: Path, sample: Sample) -> Record:
-    """Read what is known of a picture."""
+def _read_record(path: Path, sample: _Sample) -> Record:
     where = f"{path}: {sample.name}"
-    fields: dict[str, Any] = {"key": sample_key(sample.name)}
-    for suffix in reversed(FACTS):  # the first of them has the last word
+    fields: dict[str, Any] = {"key": _sample_key(sample.name)}
+    for suffix in reversed(_FACTS):  # the first of them has the last word
         member = sample.facts.get(suffix)
         if member is not None:
             content = Packed(path, member.name, member.offset, member.size).read_bytes()
@@ -268,27 +230,14 @@ def _read_facts(suffix: str, content: bytes, where: str) -> dict[str, Any]:
 
 
 class TarWriter:
-    """Deal samples out to shards in turn, so that each gets as many and of all people.
-
-    Args:
-        shards: open for writing.
-    """
+    """Deals samples out to shards in turn, so that each gets as many and of all people."""
 
     def __init__(self, shards: Sequence[tarfile.TarFile]) -> None:
         self._shards = shards
         self._count = 0
 
     def add(self, label: int, record: Record, picture: bytes) -> None:
-        """Append a sample.
-
-        Args:
-            label: of the person; none is written if negative.
-            record: what is known of the picture.
-            picture: content of a picture file.
-
-        Raises:
-            ImageError: it is no picture.
-        """
+        """Append a sample: its record, its picture file, and its label unless that is negative."""
         shard, name = self._shards[self._count % len(self._shards)], f"{self._count:09d}"
         facts = {field: value for field, value in record.to_json().items() if field != "path"}
         _append(shard, name + picture_suffix(picture), picture)

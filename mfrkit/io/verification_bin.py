@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.errors import InputError
+from mfrkit.io.documents import read_content
 from mfrkit.io.files import write_whole
 
 # What a damaged or hostile pickle makes the unpickler raise.
@@ -36,15 +37,10 @@ _UNFOLDS, _SPARE = 64, 1 << 20  # a picture may stand in many pairs
 
 @dataclass(frozen=True, eq=False)
 class VerificationBin:
-    """The contents of a verification file.
+    """The contents of a verification file."""
 
-    Attributes:
-        pictures: 2 P encoded pictures, as they were stored; 2 i and 2 i + 1 make up pair i.
-        same: (P,) bool, whether the two show one person.
-    """
-
-    pictures: list[bytes]
-    same: NDArray[np.bool_]
+    pictures: list[bytes]  # 2 P, encoded as they were stored; 2 i and 2 i + 1 make up pair i
+    same: NDArray[np.bool_]  # (P,) whether the two show one person
 
 
 class _Held:
@@ -116,11 +112,7 @@ class _Unpickler(pickle.Unpickler):
     """An unpickler that finds nothing but the stand-ins."""
 
     def find_class(self, module: str, name: str) -> type:
-        """Answer a name the pickle asks for.
-
-        Raises:
-            pickle.UnpicklingError: any name that a verification file has no use for.
-        """
+        """Answer a name the pickle asks for."""
         today = module.replace("__builtin__", "builtins").replace("numpy._core", "numpy.core")
         wanted = f"{today}.{name}"
         if wanted not in _STAND_INS:
@@ -129,18 +121,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_bin(path: Path) -> VerificationBin:
-    """Read a verification file, of Python 2 or 3, of any pickle protocol.
-
-    The whole file is held in memory; the published ones have 60 to 200 MB.
+    """Read a verification file, of Python 2 or 3, of any pickle protocol, whole into memory.
 
     Raises:
         InputError: missing, unreadable, no pickle of this form, or one that asks for anything but
             bytes, numbers and containers, which is never executed.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: unreadable: {error.strerror or error}") from error
+    content = read_content(path)
     try:
         _check_size(content)
         # Text of Python 2 is bytes; what Python 3 wrote as bytes or text stays what it is.
@@ -162,9 +149,6 @@ def _check_size(content: bytes) -> None:
 
     Its program may number what it remembers as it likes, for which a table is made, and may ask for
     one text again and again, of which copies are made.
-
-    Raises:
-        pickle.UnpicklingError: it does, or it is damaged.
     """
     lengths: dict[int, int] = {}
     pushed, unfolded = 0, 0

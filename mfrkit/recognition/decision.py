@@ -22,28 +22,16 @@ from mfrkit.recognition.options import DEFAULT_FMR, check_rate
 
 @dataclass(frozen=True)
 class Threshold:
-    """A similarity from which two faces count as one person's, and what to expect of it.
-
-    Attributes:
-        value: the least similarity of one person.
-        fmr: share of pairs of two people that reach it; None where nobody measured.
-        fnmr: share of pairs of one person that do not; None where nobody measured.
-        state: the masked state it is for; None: whatever the state.
-    """
+    """A similarity from which two faces count as one person's, and what to expect of it."""
 
     value: float
-    fmr: float | None = None
-    fnmr: float | None = None
-    state: str | None = None
+    fmr: float | None = None  # share of pairs of two people that reach it; None: not measured
+    fnmr: float | None = None  # share of pairs of one person that do not; None: not measured
+    state: str | None = None  # the masked state it is for; None: whatever the state
 
 
 def possible_states(first: bool | None, second: bool | None) -> list[str]:
-    """Name the states two faces may be in; more than one where a mask is in doubt.
-
-    Example:
-        >>> possible_states(True, False), possible_states(None, True)
-        (['unmasked-masked'], ['masked-masked', 'unmasked-masked'])
-    """
+    """Name the states two faces may be in; more than one where a mask is in doubt."""
     first_may, second_may = ((False, True) if x is None else (x,) for x in (first, second))
     return sorted({state_of(one, other) for one, other in product(first_may, second_may)})
 
@@ -52,11 +40,7 @@ def fmr_for(fpir: float, people: int) -> float:
     """Return the FMR of one comparison at which strangers are taken for somebody this often.
 
     A stranger is compared with everybody, and comparisons are taken to err independently:
-    FPIR = 1 - (1 - FMR)^K.
-
-    Args:
-        fpir: share of strangers taken for one of the people, in (0, 1).
-        people: K, at least 1.
+    FPIR = 1 - (1 - FMR)^K for K people.
 
     Raises:
         InputError: an FPIR outside (0, 1).

@@ -8,10 +8,10 @@ Convention:
     its photos are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,7 @@ from mfrkit.io.manifest import identity_of
 from mfrkit.io.people import numbered
 from mfrkit.metrics.all_pairs import unit_rows
 from mfrkit.models.cards import ModelCard
-from mfrkit.recognition.decision import (
-    Decider,
-    Threshold,
-    fmr_for,
-    fpir_for,
-    lowest_fmr,
-)
+from mfrkit.recognition.decision import Decider, Threshold, fmr_for, fpir_for, lowest_fmr
 from mfrkit.recognition.look import PhotoFace, SeenPhoto
 from mfrkit.recognition.options import DEFAULT_FPIR
 from mfrkit.stages.flow import batched
@@ -41,35 +35,18 @@ _PROOF = 16  # vectors by which an index shows that it is of these
 
 
 class Nearest(NamedTuple):
-    """The best of each probe, best first.
+    """The best of each probe, best first."""
 
-    Attributes:
-        scores: (B, M) float32 similarities; -inf where there are fewer than M.
-        places: (B, M) int64, whose they are; -1 where there are fewer.
-    """
-
-    scores: NDArray[np.float32]
-    places: NDArray[np.int64]
+    scores: NDArray[np.float32]  # (B, M) similarities; -inf where there are fewer than M
+    places: NDArray[np.int64]  # (B, M) whose they are; -1 where there are fewer
 
 
-class NearestFinder(Protocol):
-    """Looks up the vectors most similar to others."""
-
-    def __call__(self, probes: NDArray[np.float32], count: int) -> Nearest:
-        """Return the `count` best for each of (B, D) unit vectors."""
+# Takes (B, D) unit vectors, and how many of the most similar to find.
+_NearestFinder = Callable[[NDArray[np.float32], int], Nearest]
 
 
 class Exact:
-    """Compares with everything; memory beside the vectors does not grow with their number.
-
-    Args:
-        vectors: (K, D) float32 of unit norm.
-
-    Example:
-        >>> found = Exact(np.eye(3, dtype=np.float32))(np.eye(3, dtype=np.float32)[1:2], 2)
-        >>> found.scores.tolist(), int(found.places[0, 0])
-        ([[1.0, 0.0]], 1)
-    """
+    """Compares with all of (K, D) unit vectors; memory beside them does not grow with K."""
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self._vectors = vectors
@@ -150,28 +127,20 @@ def _build(faiss: Any, path: Path, vectors: NDArray[np.float32]) -> Any:
     return index
 
 
-NO_DIRECTION = "embedding without direction"
+_NO_DIRECTION = "embedding without direction"
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """K people.
-
-    Attributes:
-        names: who they are.
-        templates: (K, D) float32 of unit norm.
-        masked: (K,) int8: 1 if all photos show a mask, 0 if one does not, -1 unknown.
-        photos: key of the first photo of each.
-        skipped: photos that give nothing -> why.
-        finder: looks up templates.
-    """
+    """K people."""
 
     names: Sequence[str]
-    templates: NDArray[np.float32]
+    templates: NDArray[np.float32]  # (K, D) float32 of unit norm
+    # (K,) int8: 1 if all photos show a mask, 0 if one does not, -1 unknown
     masked: NDArray[np.int8]
-    photos: Sequence[str]
-    skipped: Mapping[str, str]
-    finder: NearestFinder
+    photos: Sequence[str]  # key of the first photo of each
+    skipped: Mapping[str, str]  # photos that give nothing -> why
+    finder: _NearestFinder
 
     def __len__(self) -> int:
         return len(self.names)
@@ -197,7 +166,7 @@ def pooled(
         InputError: nobody is left.
     """
     unit, usable = unit_rows(vectors)
-    lost = {keys[row]: NO_DIRECTION for row in np.flatnonzero(~usable).tolist()}
+    lost = {keys[row]: _NO_DIRECTION for row in np.flatnonzero(~usable).tolist()}
     rows = np.flatnonzero(usable)
     if not len(rows):
         raise InputError("nobody to search among: no photo of the gallery shows a usable face")
@@ -223,11 +192,7 @@ def pooled(
 
 
 def gallery_in(path: Path) -> Gallery:
-    """Read a gallery from an embedding file.
-
-    Raises:
-        InputError: not such a file, or nobody in it.
-    """
+    """Read a gallery from an embedding file; InputError if it is none, or nobody is in it."""
     with EmbeddingReader(path) as reader:
         keys = reader.texts("keys", 0, reader.count)
         people = [name or person_of(key) for key, name in zip(keys, reader.identities, strict=True)]
@@ -239,12 +204,7 @@ def gallery_in(path: Path) -> Gallery:
 
 
 def person_of(key: str) -> str:
-    """Name the person of a photo: the first folder, or in a flat gallery the file.
-
-    Example:
-        >>> person_of("ada/portrait"), person_of("ada")
-        ('ada', 'ada')
-    """
+    """Name the person of a photo: the first folder, or in a flat gallery the file."""
     return identity_of(key) or key
 
 
@@ -254,46 +214,29 @@ _BATCH = 64  # faces searched at a time
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A face to be searched, or a shot without one.
-
-    Attributes:
-        shot: key of the photo.
-        number: which of its faces, from 1; 0 for a shot without one.
-        vector: (D,) float32 of unit norm; None without a face.
-        masked: whether it wears a mask; None if nobody looked.
-        face: all that is known of it, where it was found in a photo.
-        reason: why there is no face.
-    """
+    """A face to be searched, or a shot without one."""
 
     shot: str
-    number: int = 0
+    number: int = 0  # which of its faces, from 1; 0 for a shot without one
+    # (D,) float32 of unit norm; None without a face
     vector: NDArray[np.float32] | None = field(default=None, repr=False)
-    masked: bool | None = None
-    face: PhotoFace | None = None
-    reason: str | None = None
+    masked: bool | None = None  # whether it wears a mask; None if nobody looked
+    face: PhotoFace | None = None  # all that is known of it, where it was found in a photo
+    reason: str | None = None  # why there is no face
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Who a face is.
-
-    Attributes:
-        probe: the face.
-        best: the most similar person of the gallery; None for a shot without a face.
-        score: similarity to that person's template; -inf without.
-        photo: key of that person's first photo.
-        runner_up: the next person; None if there is none.
-        runner_up_score: likewise; -inf without.
-        threshold: what the score is held against; None if the card has none.
-    """
+    """Who a face is."""
 
     probe: Probe
+    # the most similar person of the gallery; None for a shot without a face
     best: str | None = None
-    score: float = -np.inf
-    photo: str | None = None
-    runner_up: str | None = None
-    runner_up_score: float = -np.inf
-    threshold: Threshold | None = None
+    score: float = -np.inf  # similarity to that person's template; -inf without
+    photo: str | None = None  # key of that person's first photo
+    runner_up: str | None = None  # the next person; None if there is none
+    runner_up_score: float = -np.inf  # likewise; -inf without
+    threshold: Threshold | None = None  # what the score is held against; None if the card has none
 
     @property
     def known(self) -> bool | None:
@@ -333,32 +276,23 @@ def answer_all(gallery: Gallery, probes: Iterable[Probe], decider: Decider) -> I
     """Yield who each probe is, in order; a shot without a face gets an answer too."""
     for batch in batched(probes, _BATCH):
         vectors = [probe.vector for probe in batch if probe.vector is not None]
-        if not vectors:
-            yield from (Answer(probe) for probe in batch)
-            continue
-        found = gallery.finder(np.stack(vectors), 2)
+        found = gallery.finder(np.stack(vectors), 2) if vectors else Nearest(*np.empty((2, 0)))
         rows = zip(found.scores.tolist(), found.places.tolist(), strict=True)
         for probe in batch:
-            yield (
-                Answer(probe)
-                if probe.vector is None
-                else _answer(gallery, probe, *next(rows), decider)
+            if probe.vector is None:
+                yield Answer(probe)
+                continue
+            scores, (first, second) = next(rows)
+            worn = int(gallery.masked[first])
+            yield Answer(
+                probe,
+                best=gallery.names[first],
+                score=scores[0],
+                photo=gallery.photos[first],
+                runner_up=None if second < 0 else gallery.names[second],
+                runner_up_score=scores[1],
+                threshold=decider.threshold(None if worn < 0 else bool(worn), probe.masked),
             )
-
-
-def _answer(
-    gallery: Gallery, probe: Probe, scores: list[float], places: list[int], decider: Decider
-) -> Answer:
-    (first, second), worn = places, int(gallery.masked[places[0]])
-    return Answer(
-        probe,
-        best=gallery.names[first],
-        score=scores[0],
-        photo=gallery.photos[first],
-        runner_up=None if second < 0 else gallery.names[second],
-        runner_up_score=scores[1],
-        threshold=decider.threshold(None if worn < 0 else bool(worn), probe.masked),
-    )
 
 
 def probes_seen(photos: Iterable[SeenPhoto]) -> Iterator[Probe]:
@@ -376,7 +310,7 @@ def probes_in(reader: EmbeddingReader) -> Iterator[Probe]:
         for key, vector, masked in zip(rows.keys, rows.embeddings, rows.masked, strict=True):
             length = float(np.linalg.norm(vector))
             if not np.isfinite(length) or not length:
-                yield Probe(key, reason=NO_DIRECTION)
+                yield Probe(key, reason=_NO_DIRECTION)
             else:
                 yield Probe(key, 1, vector / length, None if masked < 0 else bool(masked))
         for key, reason in zip(rows.skipped_keys, rows.skipped_reasons, strict=True):
@@ -425,11 +359,7 @@ def _rounded(value: float) -> float | None:
 
 
 def check_made_by(path: Path, card: ModelCard) -> None:
-    """Refuse embeddings of another model: their similarities mean nothing.
-
-    Raises:
-        InputError: not an embedding file, or one of another model.
-    """
+    """Refuse embeddings of another model: their similarities mean nothing."""
     with EmbeddingReader(path) as reader:
         made, dim = reader.attributes, reader.dim
     digest = made.get("weights_sha256")

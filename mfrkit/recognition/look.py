@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,10 +50,7 @@ class PhotoFace:
 
 
 def pixels_of(photo: Photo | Any) -> NDArray[np.uint8]:
-    """Return a photo's RGB pixels.
-
-    Args:
-        photo: a picture file, RGB pixels (H, W, 3) uint8, or what numpy reads as such.
+    """Return a photo's RGB pixels, (H, W, 3) uint8.
 
     Raises:
         InputError: a file that is not a readable picture; its name is in the text.
@@ -78,12 +75,7 @@ def as_list(photos: Photo | Iterable[Photo]) -> list[Photo]:
 
 
 def name_of(photo: Photo | Any, place: int) -> str:
-    """Name a photo in a message: by its file, or else by its place, from 0.
-
-    Example:
-        >>> name_of("ada.jpg", 3), name_of(np.zeros((2, 2, 3), np.uint8), 3)
-        ('ada.jpg', 'photo 3')
-    """
+    """Name a photo in a message: by its file, or else by its place, from 0."""
     return str(photo) if isinstance(photo, str | Path) else f"photo {place}"
 
 
@@ -106,38 +98,19 @@ class Embedder(Protocol):
         """Take aligned crops for a face each."""
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture about to be looked at.
-
-    Attributes:
-        key: its name.
-        person: who is on it, as far as its file says.
-        pixels: (H, W, 3) uint8 RGB; None if there are none.
-        reason: why there are none.
-        is_crop: whether it is a face that `mfrkit align` cut out.
-    """
+class Picture(NamedTuple):
+    """A picture about to be looked at, or the reason why it has no pixels."""
 
     key: str
-    person: str | None
-    pixels: NDArray[np.uint8] | None
+    pixels: NDArray[np.uint8] | None  # (H, W, 3) RGB
     reason: str | None = None
-    is_crop: bool = False
+    is_crop: bool = False  # a face that `mfrkit align` cut out
 
 
-@dataclass(frozen=True, eq=False)
-class SeenPhoto:
-    """A picture that was looked at.
-
-    Attributes:
-        key: its name.
-        person: who is on it, as far as its file says.
-        faces: what was found, the main face first.
-        reason: why there is none.
-    """
+class SeenPhoto(NamedTuple):
+    """A picture that was looked at: its faces, the main one first, or the reason for none."""
 
     key: str
-    person: str | None
     faces: Sequence[PhotoFace]
     reason: str | None = None
 
@@ -151,11 +124,11 @@ def look(pictures: Iterable[Picture], embedder: Embedder) -> Iterator[SeenPhoto]
         found = iter(embedder.faces_of(photos))
         for picture in batch:
             if picture.pixels is None:
-                yield SeenPhoto(picture.key, picture.person, (), picture.reason)
+                yield SeenPhoto(picture.key, (), picture.reason)
                 continue
             faces = next(aligned) if picture.is_crop else next(found)
             reason = None if faces else "no face found"
-            yield SeenPhoto(picture.key, picture.person, faces, reason)
+            yield SeenPhoto(picture.key, faces, reason)
 
 
 def read_items(items: Iterable[Item], embedder: Embedder) -> Iterator[Picture]:
@@ -164,7 +137,7 @@ def read_items(items: Iterable[Item], embedder: Embedder) -> Iterator[Picture]:
     return ordered_map(load, items, workers=default_workers(), weight=lambda item: item.pixels)
 
 
-def read_photos(photos: Iterable[Photo], person: str | None = None) -> Iterator[Picture]:
+def read_photos(photos: Iterable[Photo]) -> Iterator[Picture]:
     """Decode photos given as files or arrays; what cannot be read has a reason.
 
     Raises:
@@ -173,26 +146,25 @@ def read_photos(photos: Iterable[Photo], person: str | None = None) -> Iterator[
     for place, photo in enumerate(photos):
         name = name_of(photo, place)
         try:
-            yield Picture(name, person, pixels_of(photo))
+            yield Picture(name, pixels_of(photo))
         except InputError as error:
             if not isinstance(photo, str | Path):
                 raise
-            yield Picture(name, person, None, str(error).removeprefix(f"{photo}: "))
+            yield Picture(name, None, str(error).removeprefix(f"{photo}: "))
 
 
 def _load(item: Item, side: tuple[int, int] | None) -> Picture:
-    record = item.record
+    key = item.record.key
     if item.path is None:
-        return Picture(record.key, record.identity, None, record.reason or "skipped earlier")
+        return Picture(key, None, item.record.reason or "skipped earlier")
     try:
         pixels = read_image(item.path)
     except ImageError as error:
-        return Picture(record.key, record.identity, None, str(error))
-    is_crop = "align" in record.blocks
+        return Picture(key, None, str(error))
+    is_crop = "align" in item.record.blocks
     if is_crop and pixels.shape[:2] != side:
-        wrong = f"not a {side} crop: {pixels.shape[1]}x{pixels.shape[0]}"
-        return Picture(record.key, record.identity, None, wrong)
-    return Picture(record.key, record.identity, pixels, None, is_crop)
+        return Picture(key, None, f"not a {side} crop: {pixels.shape[1]}x{pixels.shape[0]}")
+    return Picture(key, pixels, None, is_crop)
 
 
 def _size(picture: Picture) -> int:

@@ -13,10 +13,10 @@ from mfrkit.options import Checked, Device, Force, Json, PictureName, Recogniser
 
 DEFAULT_FMR = 1e-3
 DEFAULT_FPIR = 1e-2
-RegionModel = Annotated[
+_RegionModel = Annotated[
     str, typer.Option("--region-model", help="Predictor that sees who wears a mask: name or file.")
 ]
-Threshold = Annotated[
+_Threshold = Annotated[
     str | None,
     typer.Option(
         metavar="VALUE|FILE",
@@ -34,38 +34,30 @@ def check_rate(name: str, rate: float | None) -> None:
 
 @dataclass(frozen=True)
 class VerifyOptions(Checked):
-    """What to compare, and when two faces count as one person's.
-
-    Attributes:
-        photos: the first is compared with each of the others.
-        threshold: instead of the card's thresholds.
-        all_faces: otherwise the large one near the middle.
-        force: replace an earlier preview.
-        fed: how a file of another program is fed.
-    """
+    """What to compare, and when two faces count as one person's."""
 
     photos: Annotated[
         tuple[Path, ...],
         typer.Argument(metavar="A B...", help="Photos; A is compared with each other."),
-    ]
+    ]  # the first is compared with each of the others
     model: RecogniserName = RECOGNISER
     fmr: Annotated[
         float, typer.Option(metavar="RATE", help="Share of strangers taken for the person.")
     ] = DEFAULT_FMR
-    threshold: Threshold = None
+    threshold: _Threshold = None  # instead of the card's thresholds
     all_faces: Annotated[
         bool, typer.Option("--all-faces", help="Compare all faces, not the main one of each photo.")
-    ] = False
+    ] = False  # otherwise the large one near the middle
     preview: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Picture of what was compared: .png, .jpg."),
         PictureName,
     ] = None
-    region_model: RegionModel = REGION
+    region_model: _RegionModel = REGION
     device: Device = "auto"
     json: Json = False
-    force: Force = False
-    fed: Feeding = ASSUMED
+    force: Force = False  # replace an earlier preview
+    fed: Feeding = ASSUMED  # how a file of another program is fed
 
     def __post_init__(self) -> None:
         """Refuse what no run can use, before anything is loaded."""
@@ -89,25 +81,13 @@ _SUFFIXES = (".csv", ".jsonl", ".ndjson")
 
 
 def is_embedding_file(source: str | Path) -> bool:
-    """Whether a source is an embedding file rather than photos.
-
-    Example:
-        >>> is_embedding_file("staff.h5"), is_embedding_file("staff")
-        (True, False)
-    """
+    """Whether a source is an embedding file rather than photos."""
     return Path(source).suffix in (".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
 class SearchOptions(Checked):
-    """Whom to look for, where, and when a face counts as somebody's.
-
-    Attributes:
-        model: None: the one that made an embedding file, or else `mfr`.
-        threshold: instead of `fpir` and `fmr`.
-        force: replace earlier results.
-        fed: how a file of another program is fed.
-    """
+    """Whom to look for, where, and when a face counts as somebody's."""
 
     gallery: Annotated[str, typer.Argument(metavar="GALLERY", help=f"Known people. {_PHOTOS}")]
     shots: Annotated[str, typer.Argument(metavar="SHOTS", help=f"Whom to look for. {_PHOTOS}")]
@@ -118,7 +98,7 @@ class SearchOptions(Checked):
             help="Bundled name or model file, .onnx, .pth, .ckpt.",
             show_default="mfr, or that of an HDF5 file",
         ),
-    ] = None
+    ] = None  # None: the one that made an embedding file, or else `mfr`
     fpir: Annotated[
         float | None,
         typer.Option(
@@ -129,7 +109,7 @@ class SearchOptions(Checked):
         float | None,
         typer.Option(metavar="RATE", help="Share of single comparisons, instead."),
     ] = None
-    threshold: Threshold = None
+    threshold: _Threshold = None  # instead of `fpir` and `fmr`
     index: Annotated[
         Path | None,
         typer.Option(
@@ -149,10 +129,10 @@ class SearchOptions(Checked):
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="HTML page with the faces.")
     ] = None
-    region_model: RegionModel = REGION
+    region_model: _RegionModel = REGION
     device: Device = "auto"
-    force: Force = False
-    fed: Feeding = ASSUMED
+    force: Force = False  # replace earlier results
+    fed: Feeding = ASSUMED  # how a file of another program is fed
 
     def __post_init__(self) -> None:
         """Refuse what no run can use, before anything is loaded."""

@@ -309,7 +309,7 @@ class Recogniser:
 
         keys, names, faces, skipped = [], [], [], {}
         for name, photos in people.items():
-            for seen in look(read_photos(as_list(photos), name), self):
+            for seen in look(read_photos(as_list(photos)), self):
                 key = f"{name}/{seen.key}"
                 if not seen.faces:
                     skipped[key] = seen.reason or ""

@@ -5,7 +5,7 @@ it is taken for.
 """
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,13 +48,10 @@ _NO_PHOTO = InlinePicture("no photo")
 _GROUPS = ((True, "Recognised"), (False, "Unknown"), (None, "Not decided"))
 
 
-class SearchPage:
+class _SearchPage:
     """Collects answers and writes the page when closed; use as a context manager.
 
-    Args:
-        path: the page.
-        gallery: source of the known people; their faces are shown if it holds photos.
-        recogniser: finds the faces in those photos.
+    The faces of the known people are shown if `gallery`, their source, holds photos.
     """
 
     def __init__(self, path: Path, gallery: str, recogniser: Recogniser | None) -> None:
@@ -70,7 +67,6 @@ class SearchPage:
             write_whole(self._path, self._page().encode("utf-8", "replace"))
 
     def add(self, answer: Answer) -> None:
-        """Take one answer."""
         if answer.best is None:
             return
         if len(self._shown) == _SHOWN:
@@ -253,24 +249,20 @@ def _card_behind(path: Path) -> ModelCard:
 def _probes(
     options: SearchOptions, recogniser: Recogniser | None, console: Console, stack: ExitStack
 ) -> Iterator[Probe]:
-    """Yield the faces of the shots."""
+    total: int | None
+    groups: Iterable[Iterable[Probe]]
     if recogniser is None or is_embedding_file(options.shots):
         reader = stack.enter_context(EmbeddingReader(Path(options.shots)))
-        yield from _counted(probes_in(reader), reader.count, console)
-        return
-    shots = open_source(options.shots)
-    total = shots.count() if console.shows_progress else None
+        total, groups = reader.count, ([probe] for probe in probes_in(reader))
+    else:
+        shots = open_source(options.shots)
+        total = shots.count() if console.shows_progress else None
+        seen = look(read_items(shots, recogniser), recogniser)
+        groups = (probes_seen([each]) for each in seen)
     with console.progress("search", total) as bar:
-        for seen in look(read_items(shots, recogniser), recogniser):
+        for probes in groups:
             bar.update()
-            yield from probes_seen([seen])
-
-
-def _counted(probes: Iterator[Probe], total: int, console: Console) -> Iterator[Probe]:
-    with console.progress("search", total) as bar:
-        for probe in probes:
-            bar.update()
-            yield probe
+            yield from probes
 
 
 def _outputs(
@@ -278,7 +270,7 @@ def _outputs(
 ) -> Iterator[Take]:
     """Yield what takes the answers; files are whole when the stack is closed."""
     if options.report is not None:
-        yield stack.enter_context(SearchPage(options.report, options.gallery, recogniser)).add
+        yield stack.enter_context(_SearchPage(options.report, options.gallery, recogniser)).add
     if options.output is not None:
         temporary = stack.enter_context(replacing(options.output))
         file = stack.enter_context(

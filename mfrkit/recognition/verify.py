@@ -24,21 +24,14 @@ _COLUMNS = ("photo", "similarity", "person", "masked", "threshold", "FMR", "FNMR
 
 @dataclass(frozen=True)
 class PhotoPair:
-    """Two photos, and what came of them.
-
-    Attributes:
-        photos: the files.
-        faces: how many faces were found in each.
-        compared: which face of each, from 1; None where one photo has none.
-        result: the comparison; None where one photo has no face.
-        reason: why there is no comparison.
-    """
+    """Two photos, and what came of them."""
 
     photos: tuple[Path, Path]
-    faces: tuple[int, int]
+    faces: tuple[int, int]  # how many faces were found in each
+    # which face of each, from 1; None where one photo has none
     compared: tuple[int, int] | None = None
-    result: Comparison | None = None
-    reason: str | None = None
+    result: Comparison | None = None  # the comparison; None where one photo has no face
+    reason: str | None = None  # why there is no comparison
 
     def to_json(self) -> dict[str, Any]:
         """Return it as one record; what was not decided is None."""
@@ -65,12 +58,7 @@ class PhotoPair:
         }
 
     def verdict(self) -> str:
-        """Say what was decided, in words.
-
-        Example:
-            >>> PhotoPair((Path("a"), Path("b")), (1, 0)).verdict()
-            'no decision'
-        """
+        """Say what was decided, in words."""
         if self.result is None or self.result.same is None:
             return "no decision"
         return "same" if self.result.same else "different"
