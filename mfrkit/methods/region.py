@@ -9,18 +9,27 @@ Idea:
     faces is made of another stuff, some faces are covered in other places and shapes, and all of
     them are lit unevenly and grained. Everything is drawn from torch's default generator, which
     the training loop seeds at every step.
+
+    Of a mask that is really worn nobody has drawn the region. A predictor that is there already,
+    frozen, says where it is, of the face and its mirror image; where both are sure, its answer is
+    the student's target, for the same face disturbed. What it is unsure of costs nothing, and the
+    faces it is least sure of are left out. (Lee, Pseudo-Label, ICML workshop 2013; Sohn et al.,
+    FixMatch, NeurIPS 2020, arXiv:2001.07685: the weak view teaches the strong one.)
 """
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from mfrkit.config import REGION
 from mfrkit.errors import InputError
 from mfrkit.losses.image import dice_loss, pixel_loss
-from mfrkit.methods.base import FaceBatch, Losses, Task
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task
 from mfrkit.models.recogniser import Carded
+
+_CERTAIN = 30.0  # a logit whose loss is nothing where it is right
 
 
 @dataclass(frozen=True)
@@ -148,6 +157,68 @@ class RegionOptions:
             raise InputError("method weights must not be negative, and not all 0")
 
 
+@dataclass(frozen=True)
+class WornRegionOptions:
+    """How really masked faces take part.
+
+    Attributes:
+        data: sources of their crops; none lets the rest idle.
+        teacher: bundled name or file of the predictor that says where their masks are.
+        count: of them in a step, beside the others, over all processes.
+        weight: of their losses, where those of the others count 1.
+        sure: least probability of an answer that is a target, from above 0.5 to below 1.
+        trim: share of a step's faces left out because the teacher is least sure of them, below 1.
+
+    Raises:
+        InputError: on construction, for a number no run can use.
+    """
+
+    data: tuple[str, ...] = ()
+    teacher: str = REGION
+    count: int = 16
+    weight: float = 1.0
+    sure: float = 0.9
+    trim: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or not self.weight > 0:
+            raise InputError("real.count must be at least 1 and real.weight above 0")
+        if not 0.5 < self.sure < 1:
+            raise InputError(f"real.sure is from above 0.5 to below 1, not {self.sure}")
+        if not 0 <= self.trim < 1:
+            raise InputError(f"real.trim is a share from 0 to below 1, not {self.trim}")
+
+
+class WornRegions(nn.Module):
+    """Where really worn masks are, as far as a predictor is sure of it.
+
+    Args:
+        network: maps (B, 3, H, W) faces in [0, 1] to (B, 1, H, W) probabilities of cover.
+        options: how sure it must be.
+
+    Example:
+        >>> knows = WornRegions(nn.Identity(), WornRegionOptions(trim=0.0))
+        >>> region, known = knows(torch.tensor([[[[0.95, 0.6, 0.95]]]]))
+        >>> region.tolist(), known.tolist()
+        ([[[[1.0, 1.0, 1.0]]]], [[[[True, False, True]]]])
+    """
+
+    def __init__(self, network: nn.Module, options: WornRegionOptions) -> None:
+        super().__init__()
+        self.predictor = Frozen(network)
+        self.options = options
+
+    @torch.no_grad()
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the regions, (B, 1, H, W) float, 0 or 1, and bool: which pixels are known."""
+        cover = (self.predictor(faces) + self.predictor(faces.flip(3)).flip(3)) / 2
+        known = (cover - 0.5).abs() >= self.options.sure - 0.5
+        left_out = round(self.options.trim * len(faces))
+        unsure = known.flatten(1).float().mean(1).topk(left_out, largest=False).indices
+        known = known.index_fill(0, unsure, False)
+        return (cover > 0.5).to(cover), known
+
+
 class RegionTask(Task):
     """Segmentation of drawn masks.
 
@@ -155,24 +226,49 @@ class RegionTask(Task):
         student: gives logits as `raw`; trained and exported.
         options: weights.
         changes: what is done to the views beyond the renderer.
+        worn: says where the masks of really masked faces are, if batches have such faces.
     """
 
-    def __init__(self, *, student: Carded, options: RegionOptions, changes: DisturbOptions) -> None:
+    def __init__(
+        self,
+        *,
+        student: Carded,
+        options: RegionOptions,
+        changes: DisturbOptions,
+        worn: WornRegions | None = None,
+    ) -> None:
         super().__init__()
         self.student = student
         self.options = options
         self.changes = changes
+        self.worn = worn
 
     def forward(self, batch: FaceBatch) -> Losses:
-        """Return `loss`, `pixel` and `dice`."""
+        """Return `loss`, `pixel`, `dice`, and `real` of really masked faces."""
         faces, region = disturb(batch.masked, batch.region, self.changes)
-        faces = faces.contiguous(memory_format=torch.channels_last)
-        logits = self.student.raw(faces)  # type: ignore[operator]
-        # The losses ask for more digits than half precision has.
-        with torch.autocast(logits.device.type, enabled=False):
-            terms = {
-                "pixel": pixel_loss(logits.float(), region),
-                "dice": dice_loss(logits.float(), region),
-            }
-        total = self.options.pixel * terms["pixel"] + self.options.dice * terms["dice"]
+        total, terms = self._compare(self._look(faces), region)
+        if self.worn is not None and batch.real is not None:
+            terms["real"] = self._worn(batch.real.masked, self.worn)
+            total = total + self.worn.options.weight * terms["real"]
         return {"loss": total, **terms}
+
+    def _worn(self, faces: Tensor, answers: WornRegions) -> Tensor:
+        """Return the loss of really masked faces."""
+        region, known = answers(faces)
+        faces, covered = disturb(faces, region, self.changes)
+        known = known | (covered > region)  # by a patch
+        # Unknown pixels are called bare, and the student sure of it: that costs nothing.
+        logits = self._look(faces).masked_fill(~known, -_CERTAIN)
+        return self._compare(logits, covered * known)[0]
+
+    def _look(self, faces: Tensor) -> Tensor:
+        """Return the student's logits."""
+        faces = faces.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.student.raw(faces)  # type: ignore[operator]
+        return logits.float()  # the losses ask for more digits than half precision has
+
+    def _compare(self, logits: Tensor, region: Tensor) -> tuple[Tensor, Losses]:
+        """Return the weighted loss and its terms."""
+        with torch.autocast(logits.device.type, enabled=False):
+            terms = {"pixel": pixel_loss(logits, region), "dice": dice_loss(logits, region)}
+        return self.options.pixel * terms["pixel"] + self.options.dice * terms["dice"], terms

@@ -24,6 +24,14 @@ from mfrkit.options import (
 from mfrkit.training.methods import METHODS
 
 ModelFile = Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")]
+StartFile = Annotated[
+    str | None, typer.Option("--init", help="Model file to start from."), Setting("model.init")
+]
+RealCrops = Annotated[
+    tuple[str, ...],
+    typer.Option(metavar="DATA", help="Crops of really masked faces; repeatable."),
+    Setting("real.data"),
+]
 Rest = Annotated[RunOptions, Some("workers", "device", "resume", "force", "dry_run")]
 _DATA = typer.Argument(metavar="DATA...", help="Crops: folders, manifests, .rec, .tar; repeatable.")
 
@@ -85,9 +93,7 @@ class InpaintRequest(TrainRequest):
         typer.Option(help="small or paper; g2d, g2d-paper."),
         Offers("small", "paper", "g2d", "g2d-paper"),
     ] = "small"
-    init: Annotated[
-        str | None, typer.Option("--init", help="Model file to start from."), Setting("model.init")
-    ] = None
+    init: StartFile = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,8 @@ class RegionRequest(TrainRequest):
 
     output: ModelFile = Path("region.safetensors")
     preset: Annotated[str, typer.Option(help="small or large."), Offers("small", "large")] = "small"
+    real: RealCrops = ()
+    init: StartFile = None
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,7 @@ class LandmarkRequest(TrainRequest):
     ]
     output: ModelFile = Path("landmarks.safetensors")
     preset: Annotated[str, typer.Option(help="small."), Offers("small")] = "small"
-    real: Annotated[
-        tuple[str, ...],
-        typer.Option(metavar="DATA", help="Crops of really masked faces; repeatable."),
-        Setting("real.data"),
-    ] = ()
+    real: RealCrops = ()
     start: Annotated[
         str | None,
         typer.Option(help="Model to begin with.", show_default="facemesh"),

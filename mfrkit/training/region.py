@@ -9,14 +9,21 @@ import torch
 from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.method import Preset
-from mfrkit.methods.region import DisturbOptions, RegionOptions, RegionTask
+from mfrkit.methods.region import (
+    DisturbOptions,
+    RegionOptions,
+    RegionTask,
+    WornRegionOptions,
+    WornRegions,
+)
 from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.device import compile_in_place
-from mfrkit.models.region import RegionNet, RegionPredictor
+from mfrkit.models.region import RegionNet, RegionPredictor, load_region
 from mfrkit.training.checks import RegionCheck
-from mfrkit.training.data import hold_out, open_train_set, told
+from mfrkit.training.data import Batches, hold_out, open_train_set, told
 from mfrkit.training.options import TrainRequest
 from mfrkit.training.run import Built, Trained, deal_out, paired_views, run
 from mfrkit.training.settings import (
@@ -73,12 +80,15 @@ class RegionModelOptions:
     """What is trained.
 
     Attributes:
+        init: bundled name or file of the predictor it begins as, whose widths it has; empty for
+            one that knows nothing.
         widths: channels at strides 2, 4, 8 and 16.
 
     Raises:
         InputError: on construction, unless there are two to four positive widths.
     """
 
+    init: str = ""
     widths: tuple[int, ...] = (16, 32, 64, 96)
 
     def __post_init__(self) -> None:
@@ -96,6 +106,7 @@ class RegionSettings(RunSettings):
         views: how faces vary.
         masks: the words behind the masks.
         disturb: what is done to masked faces beyond that.
+        real: really masked faces.
         check: what the predictor is measured on.
         fit: of the loop.
         card: of the model.
@@ -106,6 +117,7 @@ class RegionSettings(RunSettings):
     views: ViewOptions
     masks: MaskSettings
     disturb: DisturbOptions
+    real: WornRegionOptions
     check: CheckOptions
     fit: FitOptions
     card: CardOptions
@@ -113,6 +125,7 @@ class RegionSettings(RunSettings):
 
 resolve = partial(resolve_settings, kind=RegionSettings, presets=PRESETS)
 _SIZE = (112, 112)
+_REAL_SEED = 2**33  # added to the run's: what is drawn of real faces does not follow the others'
 
 
 def train_region(request: TrainRequest, console: Console) -> Trained:
@@ -146,11 +159,17 @@ def _build(
             renderer=settings.masks.renderer(),
         )
         check = partial(measured, student)
+    worn, beside = None, {}
+    if settings.real.data:
+        worn = WornRegions(load_region(settings.real.teacher, device), settings.real)
+        beside["real"] = _real_batches(settings, request.seed, world, console)
     return Built(
-        task=RegionTask(student=student, options=settings.method, changes=settings.disturb),
+        task=RegionTask(
+            student=student, options=settings.method, changes=settings.disturb, worn=worn
+        ),
         network=student.network,
         card=student.card,
-        batches=deal_out(data, _SIZE, settings, request.seed, world),
+        batches=deal_out(data, _SIZE, settings, request.seed, world, beside=beside),
         show=show,
         device=device,
         check=check,
@@ -158,9 +177,28 @@ def _build(
     )
 
 
+def _real_batches(settings: RegionSettings, seed: int, world: World, console: Console) -> Batches:
+    """Deal the really masked faces out to steps."""
+    return Batches(
+        told(open_train_set(settings.real.data), console),
+        size=_SIZE,
+        views=settings.views,
+        masks=MaskOptions(probability=0.0),
+        seed=seed + _REAL_SEED,
+        batch_size=settings.real.count,
+        rank=world.rank,
+        world=world.size,
+    )
+
+
 def _student(settings: RegionSettings) -> RegionPredictor:
-    widths = list(settings.model.widths)
-    network = RegionNet(widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.model.init:
+        begun = load_region(settings.model.init)
+        network, widths = begun.network, list(begun.card.arguments["widths"])
+    else:
+        widths = list(settings.model.widths)
+        network = RegionNet(widths)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
         compile_in_place([network])
     card = ModelCard(
