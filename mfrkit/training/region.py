@@ -179,8 +179,10 @@ def _build(
 
 def _real_batches(settings: RegionSettings, seed: int, world: World, console: Console) -> Batches:
     """Deal the really masked faces out to steps."""
+    data = open_train_set(settings.real.data)
+    console.info(f"real: {len(data)} really masked faces")
     return Batches(
-        told(open_train_set(settings.real.data), console),
+        data,
         size=_SIZE,
         views=settings.views,
         masks=MaskOptions(probability=0.0),

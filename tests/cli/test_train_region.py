@@ -37,6 +37,36 @@ def test_a_predictor_is_made_and_used(here):
         assert set(file.masked.tolist()) <= {0, 1}
 
 
+def test_one_goes_on_from_another_with_really_masked_faces(here):
+    here(*LINE, "--steps", "1", "-o", "drawn.safetensors", check=0)
+    more = ("--init", "drawn.safetensors", "--real", "crops", "--set", "real.count=3")
+    wide = ("--set", "model.widths=[16, 32]")  # those of the file to start from hold
+    teacher = ("--set", "real.teacher=drawn.safetensors", "--set", "real.sure=0.51")
+    run = here(*LINE, *wide, *more, *teacher, "--steps", "2", "-o", "worn.safetensors", check=0)
+    assert b"real: 12 really masked faces" in run.stderr
+    card = read_header(here.folder / "worn.safetensors").card
+    assert card["arguments"] == {"widths": [4, 8]}
+    assert card["config"]["real"]["data"] == ["crops"]
+    history = (here.folder / "worn.run" / "history.jsonl").read_text().splitlines()
+    assert {"pixel", "dice", "real", "loss"} <= json.loads(history[0]).keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--real", "nowhere"), "nowhere"),
+        (("--init", "arcface"), "arcface"),
+        (("--real", "crops", "--set", "real.teacher=arcface"), "arcface"),
+        (("--real", "crops", "--set", "real.sure=2"), "real.sure"),
+    ],
+)
+def test_what_cannot_be_started_from_or_learnt_of(here, options, message):
+    run = here(*LINE, *options, "--steps", "1")
+    assert run.returncode == 2
+    assert message in run.stderr.decode().splitlines()[-1]
+    assert not (here.folder / "region.safetensors").exists()
+
+
 def test_a_dry_run_writes_nothing(here):
     run = here(*LINE, "--dry-run", check=0)
     for part in ("would train a region predictor", "student: ", "11 crops", " on cpu"):
