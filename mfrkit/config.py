@@ -21,21 +21,14 @@ REGION = "region"
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` equal parts of the inputs: every `count`-th one, beginning at `index`.
-
-    Convention:
-        `index` runs from 1 to `count`, as people and job arrays count.
-    """
+    """One of `count` equal parts of the inputs: each `count`-th, the `index`-th (from 1) first."""
 
     index: int = 1
     count: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """Read `I/N`.
-
-        Raises:
-            InputError: not two integers with 1 <= I <= N.
+        """Read `I/N`, 1 <= I <= N.
 
         Example:
             >>> Shard.parse("2/4")
@@ -68,12 +61,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Every:
-    """Which frames of a clip to take: the first, and then one in so many frames or seconds.
-
-    Attributes:
-        step: at least 1 frame, or above 0 seconds.
-        unit: `frames` or `seconds`.
-    """
+    """Which frames of a clip to take: the first, and then one in so many frames or seconds."""
 
     step: float
     unit: str
@@ -81,9 +69,6 @@ class Every:
     @classmethod
     def parse(cls, text: str) -> "Every":
         """Read `N` (frames) or `Ns` (seconds).
-
-        Raises:
-            InputError: neither.
 
         Example:
             >>> Every.parse("25"), Every.parse("0.5s")
@@ -121,9 +106,6 @@ class RunOptions(Checked):
         max_skipped: None accepts any share but all of the inputs.
         cluster: `local` starts a Ray cluster on this machine, `auto` joins the one this machine
             belongs to or `RAY_ADDRESS` names, anything else is the address of one; None works here.
-
-    Raises:
-        InputError: on construction, for a value no run can use.
     """
 
     workers: Annotated[

@@ -22,11 +22,7 @@ _OBEYED = re.compile(r"[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\u
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Return text in one line of which a terminal obeys nothing, whatever names occur in it.
-
-    Args:
-        text: to be shown.
-        keep: characters that stay what they are.
+    r"""Return text in one line of which a terminal obeys nothing; the letters in `keep` stay.
 
     Example:
         >>> print(printable("a\x1b[31m.jpg\n"))
@@ -111,10 +107,7 @@ def _parts(
 
 
 def _takes_records() -> bool:
-    """Whether standard output leads to something other than where people read standard error.
-
-    With both in one place, a log or a terminal, a next command could not read the records.
-    """
+    """Whether standard output leads elsewhere than standard error; a mixture nobody can read."""
     try:
         out, err = (os.fstat(stream.fileno()) for stream in (sys.stdout, sys.stderr))
     except (OSError, ValueError):  # not files of the system
@@ -263,11 +256,7 @@ class Console:
     ) -> Iterator[Progress]:
         """Show a bar on standard error while the block runs, when a person watches.
 
-        Args:
-            label: what is worked for.
-            total: units of work, None if nobody knows.
-            unit: of work.
-            done: units done before, drawn as done; rate and time left are this run's own.
+        `done` units were done before; rate and time left are this run's own.
         """
         if not self.shows_progress:
             yield _Silent()

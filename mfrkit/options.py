@@ -75,23 +75,13 @@ class Like:
 
 
 class Usually:
-    """The input a command takes where none is named, and what makes it.
-
-    Args:
-        path: it has in a working folder.
-        maker: the command that makes it.
-        unless: other options with which none is needed.
-    """
+    """The input a command takes where none is named, its maker, and options that need none."""
 
     def __init__(self, path: str, maker: str, unless: tuple[str, ...] = ()) -> None:
         self.path, self.maker, self.unless = path, maker, unless
 
     def find(self, *, needed: bool = True) -> str:
-        """Return the input.
-
-        Raises:
-            InputError: it is needed, and not there.
-        """
+        """Return the input; refuse if it is needed and not there."""
         if needed and not Path(self.path).exists():
             raise InputError(
                 f"{self.path}: not here yet; {self.maker} makes it, or name another input"
@@ -115,13 +105,7 @@ class Some:
 
 @dataclass(frozen=True)
 class Declared:
-    """What a field says.
-
-    Attributes:
-        field: of the dataclass.
-        values: their type.
-        said: what stands beside the type.
-    """
+    """What a field says: the type of its values, and what stands beside it."""
 
     field: "dataclasses.Field[Any]"
     values: Any
@@ -169,11 +153,7 @@ class Checked:
     """A dataclass of options that holds its values against what its fields say."""
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be used.
-
-        Raises:
-            InputError: a value that is none of the words, or out of its range.
-        """
+        """Refuse a value that is none of the words, or out of its range."""
         for each in declared(type(self)):
             allowed = each.first(OneOf) or each.first(Within) or each.first(Like)
             for value in _single(getattr(self, each.field.name)):

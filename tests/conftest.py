@@ -1,10 +1,14 @@
-"""What tests share: the bundled portraits, and the console script in a real process."""
+"""What tests share: the bundled portraits, and mfrkit as a user runs it."""
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -27,28 +31,51 @@ def portrait() -> Path:
 
 
 class Shell:
-    """Run `mfrkit` as a user does: in a process of its own, in a folder of its own."""
+    """Run `mfrkit` as a user does, in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.program = str(Path(sys.executable).parent / "mfrkit")
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
-    def __call__(self, *arguments, stdin=None, check=None, timeout=120):
+    def __call__(self, *arguments, stdin=b"", check=None):
+        """Run in this process, which has loaded torch already."""
+        from mfrkit.cli import app, hoist_global_flags, spell_help
+
+        words = [*map(str, arguments)]
+        streams = {
+            "stdin": io.TextIOWrapper(io.BytesIO(stdin)),
+            "stdout": io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", newline=""),
+            "stderr": io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", newline=""),
+        }
+        code = 0
+        with (
+            contextlib.chdir(self.folder),
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.multiple(sys, argv=[self.program, *words], **streams),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            try:
+                app(hoist_global_flags(spell_help(words)), prog_name="mfrkit")
+            except SystemExit as end:
+                code = end.code or 0
+            out, err = streams["stdout"], streams["stderr"]
+            out.flush(), err.flush()
+        run = subprocess.CompletedProcess(words, code, out.buffer.getvalue(), err.buffer.getvalue())
+        return checked(run, check)
+
+    def apart(self, *arguments, check=None, timeout=120):
+        """Run in a process of its own."""
         run = subprocess.run(
             [self.program, *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout,
             check=False,
         )
-        if check is not None:
-            assert run.returncode == check, run.stderr.decode()
-            assert b"Traceback" not in run.stderr, run.stderr.decode()
-        return run
+        return checked(run, check)
 
     def start(self, *arguments, **options):
         """Start without waiting."""
@@ -74,6 +101,14 @@ class Shell:
             timeout=timeout,
             check=False,
         )
+
+
+def checked(run, code):
+    """Return a run that ended with this code, if one is wanted, and without a traceback."""
+    if code is not None:
+        assert run.returncode == code, run.stderr.decode()
+        assert b"Traceback" not in run.stderr, run.stderr.decode()
+    return run
 
 
 @pytest.fixture(scope="session")

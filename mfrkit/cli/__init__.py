@@ -140,31 +140,15 @@ def _register() -> None:
     from mfrkit.cli.identify import identify
     from mfrkit.cli.models import app as models
 
-    app.command("align")(images.align)
-    app.command("synth-mask")(images.synth_mask)
-    app.command("cut-masks")(images.cut_masks)
-    app.command("pack")(images.pack)
-    app.command("train-inpaint")(train.train_inpaint)
-    app.command("train-landmarks")(train.train_landmarks)
-    app.command("train-region")(train.train_region)
-    app.command("distill")(train.distill)
-    app.command("curves")(train.curves)
-    app.command("inpaint")(images.inpaint)
-    app.command("embed")(images.embed)
-    app.command("merge")(vectors.merge)
-    app.command("unmask")(vectors.unmask)
-    app.command("fuse")(vectors.fuse)
-    app.command("verify")(people.verify)
-    app.command("search")(people.search)
-    app.command("eval")(evaluate)
-    app.command("identify")(identify)
-    app.command("benchmark")(benchmark)
-    app.command("export")(vectors.export)
-    app.command("unpack")(images.unpack)
-    app.command("pack-bin")(images.pack_bin)
+    for command in (
+        images.align, images.synth_mask, images.cut_masks, images.pack,
+        train.train_inpaint, train.train_landmarks, train.train_region, train.distill, train.curves,
+        images.inpaint, images.embed, vectors.merge, vectors.unmask, vectors.fuse,
+        people.verify, people.search, evaluate, identify, benchmark,
+        vectors.export, images.unpack, images.pack_bin, start.demo, start.doctor,
+    ):  # fmt: skip
+        app.command("eval" if command is evaluate else None)(command)
     app.add_typer(models, name="models")
-    app.command("demo")(start.demo)
-    app.command("doctor")(start.doctor)
     offer_values(app)
 
 

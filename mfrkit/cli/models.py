@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from mfrkit.cli.options import takes
-from mfrkit.config import REGION, TEACHER
 from mfrkit.errors import InputError
 from mfrkit.options import Force, Json
-from mfrkit.stages.options import AddOptions
+from mfrkit.stages.file_options import AddOptions, AverageOptions, CombineOptions, OnnxOptions
 
 
 @takes(AddOptions)
@@ -27,21 +26,8 @@ def add(ctx: typer.Context, options: AddOptions) -> None:
     add_model(options, ctx.obj)
 
 
-_Model = typer.Argument(metavar="NAME|FILE", help="Model; both of one architecture.")
-
-
-def average(
-    ctx: typer.Context,
-    first: Annotated[str, _Model],
-    second: Annotated[str, _Model],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write.")
-    ],
-    share: Annotated[
-        float, typer.Option(help="Of the second model's weights, 0 to 1; the rest is the first's.")
-    ] = 0.5,
-    force: Force = False,
-) -> None:
+@takes(AverageOptions)
+def average(ctx: typer.Context, options: AverageOptions) -> None:
     """Make a model whose weights lie between two others'.
 
     A student half-way back to what it started from often beats both: it has learned the new and
@@ -49,9 +35,9 @@ def average(
 
     Example: mfrkit models average maskinv arcface --share 0.5 -o between.safetensors
     """
-    from mfrkit.stages.model_tools import AverageOptions, average_models
+    from mfrkit.stages.model_tools import average_models
 
-    average_models(AverageOptions(first, second, output, share, force), ctx.obj)
+    average_models(options, ctx.obj)
 
 
 def calibrate(
@@ -87,44 +73,8 @@ def calibrate(
     stage.calibrate(stage.CalibrateOptions(model, output, unmasked, masked, rates, force), ctx.obj)
 
 
-def combine(
-    ctx: typer.Context,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write.")
-    ],
-    unmasked: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", show_default="arcface", help="Recogniser of bare faces."),
-    ] = None,
-    masked: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODEL",
-            show_default="maskinv",
-            help="Recogniser of masked faces; more than one are averaged.",
-        ),
-    ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL",
-            show_default="region",
-            help="Region predictor that tells them apart.",
-        ),
-    ] = None,
-    beside: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Instead: recogniser whose cosines are averaged with the others'; repeat it.",
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Of each --beside: 2,1.", show_default="all alike"),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier FILE.")] = False,
-) -> None:
+@takes(CombineOptions)
+def combine(ctx: typer.Context, options: CombineOptions) -> None:
     """Make one recogniser of several.
 
     Of one embedding space, as teacher and students share: a face found bare goes to one of them, a
@@ -132,33 +82,13 @@ def combine(
 
     Example: mfrkit models combine --beside maskinv --beside edgeface -o both.safetensors
     """
-    from mfrkit.stages import model_tools as stage
-    from mfrkit.stages.vectors import parse_weights
+    from mfrkit.stages.model_tools import combine_models
 
-    if beside:
-        if unmasked or masked or region:
-            raise InputError("--beside: goes without --unmasked, --masked and --region")
-        shares = parse_weights(weights) if weights else ()
-        stage.lay_side_by_side(stage.BesideOptions(output, beside, shares, force), ctx.obj)
-        return
-    if weights:
-        raise InputError("--weights: is for models named by --beside")
-    parts = (unmasked or TEACHER, masked or ["maskinv"], region or REGION)
-    stage.combine_models(stage.CombineOptions(output, *parts, force), ctx.obj)
+    combine_models(options, ctx.obj)
 
 
-def export(
-    ctx: typer.Context,
-    model: Annotated[
-        str,
-        typer.Argument(metavar="NAME|FILE", help="Recogniser: whatever embed --model takes."),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="ONNX file.", show_default="NAME.onnx"),
-    ] = None,
-    force: Force = False,
-) -> None:
+@takes(OnnxOptions)
+def export(ctx: typer.Context, options: OnnxOptions) -> None:
     """Write a recogniser as an ONNX file, for programs without torch.
 
     It takes float32 (N, 3, 112, 112), RGB as (v - 127.5) / 127.5, and gives (N, D) embeddings, as
@@ -168,7 +98,7 @@ def export(
     """
     from mfrkit.stages.model_tools import export_model
 
-    export_model(model, output or Path(f"{Path(model).stem}.onnx"), ctx.obj, force=force)
+    export_model(options, ctx.obj)
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)

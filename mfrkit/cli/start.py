@@ -28,6 +28,7 @@ def demo(
     from mfrkit.stages import demo as stage
 
     console = ctx.obj
+    flags = {-1: ["--quiet"], 1: ["--verbose"]}.get(console.verbosity, [])
     stage.prepare(output, force=force)
     for arguments in stage.commands(output):
         if arguments[0] == "eval":
@@ -36,15 +37,11 @@ def demo(
         # The records of the per-image stages are for pipelines; here only the tables count.
         records = arguments[0] != "eval"
         with contextlib.redirect_stdout(io.StringIO()) if records else contextlib.nullcontext():
-            code = app([*_flags(console.verbosity), *arguments], standalone_mode=False)
+            code = app([*flags, *arguments], standalone_mode=False)
         if code:
             raise typer.Exit(code)
     stage.show_pairs(output, console)
     console.info(f"look at {output / 'sheet.png'} and open {output / 'report.html'}")
-
-
-def _flags(verbosity: int) -> list[str]:
-    return {-1: ["--quiet"], 1: ["--verbose"]}.get(verbosity, [])
 
 
 def doctor(ctx: typer.Context, as_json: Json = False) -> None:

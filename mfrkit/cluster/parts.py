@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from mfrkit.config import RunOptions, Shard
 from mfrkit.console import Console
@@ -29,47 +29,8 @@ _SHARD_FILE = re.compile(r"\.?(?:manifest|run|part)-\d+-of-(\d+)\.(?:jsonl|json|
 _QUIET = Console(-1, passes_records=False)
 
 
-class Parts(Protocol):
-    """The shards of one result."""
-
-    def is_finished(self) -> bool:
-        """Whether the whole result is there."""
-
-    def begin(self) -> int | None:
-        """See that the output may be written, and remove what `--force` replaces.
-
-        Returns:
-            The number of shards an earlier run was split into; None if there is none.
-
-        Raises:
-            InputError: the output holds something this run must not touch.
-        """
-
-    def options_of(self, shard: Shard) -> Any:
-        """Return the stage's options with the output of one shard."""
-
-    def join(self, count: int) -> Tally:
-        """Make the whole result of `count` finished shards, and remove them.
-
-        Raises:
-            MfrError: the shards do not belong together.
-        """
-
-
-def parts_of(command: str, options: Any) -> Parts:
-    """Return the parts of a stage's result, by the kind of its options."""
-    if isinstance(options, EmbedOptions):
-        return EmbeddingParts(options)
-    return FolderParts(command, options)
-
-
 class FolderParts:
-    """Shards of a folder of pictures, each with a manifest of its own.
-
-    Args:
-        command: the stage's name.
-        options: of the stage, with `output`, `run` and `recipe()`.
-    """
+    """Shards of a folder of pictures, each with a manifest of its own."""
 
     def __init__(self, command: str, options: Any) -> None:
         self._command, self._options = command, options
@@ -84,7 +45,14 @@ class FolderParts:
         return self._manifest.exists()
 
     def begin(self) -> int | None:
-        """See `Parts.begin`."""
+        """See that the output may be written, and remove what `--force` replaces.
+
+        Returns:
+            The number of shards an earlier run was split into; None if there is none.
+
+        Raises:
+            InputError: the output holds something this run must not touch.
+        """
         begun = _count_begun(self._folder, force=self._run.force)
         if begun and not self._run.resume:
             raise _unfinished(self._folder)
@@ -103,7 +71,11 @@ class FolderParts:
         return replace(self._options, run=replace(self._run, shard=shard))
 
     def join(self, count: int) -> Tally:
-        """Interleave the manifests in input order; memory is one line of each."""
+        """Interleave the manifests in input order; memory is one line of each.
+
+        Raises:
+            MfrError: the shards do not belong together.
+        """
         shards = [Shard(index, count) for index in range(1, count + 1)]
         tally = Tally()
         with replacing(self._manifest) as temporary, ExitStack() as stack:
@@ -126,11 +98,7 @@ class FolderParts:
         return tally
 
     def _in_input_order(self, files: Sequence[BinaryIO]) -> Iterator[list[bytes]]:
-        """Yield the lines of each input: input k of shard i of N is input (k - 1) * N + i of all.
-
-        Raises:
-            MfrError: a shard has fewer inputs than one behind it.
-        """
+        """Yield the lines of each input: input k of shard i of N is number (k - 1) N + i."""
         for turn in zip_longest(*(self._inputs(file) for file in files)):
             there = [lines is not None for lines in turn]
             if there != sorted(there, reverse=True):
@@ -164,11 +132,7 @@ class FolderParts:
 
 
 class EmbeddingParts:
-    """Shards of an embedding file, in a hidden folder beside it.
-
-    Args:
-        options: of `embed`.
-    """
+    """Shards of an embedding file, in a hidden folder beside it."""
 
     def __init__(self, options: EmbedOptions) -> None:
         self._options = options
@@ -182,7 +146,7 @@ class EmbeddingParts:
         return self._output.is_file()
 
     def begin(self) -> int | None:
-        """See `Parts.begin`."""
+        """See `FolderParts.begin`."""
         run = self._options.run
         refuse_existing(self._output, force=run.force)
         if run.force:
@@ -218,12 +182,19 @@ class EmbeddingParts:
         return self._folder / f"part{shard.suffix}.h5"
 
 
-def _count_begun(folder: Path, *, force: bool) -> int | None:
-    """Return the number of shards that the files of a folder speak of.
+Parts = FolderParts | EmbeddingParts
+"""The shards of one result."""
 
-    Raises:
-        InputError: they speak of several, and are to be kept.
-    """
+
+def parts_of(command: str, options: Any) -> Parts:
+    """Return the parts of a stage's result, by the kind of its options."""
+    if isinstance(options, EmbedOptions):
+        return EmbeddingParts(options)
+    return FolderParts(command, options)
+
+
+def _count_begun(folder: Path, *, force: bool) -> int | None:
+    """Return the number of shards that the files of a folder speak of; refuse a mixture."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() and not force else []
     counts = {int(match[1]) for name in names if (match := _SHARD_FILE.fullmatch(name))}
     if len(counts) > 1:

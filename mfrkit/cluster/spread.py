@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -20,12 +19,10 @@ from mfrkit.cluster.tasks import (
     when_free,
 )
 from mfrkit.config import RunOptions, Shard
-from mfrkit.console import Console, to_line
+from mfrkit.console import Console, Progress, to_line
 from mfrkit.errors import InputError
 from mfrkit.io.files import held, hidden_name
-from mfrkit.io.pairs import read_pairs
-from mfrkit.io.source import NamedSource, Source, open_source
-from mfrkit.stages.run import check_skipped, expected_total, first_or_fail
+from mfrkit.stages.run import check_skipped, expected_total, first_or_fail, inputs_of
 from mfrkit.stages.sink import Tally
 
 Stage = Callable[[Any, Console], Tally]
@@ -37,12 +34,8 @@ def spread(stage: Stage, options: Any, console: Console) -> Tally:
     """Run a stage; with `options.run.cluster`, as shards on that cluster.
 
     Results have the same bytes as on one machine. A shard whose worker dies goes on elsewhere,
-    from where its files say it was; a command that was killed goes on with `--resume`.
-
-    Args:
-        stage: `align`, `synth_mask`, `inpaint` or `embed`.
-        options: its options.
-        console: narration and progress; records are not passed on from a cluster.
+    from where its files say it was; a command that was killed goes on with `--resume`. Records are
+    not passed on from a cluster.
 
     Raises:
         InputError: as the stage itself, options that cannot be spread, or no cluster.
@@ -58,23 +51,30 @@ def spread(stage: Stage, options: Any, console: Console) -> Tally:
         return stage(here, console)
     command = stage.__name__.replace("_", "-")
     parts, output = parts_of(command, here), options.output
-    with ExitStack() as stack:
-        lock = output.with_name(hidden_name(output.name, ".cluster.lock"))
-        stack.enter_context(held(output, lock))
+    with held(output, output.with_name(hidden_name(output.name, ".cluster.lock"))):
         if run.resume and parts.is_finished():
             return stage(here, console)
-        inputs = _inputs(here)
+        inputs = inputs_of(here)
         first_or_fail(inputs, options.source)
         begun = when_free(parts.begin, _LINGER if run.resume else 0)
-        return _Spread(stage, command, options, parts, console)(inputs, begun)
+        started = perf_counter()
+        with joined(run.cluster):
+            share = cluster_share(run.workers, run.device)
+            jobs = _jobs(stage, parts, run, begun or PER_SLOT * share.slots, share)
+            with console.progress(command, expected_total(inputs, run, console)) as bar:
+                reports, totals = run_all(jobs, share, _watch(bar, len(jobs)))
+        tally = parts.join(len(jobs))
+        seconds = perf_counter() - started
+    summary = Summary(command, str(output), tally, reports, totals.again, seconds)
+    summary.narrate(console)
+    if run.json:
+        console.data(summary.to_line())
+    check_skipped(tally, run)
+    return tally
 
 
 def _check(options: Any) -> None:
-    """Refuse what cannot be spread.
-
-    Raises:
-        InputError: see the messages.
-    """
+    """Refuse what cannot be spread."""
     run: RunOptions = options.run
     if options.source == "-":
         raise InputError("-: a cluster cannot read this command's standard input; name a manifest")
@@ -86,87 +86,39 @@ def _check(options: Any) -> None:
         raise InputError(f"--device {run.device}: a cluster chooses the card; use cuda or auto")
 
 
-def _inputs(options: Any) -> Source:
-    inputs = open_source(options.source, exclude=options.output)
-    only = getattr(options, "only", None)
-    return inputs if only is None else NamedSource(inputs, read_pairs(only).keys())
+def _jobs(stage: Stage, parts: Parts, run: RunOptions, count: int, share: Share) -> list[ShardJob]:
+    """Return the shards' work: each continues what is there, and judges no share of skips."""
+    own = replace(
+        run, workers=share.processors, resume=True, force=False, max_skipped=1.0, cluster=None,
+        json=False,
+    )  # fmt: skip
+    folder, words, jobs = str(Path.cwd()), tuple(sys.argv), []
+    for index in range(1, count + 1):
+        options = parts.options_of(Shard(index, count))
+        options = replace(options, run=replace(own, shard=options.run.shard))
+        jobs.append(ShardJob(stage, options, folder, words))
+    return jobs
 
 
-class _Spread:
-    """One stage on its way over a cluster."""
+def _watch(bar: Progress, count: int) -> Callable[[Totals, int], None]:
+    """Return what shows on one bar how far all shards are."""
+    shown = 0
 
-    def __init__(
-        self,
-        stage: Stage,
-        command: str,
-        options: Any,
-        parts: Parts,
-        console: Console,
-    ) -> None:
-        self._stage, self._command, self._options = stage, command, options
-        self._parts, self._console = parts, console
+    def watch(totals: Totals, finished: int) -> None:
+        nonlocal shown
+        bar.update(totals.done - shown)
+        shown = totals.done
+        bar.set_postfix_str(f"{totals.skipped} skipped, {finished}/{count} shards")
 
-    def __call__(self, inputs: Source, begun: int | None) -> Tally:
-        """Run all shards and join them; `begun` is their number if some are there already."""
-        started = perf_counter()
-        run: RunOptions = self._options.run
-        with joined(run.cluster or "local"):
-            share = cluster_share(run.workers, run.device)
-            jobs = self._jobs(begun or PER_SLOT * share.slots, share)
-            reports, totals = self._run(jobs, share, inputs)
-        tally = self._parts.join(len(jobs))
-        summary = Summary(
-            self._command, str(self._options.output), tally, reports, totals.again,
-            perf_counter() - started,
-        )  # fmt: skip
-        summary.narrate(self._console)
-        if run.json:
-            self._console.data(summary.to_line())
-        check_skipped(tally, run)
-        return tally
-
-    def _run(
-        self, jobs: list[ShardJob], share: Share, inputs: Source
-    ) -> tuple[list[ShardReport], Totals]:
-        """Run the shards behind one progress bar."""
-        console = self._console
-        total = expected_total(inputs, self._options.run, console)
-        with console.progress(self._command, total) as bar:
-            shown = 0
-
-            def watch(totals: Totals, finished: int) -> None:
-                nonlocal shown
-                bar.update(totals.done - shown)
-                shown = totals.done
-                bar.set_postfix_str(f"{totals.skipped} skipped, {finished}/{len(jobs)} shards")
-
-            return run_all(jobs, share, watch)
-
-    def _jobs(self, count: int, share: Share) -> list[ShardJob]:
-        """Return the shards' work: each continues what is there, and judges no share of skips."""
-        run = self._options.run
-        own = replace(
-            run, workers=share.processors, resume=True, force=False, max_skipped=1.0, cluster=None,
-            json=False,
-        )  # fmt: skip
-        jobs = []
-        for index in range(1, count + 1):
-            options = self._parts.options_of(Shard(index, count))
-            options = replace(options, run=replace(own, shard=options.run.shard))
-            folder, command = str(Path.cwd()), tuple(sys.argv)
-            jobs.append(ShardJob(self._stage, options, folder, command))
-        return jobs
+    return watch
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A finished run.
+    """What a finished run says: of the whole, and of each node.
 
     Attributes:
-        command: the stage's name.
-        output: what was written.
         tally: of all inputs, those of an earlier run too.
-        reports: of the shards.
         again: how many shards were begun again because their worker died.
         seconds: from the start of the command to its result.
     """

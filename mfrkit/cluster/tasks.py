@@ -43,7 +43,6 @@ class ShardJob:
     """A stage and what a node must have to run it.
 
     Attributes:
-        stage: the function of the stage.
         options: of the stage, for one shard.
         folder: the working folder of the command, which relative paths start from.
         command: the words of the command line, for messages.
@@ -132,11 +131,7 @@ def perform(job: ShardJob, tell: Tell) -> ShardReport:
 
 
 def _settle(job: ShardJob) -> None:
-    """Make this process stand where the command was given.
-
-    Raises:
-        InputError: the node lacks the folder, or has another version of mfrkit.
-    """
+    """Make this process stand where the command was given."""
     if job.version != __version__:
         raise InputError(f"has mfrkit {__version__}, the command {job.version}; install the same")
     if not Path(job.folder).is_dir():
@@ -148,12 +143,8 @@ def _settle(job: ShardJob) -> None:
 def when_free(act: Callable[[], Out], patience: float) -> Out:
     """Do something with an output, once a process that died has lost its hold of it.
 
-    Args:
-        act: what to do.
-        patience: how long to wait for it, seconds.
-
     Raises:
-        HeldError: it is held still.
+        HeldError: it is held still after so many seconds.
     """
     until = time.monotonic() + patience
     while True:
@@ -177,13 +168,7 @@ LOCAL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Share:
-    """What a shard gets of a node.
-
-    Attributes:
-        processors: of the node.
-        gpus: 1 or 0.
-        slots: how many shards the cluster works on at a time.
-    """
+    """What a shard gets of a node, and how many the cluster works on at a time."""
 
     processors: int
     gpus: int
@@ -192,13 +177,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Totals:
-    """How far all shards are.
-
-    Attributes:
-        done: inputs, skipped ones too.
-        skipped: inputs that gave nothing.
-        again: how many shards were begun again because their worker died.
-    """
+    """How many inputs are done, how many of those gave nothing, which shards began again."""
 
     done: int
     skipped: int
@@ -252,15 +231,10 @@ def joined(address: str) -> Iterator[None]:
 
 
 def share_of(nodes: Sequence[Mapping[str, Any]], workers: int | None, device: str) -> Share:
-    """Return what a shard gets of the cluster.
-
-    Args:
-        nodes: what `ray.nodes()` says.
-        workers: processors of a shard, if asked for.
-        device: `auto`, `cpu`, `cuda` or `mps`.
+    """Return what a shard gets of a cluster, whose `nodes` are what `ray.nodes()` says.
 
     Raises:
-        InputError: no node has so much.
+        InputError: no node has so many processors, or a GPU.
 
     Example:
         >>> nodes = [{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 4.0}}]
@@ -296,13 +270,9 @@ def run_all(
 ) -> tuple[list[ShardReport], Totals]:
     """Run shards on the cluster this process belongs to.
 
-    Args:
-        jobs: one each.
-        share: what each gets of a node.
-        watch: is told, twice a second, how far all are and how many shards are done.
-
     Returns:
-        What became of the shards, in order, and the last totals.
+        What became of the shards, in order, and the last totals. `watch` is told, twice a second,
+        the totals and how many shards are done.
 
     Raises:
         MfrError: a shard failed, or its worker died again and again.

@@ -7,15 +7,12 @@ that a wrong argument is refused at once.
 from typing import TYPE_CHECKING
 
 from mfrkit.console import Console
-from mfrkit.io.pairs import read_pairs
 from mfrkit.stages.options import AlignOptions
 from mfrkit.stages.run import Process, numbered, run_stage
 from mfrkit.stages.sink import Tally
 
 if TYPE_CHECKING:
     from mfrkit.pages.contact_sheet import Cell
-
-PREVIEW_COLUMNS = 8
 
 
 def align(options: AlignOptions, console: Console) -> Tally:
@@ -27,31 +24,19 @@ def align(options: AlignOptions, console: Console) -> Tally:
         PartialError: too many photos gave no face.
     """
     cells: list[Cell] = []
-    tally = run_stage(
-        "align",
-        options.source,
-        options.output,
-        options.recipe(),
-        options.run,
-        console,
-        prepare=lambda: _worker(options, cells),
-        only=None if options.only is None else read_pairs(options.only).keys(),
-        owner=numbered("face") if options.select == "all" else None,
-        every=options.every,
-    )
+
+    def prepare() -> Process:
+        from mfrkit.stages.align_worker import AlignWorker  # torch loads here
+
+        return AlignWorker(options, cells)
+
+    owner = numbered("face") if options.select == "all" else None
+    tally = run_stage("align", options, console, prepare, owner)
     if options.preview is not None and cells:
         from mfrkit.pages.contact_sheet import write_contact_sheet
 
-        write_contact_sheet(
-            options.preview, cells, columns=PREVIEW_COLUMNS, heading="photo and crop"
-        )
+        write_contact_sheet(options.preview, cells, columns=8, heading="photo and crop")
         console.info(f"preview -> {options.preview}")
     if options.preview is not None and options.run.resume:  # a mesh is not on disk
         console.warn("the preview shows faces of this run only, none that were done before")
     return tally
-
-
-def _worker(options: AlignOptions, cells: "list[Cell]") -> Process:
-    from mfrkit.stages.align_worker import AlignWorker  # torch loads here
-
-    return AlignWorker(options, cells)

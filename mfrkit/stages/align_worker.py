@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mfrkit.errors import ImageError, InputError
+from mfrkit.errors import InputError
 from mfrkit.faces.detect import Face, Policy, select
 from mfrkit.faces.geometry import ARCFACE_SIZE, template, warp
 from mfrkit.io.clips import decoded
-from mfrkit.io.images import read_image, write_image
+from mfrkit.io.images import write_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.models.device import resolve_device
@@ -20,6 +20,7 @@ from mfrkit.pages.contact_sheet import Cell
 from mfrkit.stages.find_faces import FaceFinder, Found, fit_crop
 from mfrkit.stages.flow import batched, ordered_map
 from mfrkit.stages.options import AlignOptions
+from mfrkit.stages.run import Opened, opened
 from mfrkit.stages.sink import source_name
 
 Colour = tuple[int, int, int]
@@ -28,20 +29,10 @@ _SIDE = 320  # pixels of the photo's picture
 _BOX, _MESH, _POINTS = (255, 190, 60), (90, 230, 140), (255, 80, 80)
 
 
-def preview_cells(
+def _preview_cells(
     photo: NDArray[np.uint8], face: Face, crop: NDArray[np.uint8], record: Record
 ) -> list[Cell]:
-    """Draw a face's box and vertices on its photo, beside its crop.
-
-    Args:
-        photo: (H, W, 3) uint8 RGB.
-        face: in pixels of the photo.
-        crop: (S, S, 3) uint8 RGB.
-        record: of the crop.
-
-    Returns:
-        Photo and crop.
-    """
+    """Draw a face's box and vertices on its photo, beside its crop: (H, W, 3) uint8 RGB each."""
     scale = min(1.0, _SIDE / max(photo.shape[:2]))
     size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
     drawn = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
@@ -66,15 +57,7 @@ def _dots(
         cv2.circle(picture, (x, y), radius, colour, -1, cv2.LINE_AA)
 
 
-PREVIEW_FACES = 24
-
-
-class _Photo(NamedTuple):
-    """One input on its way: its pixels, or why there are none."""
-
-    item: Item
-    pixels: NDArray[np.uint8] | None
-    reason: str = ""
+_PREVIEW_FACES = 24
 
 
 class _Crop(NamedTuple):
@@ -87,9 +70,7 @@ class _Crop(NamedTuple):
 class AlignWorker:
     """Turns inputs into crops; decoding and encoding run beside the networks, in threads.
 
-    Args:
-        options: of the run.
-        cells: receives the first faces for the preview, if one is asked for.
+    `cells` receives the first faces for the preview, if one is asked for.
 
     Raises:
         InputError: the detector's weights or the device are not there.
@@ -104,7 +85,7 @@ class AlignWorker:
         """Yield the records of each input, in input order."""
         run = self._options.run
         photos = ordered_map(
-            _load, decoded(items), workers=run.threads, weight=lambda item: item.pixels
+            opened, decoded(items), workers=run.threads, weight=lambda item: item.pixels
         )
         batches = batched(photos, run.batch_size, weight=_pixels)
         found = (pair for batch in batches for pair in self._find(batch))
@@ -115,7 +96,7 @@ class AlignWorker:
             self._show(photo, faces, crops)
             yield [crop.record for crop in crops]
 
-    def _find(self, batch: list[_Photo]) -> Iterator[tuple[_Photo, Found]]:
+    def _find(self, batch: list[Opened]) -> Iterator[tuple[Opened, Found]]:
         """Pair each photo with its faces; with no detector a crop is one face."""
         readable = [photo.pixels for photo in batch if photo.pixels is not None]
         if self._finder is None:
@@ -135,23 +116,35 @@ class AlignWorker:
             min_size=options.min_size,
         )
 
-    def _save(self, pair: tuple[_Photo, Found]) -> tuple[_Photo, Found, list[_Crop]]:
+    def _save(self, pair: tuple[Opened, Found]) -> tuple[Opened, Found, list[_Crop]]:
         photo, found = pair
-        shown = photo if self._options.preview is not None else photo._replace(pixels=None)
         record = replace(photo.item.record, source=source_name(photo.item))
-        if photo.pixels is None:
-            return shown, found, [_Crop(record.skipped(photo.reason))]
-        height, width = photo.pixels.shape[:2]
-        if self._finder is None and height != width:
-            reason = f"not an aligned crop: {width}x{height} is not square"
-            return shown, found, [_Crop(record.skipped(reason))]
-        if not found.chosen:
-            return shown, found, [_Crop(record.skipped(_why_none(found.faces)))]
-        crops = [
-            self._save_face(_numbered(record, number), photo.pixels, face, found)
-            for number, face in enumerate(found.chosen, start=1)
-        ]
+        reason = photo.reason
+        if photo.pixels is not None:
+            reason = self._why_none(photo.pixels, found)
+            crops = [
+                self._save_face(_numbered(record, number), photo.pixels, face, found)
+                for number, face in enumerate(() if reason else found.chosen, start=1)
+            ]
+        if reason:
+            crops = [_Crop(record.skipped(reason))]
+        shown = photo if self._options.preview is not None else photo._replace(pixels=None)
         return shown, found, crops
+
+    def _why_none(self, photo: NDArray[np.uint8], found: Found) -> str:
+        """Say why a photo gives no crop; empty if it gives some."""
+        height, width = photo.shape[:2]
+        if self._finder is None and height != width:
+            return f"not an aligned crop: {width}x{height} is not square"
+        if found.chosen:
+            return ""
+        if not found.faces:
+            return "no face found"
+        best = max(face.score for face in found.faces)
+        return (
+            f"no face passes: of {len(found.faces)} the best score is {best:.2f}, see --min-score, "
+            "--min-size"
+        )
 
     def _save_face(
         self, record: Record, photo: NDArray[np.uint8], face: Face, found: Found
@@ -189,13 +182,13 @@ class AlignWorker:
             block["point_scores"] = _rounded(face.point_scores, 4)
         return _Crop(replace(record, path=path, blocks={**record.blocks, "align": block}), crop)
 
-    def _show(self, photo: _Photo, found: Found, crops: Sequence[_Crop]) -> None:
+    def _show(self, photo: Opened, found: Found, crops: Sequence[_Crop]) -> None:
         """Add a photo's faces to the preview while there is room."""
         if self._options.preview is None or photo.pixels is None:
             return
         for face, crop in zip(found.chosen, crops, strict=False):
-            if crop.pixels is not None and len(self._cells) < 2 * PREVIEW_FACES:
-                self._cells += preview_cells(photo.pixels, face, crop.pixels, crop.record)
+            if crop.pixels is not None and len(self._cells) < 2 * _PREVIEW_FACES:
+                self._cells += _preview_cells(photo.pixels, face, crop.pixels, crop.record)
 
 
 def _build_finder(options: AlignOptions) -> FaceFinder | None:
@@ -211,16 +204,7 @@ def _build_finder(options: AlignOptions) -> FaceFinder | None:
     )
 
 
-def _load(item: Item) -> _Photo:
-    if item.path is None:
-        return _Photo(item, None, item.record.reason or "skipped earlier")
-    try:
-        return _Photo(item, read_image(item.path))
-    except ImageError as error:
-        return _Photo(item, None, str(error))
-
-
-def _pixels(photo: _Photo) -> int:
+def _pixels(photo: Opened) -> int:
     return 0 if photo.pixels is None else photo.pixels.shape[0] * photo.pixels.shape[1]
 
 
@@ -229,15 +213,6 @@ def _whole_crop(pixels: NDArray[np.uint8]) -> Found:
     points = template() * (side / ARCFACE_SIZE)
     face = Face(np.array([0, 0, side, side], np.float32), 1.0, points.astype(np.float32))
     return Found([face], [face])
-
-
-def _why_none(faces: list[Face]) -> str:
-    if not faces:
-        return "no face found"
-    best = max(face.score for face in faces)
-    return (
-        f"no face passes: of {len(faces)} the best score is {best:.2f}, see --min-score, --min-size"
-    )
 
 
 def _numbered(record: Record, number: int) -> Record:

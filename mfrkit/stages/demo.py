@@ -25,11 +25,7 @@ _OURS = ("photos", "crops", "masked", "clean.h5", "masked.h5", "pairs.csv", "she
 
 
 def prepare(folder: Path, *, force: bool) -> None:
-    """Copy the portraits and write every possible pair of them.
-
-    Raises:
-        InputError: the folder holds an earlier demo and `force` is off.
-    """
+    """Copy the portraits and write every pair of them; `force` replaces an earlier demo."""
     earlier = [folder / name for name in _OURS if (folder / name).exists()]
     if earlier and not force:
         raise InputError(f"{folder}: holds an earlier demo; --force replaces it")
@@ -101,14 +97,11 @@ def _pixels(item: Item) -> NDArray[np.uint8]:
 
 def show_pairs(folder: Path, console: Console) -> None:
     """Print the score of every pair under each condition."""
-    header, *lines = (line.split("\t") for line in _lines(folder / "scores.tsv"))
+    text = (folder / "scores.tsv").read_text(encoding="utf-8")
+    header, *lines = (line.split("\t") for line in text.splitlines())
     rows = [
         [a.split("/")[-1], b.split("/")[-1], "same" if same == "1" else "different",
          *(f"{float(score):.3f}" for score in scores)]
         for a, b, same, _, *scores in lines
     ]  # fmt: skip
     console.table("cosine similarity of each pair", ["a", "b", "person", *header[4:]], rows)
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()

@@ -24,11 +24,7 @@ OPTIONAL = ("onnx", "onnxruntime", "ray")
 
 
 def doctor() -> dict[str, Any]:
-    """Examine the installation; reads only.
-
-    Returns:
-        A report with `ok`, `problems`, versions, devices, weights and folders; JSON types only.
-    """
+    """Return what the installation is like, in JSON types; only reads."""
     problems: list[str] = []
     packages = {name: _version(name) for name in (*REQUIRED, *OPTIONAL)}
     problems += [f"{name} is not installed" for name in REQUIRED if packages[name] is None]

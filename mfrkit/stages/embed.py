@@ -69,11 +69,7 @@ def embed(options: EmbedOptions, console: Console) -> Tally:
 def _check_finished(
     inputs: Source, store: "PieceStore", options: EmbedOptions, console: Console
 ) -> Tally:
-    """See that a finished file holds all inputs, and pass their records on.
-
-    Raises:
-        InputError: it was made from others.
-    """
+    """See that a finished file was made of these inputs, and pass their records on."""
     mine = own_share(inputs, options.run)
     more = next(store.pending(mine, lambda item: _pass_on(item, item.record, console)), None)
     store.remove()
@@ -92,13 +88,23 @@ def _embed_all(
     options: EmbedOptions,
     console: Console,
 ) -> Tally:
-    """Embed what is not done yet, and join the pieces."""
+    """Embed what the store does not hold yet, piece by piece, and join the pieces."""
+    from mfrkit.stages.embed_worker import EmbedWorker, give_up, to_rows
+
     started = perf_counter()
+    run, tally = options.run, store.tally()
     try:
-        tally, dim = _embed_pending(inputs, store, load, options, console)
-        if not store.paths and options.run.shard.is_whole:
+        worker = EmbedWorker(load(), options.mask_model, flip=options.flip, run=run)
+        total = expected_total(inputs, run, console)
+        with closing(worker), console.progress("embed", total, done=tally.total) as bar:
+            mine = own_share(inputs, run)
+            pending = store.pending(mine, lambda item: _pass_on(item, item.record, console))
+            results = isolated(worker, pending, give_up)
+            for piece in batched(_noted(results, tally, console, bar), PIECE_INPUTS):
+                store.add(to_rows(piece, worker.dim))
+        if not store.paths and run.shard.is_whole:
             raise InputError(f"{options.source}: no inputs arrived")
-        attributes = {**store.attributes, "dim": dim}
+        attributes = {**store.attributes, "dim": worker.dim}
         count = join(store.paths, options.output, attributes, in_turn=False)
     finally:
         store.remove_if_empty()
@@ -150,28 +156,6 @@ def _attributes(options: EmbedOptions, card: ModelCard) -> dict[str, Any]:
     return attributes if shard.is_whole else {**attributes, "shard": str(shard)}
 
 
-def _embed_pending(
-    inputs: Source,
-    store: "PieceStore",
-    load: "Callable[[], Recogniser]",
-    options: EmbedOptions,
-    console: Console,
-) -> tuple[Tally, int]:
-    """Embed what the store does not hold yet, piece by piece; return the vectors' length too."""
-    from mfrkit.stages.embed_worker import EmbedWorker, give_up, to_rows
-
-    run, tally = options.run, store.tally()
-    worker = EmbedWorker(load(), options.mask_model, flip=options.flip, run=run)
-    total = expected_total(inputs, run, console)
-    with closing(worker), console.progress("embed", total, done=tally.total) as bar:
-        mine = own_share(inputs, run)
-        pending = store.pending(mine, lambda item: _pass_on(item, item.record, console))
-        results = isolated(worker, pending, give_up)
-        for piece in batched(_noted(results, tally, console, bar), PIECE_INPUTS):
-            store.add(to_rows(piece, worker.dim))
-    return tally, worker.dim
-
-
 def _noted(
     results: "Iterable[EmbeddedInput]", tally: Tally, console: Console, bar: Progress
 ) -> "Iterator[EmbeddedInput]":
@@ -188,10 +172,7 @@ def _noted(
 
 
 def _pass_on(item: Item, record: Record, console: Console) -> None:
-    """Print an input's record for the next command of a pipeline, which reads the same crops.
-
-    A picture inside a larger file has no path of its own to read it by.
-    """
+    """Print a record for the next command of a pipeline; what lies in a larger file has no path."""
     if isinstance(item.path, Packed):
         return
     root = None if item.path is None else str(root_of(item).resolve())
@@ -205,18 +186,14 @@ FIRST = "first_input_sha256"
 class PieceStore:
     """The hidden folder beside an embedding file that is being made.
 
-    Args:
-        output: the embedding file.
-        attributes: root attributes of the result, which a continued run must share.
-        resume: continue what is there.
-        force: throw away what is there, a finished file too.
-
     Attributes:
-        attributes: those of the result, with what tells its inputs from others of their names.
+        attributes: root attributes of the result, which a continued run must share, with what
+            tells its inputs from others of their names.
         paths: files that hold what is done: the pieces, or the finished file.
 
     Raises:
-        InputError: pieces are there and neither is asked for, or they were made differently.
+        InputError: pieces are there and are neither to be continued nor thrown away, or they were
+            made differently.
     """
 
     def __init__(
@@ -239,11 +216,7 @@ class PieceStore:
                 _check_same(output, made.attributes, attributes)
 
     def pending(self, items: Iterable[Item], done: Callable[[Item], None]) -> Iterator[Item]:
-        """Yield the inputs behind the last piece.
-
-        Args:
-            items: all inputs.
-            done: called with each input before them.
+        """Yield the inputs behind the last piece; call `done` with each one before.
 
         Raises:
             InputError: those are not the inputs the pieces were made from.

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from mfrkit.config import RunOptions
-from mfrkit.errors import ImageError, reason_of
+from mfrkit.errors import reason_of
 from mfrkit.io.embeddings import Rows
-from mfrkit.io.images import read_image
 from mfrkit.io.item import Item
 from mfrkit.io.manifest import worn_mask
 from mfrkit.models.cards import Feeding
@@ -22,24 +21,15 @@ from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.stages.flow import batched, ordered_map
-
-
-class _Crop(NamedTuple):
-    """One input on its way: its pixels, or why there are none."""
-
-    item: Item
-    pixels: NDArray[np.uint8] | None
-    reason: str = ""
+from mfrkit.stages.run import Opened, opened
 
 
 class EmbeddedInput(NamedTuple):
-    """One input at the end of its way.
+    """One input at the end of its way: its vector of unit norm, or the reason why there is none.
 
     Attributes:
-        item: the input.
-        vector: (D,) float32 of unit norm, or None.
+        vector: (D,) float32.
         norm: length before normalisation.
-        reason: why there is no vector.
         masked: whether the face is found masked; None where nobody looked.
     """
 
@@ -65,8 +55,7 @@ class EmbedWorker:
 
     Args:
         recogniser: on the device it runs on.
-        mask_model: region predictor that decides which faces are masked, bundled name or model
-            file; None looks at none.
+        mask_model: region predictor that decides which faces are masked; None looks at none.
         flip: average each face with its mirror image.
         run: how the run is sized.
 
@@ -93,7 +82,7 @@ class EmbedWorker:
         """Yield what each input gave."""
         load = partial(_load, size=self._size)
         crops = ordered_map(load, items, workers=self._run.threads, weight=lambda item: item.pixels)
-        under_way: deque[tuple[list[_Crop], list[bool | None]]] = deque()
+        under_way: deque[tuple[list[Opened], list[bool | None]]] = deque()
 
         def arrays() -> Iterator[NDArray[np.uint8]]:
             for batch in batched(crops, self._run.batch_size):
@@ -119,17 +108,12 @@ class EmbedWorker:
         return decisions
 
 
-def _load(item: Item, size: tuple[int, int] | None) -> _Crop:
-    if item.path is None:
-        return _Crop(item, None, item.record.reason or "skipped earlier")
-    try:
-        pixels = read_image(item.path)
-    except ImageError as error:
-        return _Crop(item, None, str(error))
-    if pixels.shape[:2] != size:
-        height, width = pixels.shape[:2]
-        return _Crop(item, None, f"not a {size} crop: {width}x{height}, run mfrkit align first")
-    return _Crop(item, pixels)
+def _load(item: Item, size: tuple[int, int] | None) -> Opened:
+    crop = opened(item)
+    if crop.pixels is None or crop.pixels.shape[:2] == size:
+        return crop
+    height, width = crop.pixels.shape[:2]
+    return Opened(item, None, f"not a {size} crop: {width}x{height}, run mfrkit align first")
 
 
 def give_up(item: Item, error: Exception) -> EmbeddedInput:
@@ -138,15 +122,7 @@ def give_up(item: Item, error: Exception) -> EmbeddedInput:
 
 
 def to_rows(piece: list[EmbeddedInput], dim: int) -> Rows:
-    """Arrange results as rows and skipped inputs.
-
-    Args:
-        piece: consecutive results.
-        dim: D of their vectors.
-
-    Returns:
-        The rows, in the order of the results.
-    """
+    """Arrange consecutive results, whose vectors have `dim` values, as rows and skipped inputs."""
     kept = [each for each in piece if each.vector is not None]
     lost = [each for each in piece if each.vector is None]
     masks = [_mask_of(each) for each in kept]
@@ -165,10 +141,7 @@ def to_rows(piece: list[EmbeddedInput], dim: int) -> Rows:
 
 
 def _mask_of(result: EmbeddedInput) -> tuple[int, str]:
-    """Return whether the face wears a mask (-1 unknown, 0, 1) and which kind.
-
-    What was seen on the face comes before what its record says.
-    """
+    """Return whether the face wears a mask (-1 unknown, 0, 1) and which kind, seen before said."""
     block = worn_mask(result.item.record)
     said, kind = -1, ""
     if block is not None:

@@ -7,9 +7,7 @@ a FAISS index is held whole, because that is how faiss writes one.
 import csv
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,95 +15,62 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader, Rows
 from mfrkit.io.files import refuse_existing, replacing
+from mfrkit.stages.file_options import ExportOptions
 
 _ROWS = 4096
+_NAMES = ("key", "identity", "masked", "mask_type", "norm")
 _MASKED = {-1: None, 0: False, 1: True}
 
 
-@dataclass(frozen=True)
-class ExportOptions:
-    """What to export, and where to; the form is told by the suffix.
-
-    Attributes:
-        source: embedding file.
-        output: file to write: `.parquet`, `.npz`, `.csv`, `.faiss` or `.sql`.
-        table: name of the SQL table.
-        force: replace an earlier file.
-    """
-
-    source: Path
-    output: Path
-    table: str = "embeddings"
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be written before anything is read."""
-        if self.output.suffix not in WRITERS:
-            known = ", ".join(WRITERS)
-            raise InputError(f"{self.output}: expected a name ending in {known}")
-        if not self.table.isidentifier():
-            raise InputError(f"--table {self.table!r}: expected letters, digits and _")
-        for path in (self.output, *self.companions):
-            refuse_existing(path, force=self.force)
-
-    @property
-    def companions(self) -> list[Path]:
-        """Further files the form needs: a FAISS index holds numbers alone."""
-        return [Path(f"{self.output}.csv")] if self.output.suffix == ".faiss" else []
-
-
 def export_embeddings(options: ExportOptions, console: Console) -> int:
-    """Write all rows in another form.
-
-    Returns:
-        The number of rows.
+    """Write all rows in another form; return their number. A FAISS index gets a CSV of names too.
 
     Raises:
-        InputError: not an embedding file, or a library the form needs is not installed.
-        OSError: the file system refused.
+        InputError: an output of no known form or that exists, not an embedding file, or a library
+            the form needs is not installed.
     """
+    output, suffix = options.output, options.output.suffix
+    if suffix not in _WRITERS:
+        raise InputError(f"{output}: expected a name ending in {', '.join(_WRITERS)}")
+    writers = {output: _WRITERS[suffix]}
+    if suffix == ".faiss":
+        writers[Path(f"{output}.csv")] = _write_names
+    for path in writers:
+        refuse_existing(path, force=options.force)
     with EmbeddingReader(options.source) as reader:
-        for path, writer in (
-            (options.output, WRITERS[options.output.suffix]),
-            *((path, _write_names) for path in options.companions),
-        ):
+
+        def blocks() -> Iterator[Rows]:
+            with console.progress("export", reader.count) as bar:
+                for start in range(0, reader.count, _ROWS):
+                    rows = reader.block(start, min(start + _ROWS, reader.count))
+                    yield rows
+                    bar.update(len(rows.keys))
+
+        for path, write in writers.items():
             with replacing(path) as temporary:
-                writer(reader, temporary, options, console)
+                write(reader, blocks, temporary, options)
         if reader.skipped_count:
             console.info(f"{reader.skipped_count} inputs without an embedding are left out")
-        console.info(f"{reader.count} embeddings of {reader.dim} values -> {options.output}")
+        console.info(f"{reader.count} embeddings of {reader.dim} values -> {output}")
         return reader.count
 
 
-def _blocks(reader: EmbeddingReader, console: Console) -> Iterator[Rows]:
-    with console.progress("export", reader.count) as bar:
-        for start in range(0, reader.count, _ROWS):
-            rows = reader.block(start, min(start + _ROWS, reader.count))
-            yield rows
-            bar.update(len(rows.keys))
+Blocks = Callable[[], Iterator[Rows]]
 
 
 def _write_parquet(
-    reader: EmbeddingReader, path: Path, options: ExportOptions, console: Console
+    reader: EmbeddingReader, blocks: Blocks, path: Path, options: ExportOptions
 ) -> None:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
         raise InputError(f"{options.output}: Parquet needs pyarrow: pip install pyarrow") from error
+    kinds = (pa.string(), pa.string(), pa.bool_(), pa.string(), pa.float32())
     vector = pa.list_(pa.float32(), reader.dim)
-    schema = pa.schema(
-        [
-            ("key", pa.string()),
-            ("identity", pa.string()),
-            ("masked", pa.bool_()),
-            ("mask_type", pa.string()),
-            ("norm", pa.float32()),
-            ("embedding", vector),
-        ]
-    )
+    schema = pa.schema([*zip(_NAMES, kinds, strict=True), ("embedding", vector)])
     with pq.ParquetWriter(path, schema) as writer:
-        for rows in _blocks(reader, console):
+        for rows in blocks():
             flat = pa.array(rows.embeddings.ravel())
             columns = [
                 pa.array([_readable(key) for key in rows.keys]),
@@ -118,61 +83,46 @@ def _write_parquet(
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _write_npz(
-    reader: EmbeddingReader, path: Path, options: ExportOptions, console: Console
-) -> None:
+def _write_npz(reader: EmbeddingReader, blocks: Blocks, path: Path, options: ExportOptions) -> None:
     """Write each array block by block; `numpy.load` reads the file without pickle."""
-    columns: list[tuple[str, Callable[[Rows], Any], Any, tuple[int, ...]]] = [
-        ("embeddings", lambda rows: rows.embeddings, np.dtype(np.float32), (reader.dim,)),
-        ("norms", lambda rows: rows.norms, np.dtype(np.float32), ()),
-        ("masked", lambda rows: rows.masked, np.dtype(np.int8), ()),
-    ]
-    texts: dict[str, Callable[[Rows], list[str]]] = {
-        "keys": lambda rows: rows.keys,
-        "identities": lambda rows: rows.identities,
-        "mask_type": lambda rows: rows.mask_type,
-    }
-    longest = dict.fromkeys(texts, 1)
-    for rows in _blocks(reader, console):
-        for name, read in texts.items():
-            longest[name] = max(longest[name], *map(len, read(rows)))
-    columns += [(name, read, np.dtype(f"<U{longest[name]}"), ()) for name, read in texts.items()]
+    longest = {"keys": 1, "identities": 1, "mask_type": 1}
+    for rows in blocks():
+        for name in longest:
+            longest[name] = max(longest[name], *map(len, getattr(rows, name)))
+    columns = {"embeddings": "<f4", "norms": "<f4", "masked": "|i1"}
+    columns |= {name: f"<U{length}" for name, length in longest.items()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, read, kind, tail in columns:
+        for name, kind in columns.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                header = {"descr": kind.str, "fortran_order": False}
-                np.lib.format.write_array_header_2_0(
-                    file, {**header, "shape": (reader.count, *tail)}
-                )
-                for rows in _blocks(reader, console):
-                    file.write(np.ascontiguousarray(read(rows), kind).tobytes())
+                shape = (reader.count, reader.dim) if name == "embeddings" else (reader.count,)
+                header = {"descr": kind, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_2_0(file, header)
+                for rows in blocks():
+                    file.write(np.ascontiguousarray(getattr(rows, name), kind).tobytes())
 
 
-def _write_csv(
-    reader: EmbeddingReader, path: Path, options: ExportOptions, console: Console
-) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        values = [f"e{n}" for n in range(reader.dim)]
-        writer.writerow(["key", "identity", "masked", "mask_type", "norm", *values])
-        for rows in _blocks(reader, console):
-            for place, names in enumerate(_named(rows)):
-                writer.writerow([*names, *map(_number, rows.embeddings[place].tolist())])
+def _write_csv(reader: EmbeddingReader, blocks: Blocks, path: Path, options: ExportOptions) -> None:
+    _write_table(path, blocks, [f"e{n}" for n in range(reader.dim)])
 
 
 def _write_names(
-    reader: EmbeddingReader, path: Path, options: ExportOptions, console: Console
+    reader: EmbeddingReader, blocks: Blocks, path: Path, options: ExportOptions
 ) -> None:
-    """Write what a FAISS index has no room for; line n + 2 belongs to its vector n."""
+    """Write the names alone; line n + 2 belongs to vector n of the index."""
+    _write_table(path, blocks, [])
+
+
+def _write_table(path: Path, blocks: Blocks, values: list[str]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["key", "identity", "masked", "mask_type", "norm"])
-        for rows in _blocks(reader, console):
-            writer.writerows(_named(rows))
+        writer.writerow([*_NAMES, *values])
+        for rows in blocks():
+            for names, vector in zip(_named(rows), rows.embeddings, strict=True):
+                writer.writerow([*names, *map(_number, vector.tolist() if values else ())])
 
 
 def _write_faiss(
-    reader: EmbeddingReader, path: Path, options: ExportOptions, console: Console
+    reader: EmbeddingReader, blocks: Blocks, path: Path, options: ExportOptions
 ) -> None:
     try:
         import faiss
@@ -181,14 +131,12 @@ def _write_faiss(
             f"{options.output}: a FAISS index needs faiss: pip install 'mfrkit[index]'"
         ) from error
     index = faiss.IndexFlatIP(reader.dim)
-    for rows in _blocks(reader, console):
+    for rows in blocks():
         index.add(np.ascontiguousarray(rows.embeddings))
     faiss.write_index(index, str(path))
 
 
-def _write_sql(
-    reader: EmbeddingReader, path: Path, options: ExportOptions, console: Console
-) -> None:
+def _write_sql(reader: EmbeddingReader, blocks: Blocks, path: Path, options: ExportOptions) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         file.write(
             "CREATE EXTENSION IF NOT EXISTS vector;\n"
@@ -196,10 +144,10 @@ def _write_sql(
             f"  mask_type text, norm real, embedding vector({reader.dim}));\n"
             f"COPY {options.table} FROM stdin;\n"
         )
-        for rows in _blocks(reader, console):
-            for place, (key, *rest) in enumerate(_named(rows)):
+        for rows in blocks():
+            for (key, *rest), vector in zip(_named(rows), rows.embeddings, strict=True):
                 cells = [_copied(key), *(_copied(cell) or r"\N" for cell in rest)]
-                cells.append(f"[{','.join(map(_number, rows.embeddings[place].tolist()))}]")
+                cells.append(f"[{','.join(map(_number, vector.tolist()))}]")
                 file.write("\t".join(cells) + "\n")
         file.write("\\.\n")
 
@@ -230,8 +178,7 @@ def _readable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-Writer = Callable[[EmbeddingReader, Path, ExportOptions, Console], None]
-WRITERS: dict[str, Writer] = {
+_WRITERS: dict[str, Callable[[EmbeddingReader, Blocks, Path, ExportOptions], None]] = {
     ".parquet": _write_parquet,
     ".npz": _write_npz,
     ".csv": _write_csv,

@@ -81,15 +81,11 @@ class FaceFinder:
             self._mesh, self.mean = load_mesh_finder(device, workers)
 
     def __call__(self, photos: Sequence[np.ndarray], choose: Choose) -> list[Found]:
-        """Find the faces of photos.
+        """Find the faces of photos, (H, W, 3) uint8 RGB of any sizes.
 
         Args:
-            photos: RGB uint8 (H, W, 3), of any sizes.
-            choose: picks the faces that are wanted; called with those of one photo and its height
-                and width.
-
-        Returns:
-            One each, in order.
+            photos: one result each, in order.
+            choose: picks the wanted faces of one photo, given its height and width.
         """
         found = self._search(photos, choose, 0)
         upright = list(photos)

@@ -34,13 +34,13 @@ def ordered_map(
     workers: int,
     weight: Callable[[In], int] | None = None,
 ) -> Iterator[Out]:
-    """Apply a function in worker threads and yield the results in input order.
+    """Apply a function in worker threads and yield the results, and its errors, in input order.
 
     Decoding and encoding pictures release Python's lock, and threads have nothing to copy. Where
-    much of the work is Python's own, see `processes`.
+    much of the work is Python's own, see `Processes`.
 
     Args:
-        function: called once per input; an exception it raises is raised here, in its turn.
+        function: called once per input.
         inputs: consumed lazily, in the caller's thread.
         workers: number of threads; twice as many inputs are under way at most.
         weight: see `in_order`.
@@ -65,13 +65,12 @@ def in_order(
     ahead: int,
     weight: Callable[[In], int] | None = None,
 ) -> Iterator[Out]:
-    """Yield results in input order, however they are computed.
+    """Yield results in input order, however they are computed; inputs are consumed lazily.
 
     Args:
         submit: begins the work on an input.
-        inputs: consumed lazily, in the caller's thread.
-        ahead: inputs under way or waiting to be taken at most, which bounds memory however many
-            come.
+        inputs: of any number.
+        ahead: inputs under way or waiting to be taken at most, which bounds memory.
         weight: how many pixels an input has. Results are taken until those under way are no more
             than `PIXELS_AHEAD`, or one input alone.
     """
@@ -103,12 +102,9 @@ def isolated(
 
     Args:
         work: gives one result for each input, in order; it may run ahead, and is called anew after
-            a failure.
+            a failure. One that concerns the run as a whole is raised, see `concerns_the_run`.
         inputs: consumed lazily. If they end in an error, it is raised behind the last result.
         give_up: makes the result of an input that the work cannot do.
-
-    Raises:
-        Exception: a failure that concerns the run as a whole, see `concerns_the_run`.
 
     Example:
         >>> list(isolated(lambda each: map(int, each), ["1", "x", "3"], lambda text, error: text))
@@ -227,10 +223,10 @@ class Processes(Generic[In, Out]):
     `if __name__ == "__main__"`.
 
     Args:
-        build: Makes the function that does it, once in each process; can be pickled, as can all
+        build: makes the function that does it, once in each process; can be pickled, as can all
             that goes in and comes out.
-        workers: How many.
-        preload: Modules the work needs. Where the system can fork, they are loaded once for all
+        workers: how many.
+        preload: modules the work needs. Where the system can fork, they are loaded once for all
             processes, in the background from now on.
     """
 
@@ -251,11 +247,7 @@ class Processes(Generic[In, Out]):
             signal.pthread_sigmask(signal.SIG_SETMASK, usual)
 
     def submit(self, each: In) -> "Future[Out]":
-        """Send one input to a process that is free.
-
-        Returns:
-            Its result to come: `result()` raises what the work, or building it, raised.
-        """
+        """Send one input to a process that is free; errors of `build` too come with the result."""
         return self._pool.submit(_perform, each)
 
     def __enter__(self) -> "Processes[In, Out]":
@@ -265,11 +257,7 @@ class Processes(Generic[In, Out]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Let the processes finish what they are at, and no more.
-
-        Raises:
-            MfrError: one of them has died.
-        """
+        """Let the processes finish what they are at, and no more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
             raise MfrError(

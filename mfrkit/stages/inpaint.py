@@ -7,9 +7,9 @@ so that a wrong argument is refused at once.
 from collections import Counter
 
 from mfrkit.console import Console
-from mfrkit.io.manifest import Record, manifest_path
+from mfrkit.io.manifest import Record
 from mfrkit.stages.options import InpaintOptions
-from mfrkit.stages.run import Preview, Process, inside, run_stage
+from mfrkit.stages.run import Process, inside, run_stage
 from mfrkit.stages.sink import Tally
 
 
@@ -21,28 +21,17 @@ def inpaint(options: InpaintOptions, console: Console) -> Tally:
         WeightsError: a model file that is damaged.
         PartialError: too many inputs were skipped.
     """
-    preview = Preview(_caption)
     passed: Counter[bool] = Counter()
 
     def prepare() -> Process:
         from mfrkit.stages.inpaint_worker import CompletionWorker  # torch loads here
 
-        return CompletionWorker(options, preview.pairs, passed)
+        return CompletionWorker(options, passed)
 
-    tally = run_stage(
-        "inpaint",
-        options.source,
-        options.output,
-        options.recipe(),
-        options.run,
-        console,
-        prepare=prepare,
-        owner=inside("_regions") if options.save_region else None,
-        preview=preview,
-    )
+    owner = inside("_regions") if options.save_region else None
+    tally = run_stage("inpaint", options, console, prepare, owner, _caption)
     if passed[False]:
         console.info(f"{passed[False]} faces are unmasked and passed through unchanged")
-    preview.write(options.preview, manifest_path(options.output, options.run.shard.suffix), console)
     return tally
 
 

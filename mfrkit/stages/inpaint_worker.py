@@ -23,7 +23,6 @@ from mfrkit.masks.renderer import to_uint8
 from mfrkit.models.device import resolve_device
 from mfrkit.models.region import MASKED_AREA, load_region
 from mfrkit.models.registry import load_for_task
-from mfrkit.pages.contact_sheet import Cell
 from mfrkit.stages.flow import batched, ordered_map
 from mfrkit.stages.options import PREDICTED, InpaintOptions
 from mfrkit.stages.sink import source_name
@@ -32,15 +31,12 @@ _FIELDS = ("region", "region_exact")
 
 
 def read_region(item: Item, place: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read how much of each pixel of a face is covered.
+    """Read how much of each pixel of a face of this (height, width) is covered: (H, W) uint8.
 
     Args:
         item: the face.
         place: `manifest`, or a folder with a PNG under each face's key.
-        size: (height, width) of the face.
-
-    Returns:
-        (H, W) uint8, 255 where the face is fully covered.
+        size: of the face.
 
     Raises:
         ImageError: no region for this face, an unreadable one, or one of another size.
@@ -83,21 +79,12 @@ def _named(record: Record) -> str:
 
 
 REGION_FOLDER = "_regions"
-PREVIEW_FACES = 24
 _RIM = 7  # pixels at the network's size; completion may reach this far round the region
 
 
 @dataclass
 class _Job:
-    """One input on its way.
-
-    Attributes:
-        item: the input.
-        reason: why nothing comes of it; None while something may.
-        picture: (H, W, 3) uint8 RGB.
-        region: (H, W) uint8, how much of each pixel is covered.
-        completed: (H, W, 3) uint8 RGB.
-    """
+    """One input on its way: (H, W, 3) uint8 RGB pictures, (H, W) uint8 of how much is covered."""
 
     item: Item
     reason: str | None = None
@@ -114,10 +101,7 @@ class _Job:
 class CompletionWorker:
     """Turns masked faces into completed ones, in input order.
 
-    Args:
-        options: of the run.
-        preview: receives the first faces before and after, by position.
-        counted: receives how many faces were masked and how many were not.
+    `counted` receives how many faces were masked and how many were not.
 
     Raises:
         InputError: no such model or device, or a model for another task.
@@ -127,10 +111,9 @@ class CompletionWorker:
     def __init__(
         self,
         options: InpaintOptions,
-        preview: dict[int, tuple[Cell, Cell]],
         counted: Counter[bool],
     ) -> None:
-        self._options, self._preview, self._counted = options, preview, counted
+        self._options, self._counted = options, counted
         self._device = resolve_device(options.run.device)
         generator, card = load_for_task(options.model, "completion", self._device)
         # A quarter faster on a processor; stacked pictures come in this layout.
@@ -219,10 +202,6 @@ class CompletionWorker:
         if options.save_region:
             block["region"] = f"{REGION_FOLDER}/{record.key}.png"
             write_image(folder / block["region"], job.region)
-        place = job.item.position
-        if place < PREVIEW_FACES:
-            said = f"{job.coverage:.0%} covered" if masked else "unmasked, unchanged"
-            self._preview[place] = Cell(job.picture, record.key), Cell(job.completed, said)
         blocks = {**_without_regions(record.blocks), "inpaint": block}
         return replace(record, path=path, source=source, blocks=blocks)
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,27 +67,13 @@ class Place:
         return block
 
 
-class Finder(Protocol):
-    """Finds faces, see `mfrkit.stages.mask_faces.MaskFaces`."""
-
-    mesh: bool
-
-    def in_photos(self, photos: Sequence[NDArray[np.uint8]]) -> list[list[Place]]:
-        """Find the faces of photos."""
-
-    def in_crops(self, crops: Sequence[NDArray[np.uint8]], places: Sequence[Place]) -> list[Place]:
-        """Look for the meshes of aligned crops."""
-
-
 @dataclass
 class Subject:
     """One input on its way through a batch.
 
     Attributes:
-        item: the input.
         reason: why nothing can be drawn on it; None while something can.
         picture: (H, W, 3) uint8 RGB.
-        places: its faces.
         is_photo: whether the faces are found in a photo of any size, not one face in its crop.
         wants_mesh: whether nobody has looked yet for the mesh of its one face.
     """
@@ -101,9 +87,9 @@ class Subject:
 
 
 def load_subjects(
-    items: Sequence[Item], detector: str, finder: Finder, *, early: bool = False
+    items: Sequence[Item], detector: str, finder: "MaskFaces", *, early: bool = False
 ) -> list[Subject]:
-    """Decode pictures and say where their faces are.
+    """Decode pictures and say where their faces are; what cannot be used has a reason.
 
     Args:
         items: the inputs.
@@ -112,9 +98,6 @@ def load_subjects(
             landmarks.
         finder: of faces and meshes.
         early: whether meshes of manifests are left aside, as before there were any.
-
-    Returns:
-        One each, in order; what cannot be used has a reason.
     """
     subjects = [_load(item, detector) for item in items]
     usable = [subject for subject in subjects if subject.reason is None]
@@ -140,14 +123,9 @@ def _pictures(subjects: Sequence[Subject]) -> list[NDArray[np.uint8]]:
 
 
 def face_in_crop(record: Record, shape: tuple[int, ...]) -> Place:
-    """Return what is known of an aligned crop's face.
+    """Return the face of an aligned crop (H, W, 3), in its pixels, as its record has it.
 
-    Args:
-        record: of the crop; its `align` block places the points.
-        shape: of the crop: (H, W, 3).
-
-    Returns:
-        The face in pixels of the crop; the template's own points where the record has none.
+    The template's own points where the record has none.
 
     Raises:
         ImageError: a malformed `align` block, or no points and no aligned crop either.
@@ -174,11 +152,7 @@ def _load(item: Item, detector: str) -> Subject:
 
 
 def _known_places(record: Record) -> tuple[list[Place], bool]:
-    """Return the faces a record tells of, and whether they lie in a photo.
-
-    Raises:
-        ImageError: a block that should hold points does not.
-    """
+    """Return the faces a record tells of, and whether they lie in a photo."""
     faces = record.blocks.get("faces")
     if isinstance(faces, list):
         return [_told_place(face, None) for face in faces], True
@@ -237,14 +211,7 @@ _BOX, _BOX_SIDE = np.array([55.4, 64.3]), 105.5
 
 
 class MaskFaces:
-    """Finds faces; networks are loaded when they are first needed, and threads may share them.
-
-    Args:
-        detector: `yunet`, `mtcnn` or `face-alignment`.
-        device: where networks run.
-        mesh: whether meshes are looked for.
-        workers: threads.
-    """
+    """Finds faces; networks are loaded when they are first needed, and threads may share them."""
 
     def __init__(
         self, detector: str, device: torch.device, *, mesh: bool, workers: int = 1
@@ -270,12 +237,7 @@ class MaskFaces:
     def in_crops(self, crops: Sequence[NDArray[np.uint8]], places: Sequence[Place]) -> list[Place]:
         """Look for the meshes of aligned crops, (S, S, 3) uint8 RGB each.
 
-        Args:
-            crops: the crops.
-            places: their faces; the five points say where to look.
-
-        Returns:
-            One each: the place as it was where no mesh is sure.
+        The points of `places` say where to look; where no mesh is sure, a place stays as it was.
         """
         faces = [Face(_box_round(place.points), 1.0, place.points) for place in places]
         with self._lock:
@@ -318,10 +280,7 @@ def _box_round(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _found_place(face: Face, mean: MeanMesh | None) -> Place | None:
-    """Return where a face is, as precisely as a manifest has it: drawn again, it is the same.
-
-    None for a face whose points do not agree with its box.
-    """
+    """Return where a face is, rounded as in a manifest, to be drawn again alike."""
     points = _as_stored(face.points, 3)
     if mean is None:
         return (

@@ -8,26 +8,28 @@ Paper:
     mean of the weights before and after fine-tuning keeps what either knows.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfrkit.config import REGION
+from mfrkit.config import REGION, TEACHER
 from mfrkit.console import Console
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import mismatches
 from mfrkit.io.files import refuse_existing, replacing
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.loading import is_completed, is_foreign, load_recogniser
-from mfrkit.models.registry import FOREIGN, read_card, read_tensors, write_model
+from mfrkit.models.registry import FOREIGN, read_card, read_tensors, save_network, write_model
 from mfrkit.models.spaces import shares_of
-from mfrkit.stages.options import AddOptions
+from mfrkit.stages.file_options import AddOptions, AverageOptions, CombineOptions, OnnxOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _GRAPH_ONLY = ".onnx"
+# What two models must have in common for their weights to have a mean.
+_ALIKE = ("task", "architecture", "arguments", "input_size", "colour", "mean", "std")
 
 
 def add_model(options: AddOptions, console: Console) -> None:
@@ -50,7 +52,6 @@ def add_model(options: AddOptions, console: Console) -> None:
         raise InputError(f"{output}: name it .safetensors")
     refuse_existing(output, force=options.force)
 
-    from mfrkit.models.registry import save_network
     from mfrkit.stages.portraits import try_out
 
     recogniser = load_recogniser(str(file), feeding=options.fed)
@@ -67,40 +68,15 @@ def add_model(options: AddOptions, console: Console) -> None:
     console.info(f"{file} -> {output}: {card.architecture}, {card.embedding_dim} values")
 
 
-_ALIKE = ("task", "architecture", "arguments", "input_size", "colour", "mean", "std")
-
-
-@dataclass(frozen=True)
-class AverageOptions:
-    """What to average.
-
-    Attributes:
-        first: bundled name or model file.
-        second: of the same architecture, fed in the same way; GENERATOR+RECOGNISER for a
-            recogniser of completed faces.
-        output: model file to write.
-        share: of the second model's weights, in [0, 1]; the rest is the first's.
-        force: replace an output there is.
-    """
-
-    first: str
-    second: str
-    output: Path
-    share: float = 0.5
-    force: bool = False
-
-
 def average_models(options: AverageOptions, console: Console) -> None:
     """Write the model in between; its card names both.
 
     Raises:
-        InputError: the output exists, a share outside [0, 1], no such models, or models that differ
-            in more than their weights.
+        InputError: the output exists, no such models, or models that differ in more than their
+            weights.
         WeightsError: a file is damaged.
     """
     refuse_existing(options.output, force=options.force)
-    if not 0 <= options.share <= 1:
-        raise InputError(f"--share {options.share:g}: expected a share from 0 to 1")
     cards, (first, second) = zip(*map(_read_whole, (options.first, options.second)), strict=True)
     kinds = [_kind(card.to_json()) for card in cards]
     for name in _ALIKE:
@@ -145,6 +121,8 @@ def _kind(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def _average_card(options: AverageOptions, first: ModelCard, second: ModelCard) -> ModelCard:
     licences = dict.fromkeys(card.licence for card in (first, second) if card.licence)
+    shares = ((first, 1 - options.share), (second, options.share))
+    kept = ("name", "sha256", "source", "training", "config")
     return replace(
         first.as_part(),
         name=options.output.stem,
@@ -155,99 +133,52 @@ def _average_card(options: AverageOptions, first: ModelCard, second: ModelCard) 
         note="",
         config={
             "average": [
-                _average_origin(first, 1 - options.share),
-                _average_origin(second, options.share),
+                {"share": share} | {name: value for name in kept if (value := getattr(card, name))}
+                for card, share in shares
             ]
         },
     )
 
 
-def _average_origin(card: ModelCard, share: float) -> dict[str, Any]:
-    kept = ("name", "sha256", "source", "training", "config")
-    return {"share": share} | {name: getattr(card, name) for name in kept if getattr(card, name)}
-
-
-@dataclass(frozen=True)
-class CombineOptions:
-    """Which models make up another one.
-
-    Attributes:
-        output: model file to write.
-        unmasked: recogniser of bare faces: bundled name or model file of mfrkit.
-        masked: recognisers of masked faces, whose embeddings are averaged.
-        region: region predictor, which tells the two sorts.
-        force: replace an output there is.
-    """
-
-    output: Path
-    unmasked: str
-    masked: Sequence[str]
-    region: str = REGION
-    force: bool = False
-
-
-@dataclass(frozen=True)
-class BesideOptions:
-    """Which models are laid side by side.
-
-    Attributes:
-        output: model file to write.
-        parts: recognisers: bundled names or model files of mfrkit.
-        weights: of the parts' cosines, positive; empty weighs all alike.
-        force: replace an output there is.
-    """
-
-    output: Path
-    parts: Sequence[str]
-    weights: Sequence[float] = ()
-    force: bool = False
-
-
 def combine_models(options: CombineOptions, console: Console) -> None:
-    """Write a `combined` model, whole: it needs none of its parts afterwards.
+    """Write one model made of several, whole: it needs none of its parts afterwards.
 
     Raises:
-        InputError: the output exists, or models for other tasks, of another program, for crops of
-            different sizes or with embeddings of different lengths.
+        InputError: the output exists; models for other tasks, of another program, for crops of
+            different sizes or, of one space, with embeddings of different lengths; one model
+            beside nothing, or another number of weights.
         WeightsError: a file is damaged.
     """
     refuse_existing(options.output, force=options.force)
-    cards = [_part_card(model) for model in (options.unmasked, *options.masked)]
-    region_card = read_card(options.region)[0]
+    if options.beside:
+        _lay_side_by_side(options, console)
+        return
+    unmasked, masked = options.unmasked or TEACHER, options.masked or ("maskinv",)
+    region = options.region or REGION
+    cards = [_part_card(model) for model in (unmasked, *masked)]
+    region_card = read_card(region)[0]
 
     from mfrkit.models.combined import CombinedRecogniser, combined_card  # torch loads here
     from mfrkit.models.region import load_region
-    from mfrkit.models.registry import save_network
 
     card = combined_card(options.output.stem, region_card, cards[0], cards[1:])
     network = CombinedRecogniser(
-        load_region(options.region),
-        load_recogniser(options.unmasked),
-        [load_recogniser(model) for model in options.masked],
+        load_region(region), load_recogniser(unmasked), [load_recogniser(each) for each in masked]
     )
     save_network(options.output, network, card)
-    console.info(f"{options.unmasked} and {', '.join(options.masked)} -> {options.output}")
+    console.info(f"{unmasked} and {', '.join(masked)} -> {options.output}")
 
 
-def lay_side_by_side(options: BesideOptions, console: Console) -> None:
-    """Write a `side-by-side` model, whole: it needs none of its parts afterwards.
-
-    Raises:
-        InputError: the output exists; one model only, or another number of weights; models for
-            other tasks, of another program, or for crops of different sizes.
-        WeightsError: a file is damaged.
-    """
-    refuse_existing(options.output, force=options.force)
-    if len(options.parts) < 2:
-        raise InputError(f"--beside {options.parts[0]}: beside what? Name two models or more")
-    shares = shares_of(options.weights, len(options.parts), "models")
-    cards = [_part_card(model) for model in options.parts]
+def _lay_side_by_side(options: CombineOptions, console: Console) -> None:
+    if len(options.beside) < 2:
+        raise InputError(f"--beside {options.beside[0]}: beside what? Name two models or more")
+    shares = shares_of(options.weights, len(options.beside), "models")
+    cards = [_part_card(model) for model in options.beside]
 
     from mfrkit.models.combined import SideBySide, side_by_side_card  # torch loads here
-    from mfrkit.models.registry import save_network
 
     card = side_by_side_card(options.output.stem, cards, shares)
-    network = SideBySide([load_recogniser(model) for model in options.parts], shares)
+    network = SideBySide([load_recogniser(model) for model in options.beside], shares)
     save_network(options.output, network, card)
     console.info(f"{card.source} -> {options.output}, {card.embedding_dim} values")
 
@@ -262,14 +193,8 @@ def _part_card(model: str) -> ModelCard:
     return card
 
 
-def export_model(model: str, output: Path, console: Console, *, force: bool = False) -> None:
+def export_model(options: OnnxOptions, console: Console) -> None:
     """Write a recogniser as an ONNX file, whole and tried.
-
-    Args:
-        model: what `load_recogniser` takes.
-        output: file to write, its suffix `.onnx`.
-        console: where to say what was written.
-        force: replace a file there is.
 
     Raises:
         InputError: the output exists or has another suffix; no such model, one for another task, or
@@ -277,17 +202,17 @@ def export_model(model: str, output: Path, console: Console, *, force: bool = Fa
         WeightsError: the model's file is damaged.
         MfrError: the file does not give what the model gives.
     """
+    model, output = options.model, options.output or Path(f"{Path(options.model).stem}.onnx")
     if output.suffix != ".onnx":
         raise InputError(f"{output}: name it .onnx")
     if Path(model).suffix == ".onnx":
         raise InputError(f"{model}: is an ONNX file already")
-    refuse_existing(output, force=force)
+    refuse_existing(output, force=options.force)
 
     from mfrkit.models.onnx import export_onnx  # torch loads here
 
-    recogniser = load_recogniser(model)
     with replacing(output) as temporary:
-        difference = export_onnx(recogniser, temporary)
+        difference = export_onnx(load_recogniser(model), temporary)
     size = output.stat().st_size / 1e6
     console.info(
         f"{model} -> {output}, {size:.1f} MB; embeddings in ONNX Runtime differ by "

@@ -20,13 +20,10 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model as its file describes it.
+    """A model as its file of so many bytes describes it.
 
     Attributes:
-        card: the model card.
-        path: the model file.
         parameters: values in all tensors, those of other models it shares too.
-        size: of the file, bytes.
         verified: whether the file holds the bytes it should.
     """
 
@@ -50,9 +47,6 @@ class ModelInfo:
 def describe(model: str) -> ModelInfo:
     """Read a model's card and check its file.
 
-    Args:
-        model: bundled name or model file.
-
     Raises:
         InputError: no such model.
         WeightsError: not a model file.
@@ -67,15 +61,7 @@ def describe(model: str) -> ModelInfo:
 
 
 def list_models(console: Console, *, as_json: bool = False) -> None:
-    """Print the bundled models.
-
-    Args:
-        console: where to.
-        as_json: one JSON object instead of a table.
-
-    Raises:
-        WeightsError: a bundled file is missing or damaged.
-    """
+    """Print the bundled models as a table, or as one JSON object."""
     models = [describe(name) for name in BUNDLED]
     if as_json:
         console.data(to_line({"schema": SCHEMA, "models": [model.to_json() for model in models]}))
@@ -96,17 +82,7 @@ def list_models(console: Console, *, as_json: bool = False) -> None:
 
 
 def show_model(model: str, console: Console, *, as_json: bool = False) -> None:
-    """Print the whole card of one model.
-
-    Args:
-        model: bundled name or model file.
-        console: where to.
-        as_json: one JSON object instead of a table.
-
-    Raises:
-        InputError: no such model.
-        WeightsError: not a model file.
-    """
+    """Print the whole card of one model as a table, or as one JSON object; errors as `describe`."""
     info = describe(model)
     if as_json:
         console.data(to_line(info.to_json()))
@@ -125,24 +101,12 @@ def _text(value: object) -> str:
 
 
 def show_card(model: str, console: Console) -> None:
-    """Print the whole card of one model as Markdown.
-
-    Args:
-        model: bundled name or model file.
-        console: where to.
-
-    Raises:
-        InputError: no such model.
-        WeightsError: not a model file.
-    """
+    """Print the whole card of one model as Markdown; errors as `describe`."""
     console.data(to_card(describe(model)))
 
 
 def to_card(info: ModelInfo) -> str:
     """Return the whole card as a page of Markdown.
-
-    Args:
-        info: the card, and what its file tells.
 
     Example:
         >>> to_card(describe("mtcnn")).splitlines()[0]

@@ -15,7 +15,6 @@ from mfrkit.models.cards import ASSUMED
 from mfrkit.models.cards import Feeding as Feeding
 from mfrkit.options import (
     Checked,
-    Force,
     ImageFormat,
     OneOf,
     Preview,
@@ -60,12 +59,8 @@ class AlignOptions(Checked):
         landmarks: `mesh` is the upper vertices of the face, `five` the points of the detector; None
             is `mesh` with the bundled detectors.
         select: `center` is a large face near the middle.
-        margin: at least 0.
         min_score: None is 0.6 for `yunet` and 0.7 for others.
-        only: pair list; photos it does not name are passed over. None takes all.
-
-    Raises:
-        InputError: on construction, for a value no run can use.
+        only: pair list; photos it does not name are passed over.
     """
 
     source: Annotated[
@@ -119,7 +114,8 @@ class AlignOptions(Checked):
     @property
     def fits_mesh(self) -> bool:
         """Whether crops are fitted by the vertices of the face."""
-        return (self.landmarks or _by_default(self.detector)) == "mesh" and self.detector != "none"
+        usual = "five" if self.detector == "face-alignment" else "mesh"
+        return (self.landmarks or usual) == "mesh" and self.detector != "none"
 
     @property
     def fitted_by(self) -> str:
@@ -159,10 +155,6 @@ def _only(pairs: Path | None) -> dict[str, Any]:
     return {"only": read_pairs(pairs).images()}
 
 
-def _by_default(detector: str) -> str:
-    return "five" if detector == "face-alignment" else "mesh"
-
-
 DEFAULT_TYPES = "surgical,n95,cloth"
 Types = Annotated[
     str | None,
@@ -193,10 +185,7 @@ class SynthMaskOptions(Checked):
         specs: of an earlier run, whose masks are worn again.
         region: `soft` is how much of each pixel is covered, `exact` whether at least half of it is.
         detector: `auto` is `yunet`, in what is no aligned crop; `none` looks for no meshes either.
-        only: pair list; pictures it does not name are passed over. None takes all.
-
-    Raises:
-        InputError: on construction, for a value no run can use.
+        only: pair list; pictures it does not name are passed over.
     """
 
     source: Annotated[
@@ -301,9 +290,6 @@ class InpaintOptions(Checked):
     Attributes:
         region: `predicted`, `manifest`, or a folder of PNGs named as the faces' keys.
         region_model: None takes the generator itself where it is a predictor, else `region`.
-
-    Raises:
-        InputError: on construction, for a value no run can use.
     """
 
     source: Annotated[
@@ -340,12 +326,7 @@ class InpaintOptions(Checked):
         _check_preview(self.preview, self.run)
 
     def predictor(self) -> str:
-        """Return the region predictor's name or file.
-
-        Raises:
-            InputError: a generator that is not there.
-            WeightsError: a generator without a readable card.
-        """
+        """Return the region predictor's name or file."""
         if self.region_model is not None:
             return self.region_model
         from mfrkit.models.registry import read_card
@@ -353,7 +334,7 @@ class InpaintOptions(Checked):
         return self.model if "region" in read_card(self.model)[0].tasks else REGION
 
     def recipe(self) -> dict[str, Any]:
-        """Return the options that shape results, as the run's record keeps them.
+        """Return the options that shape results, and which models these are.
 
         Raises:
             InputError: a model that is not there.
@@ -398,11 +379,7 @@ def models_for(task: str | None) -> list[str]:
 
 @dataclass(frozen=True)
 class EmbedOptions(Checked):
-    """What to embed, and with which model.
-
-    Attributes:
-        fed: how a file of another program is fed.
-    """
+    """What to embed, and with which model; `fed`: how a file of another program is fed."""
 
     source: Annotated[
         str,
@@ -445,31 +422,3 @@ class PackOptions:
     run: Annotated[RunOptions, Some("workers", "force", "dry_run", "max_skipped")] = field(
         default_factory=RunOptions
     )
-
-
-@dataclass(frozen=True)
-class AddOptions:
-    """Whose recogniser becomes a model file, and what its card says.
-
-    Attributes:
-        output: None takes the file's name.
-        source: empty takes the file's name.
-        fed: how its network is fed; what is not said is assumed from the family.
-    """
-
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="Recogniser of another program: .pt, .pth, .ckpt."),
-    ]
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Model file.", show_default="NAME.safetensors"
-        ),
-    ] = None
-    licence: Annotated[str, typer.Option(help="Of the weights.")] = ""
-    source: Annotated[str, typer.Option(help="Where the weights come from.")] = ""
-    paper: Annotated[str, typer.Option(help="The publication.")] = ""
-    data: Annotated[str, typer.Option(help="What they were trained on.")] = ""
-    force: Force = False
-    fed: Feeding = ASSUMED

@@ -40,10 +40,6 @@ from mfrkit.stages.sink import RecordSink, Tally
 def find_crops(source: str, keys: Collection[str]) -> dict[str, Path | Packed]:
     """Return where the crops of some keys are; those that are not there are left out.
 
-    Args:
-        source: a folder, a picture or a manifest.
-        keys: names of crops, see `mfrkit.io.manifest.Record`.
-
     Raises:
         InputError: no such source, or a damaged manifest.
     """
@@ -196,16 +192,6 @@ def unpack_bin(
         does not tell who is shown. Pictures keep their bytes. `pairs.txt` holds `a b 0|1` in the
         file's order, of which `mfrkit eval` makes ten contiguous folds, as InsightFace does.
 
-    Args:
-        path: the verification file.
-        output: folder to write.
-        console: receives the records.
-        force: replace an earlier result.
-        resume: continue an unfinished run.
-
-    Returns:
-        What was written and what was skipped.
-
     Raises:
         InputError: not a verification file, or a folder that must not be touched.
         PartialError: no picture can be read.
@@ -243,21 +229,11 @@ def _write_picture(record: Record, picture: bytes, output: Path) -> Record:
 
 
 def pack_bin(pairs: Path, crops: str, output: Path, console: Console, *, force: bool) -> int:
-    """Write a verification file with the crops of a pair list.
+    """Write a verification file with the crops of a pair list; return the number of pairs.
 
     Convention:
         Pairs are written fold by fold, because readers of such files cut them into ten
         contiguous folds. Pictures keep their bytes.
-
-    Args:
-        pairs: the pair list, see `mfrkit.io.pairs`.
-        crops: folder or manifest with the crops it names.
-        output: the file to write.
-        console: narration.
-        force: replace an earlier result.
-
-    Returns:
-        The number of pairs written.
 
     Raises:
         InputError: an unusable list, crops that are missing, unreadable or neither JPEG nor PNG,

@@ -38,17 +38,7 @@ Portrait = tuple[NDArray[np.uint8], NDArray[np.float64]]
 
 
 def list_kinds(sheet: Path | None, *, seed: int, force: bool, console: Console) -> None:
-    """Print what kinds of mask there are, and draw each on the bundled portraits if asked to.
-
-    Args:
-        sheet: the picture to write; None for none.
-        seed: of everything drawn.
-        force: replace an earlier sheet.
-        console: receives the table.
-
-    Raises:
-        InputError: the sheet exists.
-    """
+    """Print what kinds of mask there are, and draw each on the bundled portraits if asked to."""
     if sheet is not None:
         refuse_existing(sheet, force=force)
     rows = [[name, kind.about, ", ".join(kind.textures)] for name, kind in KINDS.items()]
@@ -67,12 +57,6 @@ def list_kinds(sheet: Path | None, *, seed: int, force: bool, console: Console) 
 
 def check_template(picture: Path, path: Path, *, force: bool, console: Console) -> None:
     """Draw a template with its points, and on the bundled portraits.
-
-    Args:
-        picture: the template.
-        path: the sheet to write.
-        force: replace an earlier sheet.
-        console: told where the sheet is.
 
     Raises:
         InputError: the template cannot be used; the sheet, if it can be drawn at all, shows why.
@@ -130,22 +114,12 @@ def _with_points(file: TemplateFile) -> NDArray[np.uint8]:
 
 # Eyes, nose tip and mouth corners in the photos, pixels: no detector has to be run.
 _POINTS = {
-    "barack_obama/barack_obama_0001": (
-        351.2, 167.8, 438.1, 168.7, 392.1, 218.6, 346.8, 255.1, 437.4, 256,
-    ),
-    "barack_obama/barack_obama_0002": (
-        188.6, 273.9, 280.7, 286.7, 213.5, 334.6, 186, 390, 263.8, 395.6,
-    ),
-    "barack_obama/barack_obama_0003": (
-        284, 149.5, 332, 154.1, 312.6, 170.5, 284.4, 198.2, 327.8, 203.3,
-    ),
-    "eileen_collins/eileen_collins_0001": (
-        204.8, 101.6, 246.6, 103.1, 224.2, 130.2, 200.5, 140.5, 245.2, 141.7,
-    ),
-    "joe_biden/joe_biden_0001": (
-        218.3, 130.8, 267.4, 141.4, 243.3, 166, 211.8, 188.6, 255.3, 195.7,
-    ),
-}  # fmt: skip
+    "barack_obama_0001": (351.2, 167.8, 438.1, 168.7, 392.1, 218.6, 346.8, 255.1, 437.4, 256),
+    "barack_obama_0002": (188.6, 273.9, 280.7, 286.7, 213.5, 334.6, 186, 390, 263.8, 395.6),
+    "barack_obama_0003": (284, 149.5, 332, 154.1, 312.6, 170.5, 284.4, 198.2, 327.8, 203.3),
+    "eileen_collins_0001": (204.8, 101.6, 246.6, 103.1, 224.2, 130.2, 200.5, 140.5, 245.2, 141.7),
+    "joe_biden_0001": (218.3, 130.8, 267.4, 141.4, 243.3, 166, 211.8, 188.6, 255.3, 195.7),
+}
 
 
 def try_out(recogniser: Recogniser, name: str, console: Console) -> None:
@@ -158,21 +132,17 @@ def try_out(recogniser: Recogniser, name: str, console: Console) -> None:
 
 @torch.inference_mode()
 def find_doubt(recogniser: Recogniser) -> str | None:
-    """Compare the portraits of one person with those of different people.
+    """Return what speaks against the way a network is fed, None if nothing does.
 
-    Args:
-        recogniser: on any device.
-
-    Returns:
-        What speaks against the way it is fed, or None: the two portraits of one person that are
-        least alike are more alike than any of two people.
+    Nothing does if the two portraits of one person that are least alike are more alike than any of
+    two people.
     """
     names = list(_POINTS)
     faces = torch.stack([_crop(name, recogniser.card.input_size) for name in names])
     device = recogniser.mean.device
     vectors = torch.nn.functional.normalize(embed_faces(recogniser, faces.to(device)).float()).cpu()
     cosines = (vectors @ vectors.T).numpy()
-    people = np.array([name.partition("/")[0] for name in names])
+    people = np.array([_person(name) for name in names])
     same = people[:, None] == people
     above = np.triu(np.ones_like(same), 1)
     genuine, impostor = cosines[same & above].min(), cosines[~same & above].max()
@@ -184,12 +154,16 @@ def find_doubt(recogniser: Recogniser) -> str | None:
     )
 
 
+def _person(name: str) -> str:
+    return name.rpartition("_")[0]
+
+
 def _crop(name: str, size: tuple[int, int] | None) -> Tensor:
     """Return a portrait's face, (3, H, W) float32 RGB in [0, 1]."""
     side = max(size or (112, 112))
     points = np.array(_POINTS[name]).reshape(5, 2)
     matrix = similarity_from_points(points, template(side))
-    crop = torch.from_numpy(warp(read_image(PHOTOS / f"{name}.jpg"), matrix, side))
+    crop = torch.from_numpy(warp(read_image(PHOTOS / _person(name) / f"{name}.jpg"), matrix, side))
     face = crop.permute(2, 0, 1).float() / 255
     if size is not None and size != (side, side):
         face = torch.nn.functional.interpolate(face[None], size, mode="bilinear", antialias=True)[0]

@@ -8,26 +8,31 @@ faces, before and after, whether or not it was done in one go.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from mfrkit.config import Every, RunOptions
+import numpy as np
+from numpy.typing import NDArray
+
+from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.errors import ImageError, InputError, PartialError, reason_of
 from mfrkit.io.images import read_image
 from mfrkit.io.item import Item, Source
 from mfrkit.io.manifest import Record
+from mfrkit.io.pairs import read_pairs
 from mfrkit.io.source import ManifestSource, NamedSource, open_source
 from mfrkit.stages.flow import isolated
+from mfrkit.stages.options import AlignOptions, InpaintOptions, SynthMaskOptions
 from mfrkit.stages.sink import RecordSink, Tally, source_name
-
-if TYPE_CHECKING:
-    from mfrkit.pages.contact_sheet import Cell
 
 Owner = Callable[[str], str | None]
 """Returns the key whose results could have another key's name, None if there is none."""
+Caption = Callable[[Record], str]
+Process = Callable[[Iterable[Item]], Iterator[list[Record]]]
 
 
 def numbered(kind: str, last: int = 10**9) -> Owner:
@@ -98,127 +103,118 @@ def _owners(key: str, owner: Owner) -> Iterator[str]:
         found = owner(found)
 
 
-FACES = 24
+_SHOWN = 24  # faces of a sheet
 
 
-class Preview:
-    """The pictures of a sheet.
+class _Sheet:
+    """A picture of the run's first faces, before and after, read from disk when all is done.
 
-    Args:
-        caption: says what was done to a face, by its record.
-
-    Attributes:
-        pairs: cells by the input's position, to be filled in while the run lasts.
+    `caption` says by a record what was done to a face.
     """
 
-    def __init__(self, caption: Callable[[Record], str]) -> None:
-        self.pairs: dict[int, tuple[Cell, Cell]] = {}
-        self._caption = caption
+    def __init__(self, path: Path, caption: Caption) -> None:
+        self._path, self._caption = path, caption
         self._first: dict[str, Item] = {}
 
     def watch(self, items: Iterable[Item]) -> Iterator[Item]:
         """Pass inputs on, and note which are the first."""
         for item in items:
-            if item.position < FACES and item.path is not None:
+            if item.position < _SHOWN and item.path is not None:
                 self._first[item.record.key] = item
             yield item
 
-    def write(self, path: Path | None, manifest: Path, console: Console) -> None:
-        """Write the sheet; what an earlier run did is read from disk.
+    def write(self, manifest: Path, console: Console) -> None:
+        """Draw what the finished run says of these."""
+        from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
 
-        Args:
-            path: of the sheet; None for no sheet.
-            manifest: of the finished run.
-            console: narration.
-        """
-        if path is None:
-            return
-        from mfrkit.pages.contact_sheet import write_contact_sheet
-
-        self._complete(manifest)
-        if self.pairs:
-            cells = [cell for _, pair in sorted(self.pairs.items()) for cell in pair]
-            write_contact_sheet(path, cells, columns=8, heading="before and after")
-            console.info(f"preview -> {path}")
-
-    def _complete(self, manifest: Path) -> None:
-        """Add the faces that were done before this run went on."""
-        from mfrkit.pages.contact_sheet import Cell
-
-        missing = {k: item for k, item in self._first.items() if item.position not in self.pairs}
+        missing, pairs = dict(self._first), {}
         results = iter(ManifestSource([manifest]))
         while missing and (made := next(results, None)) is not None:
             item = missing.pop(made.record.key, None)
             if item is None or item.path is None or made.path is None:
                 continue
-            try:
-                before, after = read_image(item.path), read_image(made.path)
-            except ImageError:
-                continue
-            caption = self._caption(made.record)
-            self.pairs[item.position] = Cell(before, made.record.key), Cell(after, caption)
+            with suppress(ImageError):
+                before = Cell(read_image(item.path), made.record.key)
+                pairs[item.position] = (
+                    before,
+                    Cell(read_image(made.path), self._caption(made.record)),
+                )
+        if pairs:
+            cells = [cell for _, pair in sorted(pairs.items()) for cell in pair]
+            write_contact_sheet(self._path, cells, columns=8, heading="before and after")
+            console.info(f"preview -> {self._path}")
 
 
-Process = Callable[[Iterable[Item]], Iterator[list[Record]]]
+class Opened(NamedTuple):
+    """One input on its way: its pixels, (H, W, 3) uint8 RGB, or why there are none."""
+
+    item: Item
+    pixels: NDArray[np.uint8] | None
+    reason: str = ""
+
+
+def opened(item: Item) -> Opened:
+    """Decode an input."""
+    if item.path is None:
+        return Opened(item, None, item.record.reason or "skipped earlier")
+    try:
+        return Opened(item, read_image(item.path))
+    except ImageError as error:
+        return Opened(item, None, str(error))
+
+
+def inputs_of(options: Any) -> Source:
+    """Open a stage's source: without its own results, of lists and clips what is asked for."""
+    every = getattr(options, "every", None)
+    inputs = open_source(options.source, exclude=options.output, every=every)
+    only = getattr(options, "only", None)
+    return inputs if only is None else NamedSource(inputs, read_pairs(only).keys())
 
 
 def run_stage(
     command: str,
-    source: str,
-    output: Path,
-    recipe: dict[str, Any],
-    options: RunOptions,
+    options: AlignOptions | SynthMaskOptions | InpaintOptions,
     console: Console,
     prepare: Callable[[], Process],
-    only: Set[str] | None = None,
     owner: Owner | None = None,
-    preview: Preview | None = None,
-    every: Every | None = None,
+    caption: Caption | None = None,
 ) -> Tally:
     """Drive one per-image stage from its source to its finished manifest.
 
     Args:
         command: the stage's name.
-        source: the SRC argument.
-        output: result folder.
-        recipe: the options that shape results.
-        options: how the run is sized and continued.
+        options: of the stage.
         console: narration, progress and NDJSON.
         prepare: builds the worker once the folder is known to be usable, so that a refusal does
             not have to wait for weights to load. The worker takes inputs and yields, in input
             order, the records each one gave.
-        only: keys of the inputs to take; None takes all.
         owner: says which input's results could take the name of another, see `without_clashes`.
-        preview: is shown the inputs.
-        every: the frames to take of video clips; None: the stage takes none.
-
-    Returns:
-        What was written and what was skipped.
+        caption: of a face in the stage's preview; None for a stage that has none, or its own.
 
     Raises:
         InputError: no inputs, or a folder that must not be touched.
         PartialError: more inputs were skipped than the options allow.
     """
+    source, output, run, recipe = options.source, options.output, options.run, options.recipe()
     if source != "-" and Path(source).resolve() == output.resolve():
         raise InputError(f"{output}: is the source too; results need a folder of their own")
-    inputs = open_source(source, exclude=output, every=every)
-    if only is not None:
-        inputs = NamedSource(inputs, only)
-    if options.dry_run:
-        announce(command, inputs, output, recipe, options, console)
+    inputs = inputs_of(options)
+    if run.dry_run:
+        announce(command, inputs, output, recipe, run, console)
         return Tally()
     started = time.perf_counter()
     first_or_fail(inputs, source)
-    with RecordSink(output, command, recipe, options, console) as sink:
+    sheet = _Sheet(options.preview, caption) if options.preview and caption else None
+    with RecordSink(output, command, recipe, run, console) as sink:
         earlier = sink.tally.total
-        mine = own_share(without_clashes(inputs, owner), options)
-        pending = sink.pending(mine if preview is None else preview.watch(mine))
-        total = expected_total(inputs, options, console)
+        mine = own_share(without_clashes(inputs, owner), run)
+        pending = sink.pending(mine if sheet is None else sheet.watch(mine))
+        total = expected_total(inputs, run, console)
         with console.progress(command, total, done=earlier) as bar:
             for records in isolated(prepare(), pending, _give_up):
                 sink.add(records)
                 bar.update()
-        if not sink.tally.total and options.shard.is_whole:
+        if not sink.tally.total and run.shard.is_whole:
             raise InputError(f"{source}: no inputs arrived")
         sink.finish()
     seconds = time.perf_counter() - started
@@ -227,7 +223,9 @@ def run_stage(
     console.info(
         f"{command}: {sink.tally} in {seconds:.1f} s ({rate:.0f}/s) -> {sink.manifest}{others}"
     )
-    check_skipped(sink.tally, options)
+    check_skipped(sink.tally, run)
+    if sheet is not None:
+        sheet.write(sink.manifest, console)
     return sink.tally
 
 
@@ -248,22 +246,14 @@ def expected_total(inputs: Source, options: RunOptions, console: Console) -> int
 
 
 def first_or_fail(inputs: Source, source: str) -> None:
-    """Refuse an empty source before anything is written.
-
-    Raises:
-        InputError: a folder or manifest without a single input.
-    """
+    """Refuse an empty source, a folder or manifest, before anything is written."""
     if source != "-" and next(iter(inputs), None) is None:
         wanted = " of those asked for" if isinstance(inputs, NamedSource) else ""
         raise InputError(f"{source}: no pictures{wanted} found")
 
 
 def check_skipped(tally: Tally, options: RunOptions) -> None:
-    """Fail when too few inputs gave a result.
-
-    Raises:
-        PartialError: the share of skipped inputs exceeds `--max-skipped`, or is 100 %.
-    """
+    """Fail when a larger share of the inputs than `--max-skipped`, or all of them, was skipped."""
     if not tally.total:
         return
     share = tally.skipped / tally.total

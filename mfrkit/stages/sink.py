@@ -31,19 +31,6 @@ from mfrkit.io.item import Item
 from mfrkit.io.manifest import END, Record, below, manifest_path, next_line, parse_line
 
 
-def write_recipe(path: Path, command: str, options: dict[str, Any], inputs: str = "") -> None:
-    """Write a recipe.
-
-    Args:
-        path: the file.
-        command: the stage's name.
-        options: what shapes results, JSON types only.
-        inputs: what tells the inputs from others of the same names; empty if not known yet.
-    """
-    content = {"mfrkit": __version__, "command": command, "options": options, "inputs": inputs}
-    write_held(path, json_file(content))
-
-
 def refuse_other_commands(folder: Path, command: str) -> None:
     """Keep the results of different commands in different folders.
 
@@ -54,11 +41,6 @@ def refuse_other_commands(folder: Path, command: str) -> None:
         found = _read(path).get("command", command)
         if found != command:
             raise InputError(f"{folder}: holds results of mfrkit {found}; name another folder")
-
-
-def read_inputs(path: Path) -> str:
-    """Return what a recipe says of the inputs; empty if it says nothing."""
-    return str(_read(path).get("inputs", ""))
 
 
 def check_options(folder: Path, options: dict[str, Any]) -> None:
@@ -86,8 +68,8 @@ def _read(path: Path) -> dict[str, Any]:
         return {}  # not ours, or cut short: the manifest decides
 
 
-LOCK = ".lock"
-WITHDRAWN = ".withdrawn"
+_LOCK = ".lock"
+_WITHDRAWN = ".withdrawn"
 
 
 @dataclass
@@ -180,9 +162,9 @@ class RecordSink:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.callback(self._leave_no_trace)
-            stack.enter_context(held(folder, folder / LOCK, shared=not shard.is_whole))
+            stack.enter_context(held(folder, folder / _LOCK, shared=not shard.is_whole))
             if not shard.is_whole:
-                stack.enter_context(held(folder, folder / f"{LOCK}{shard.suffix}"))
+                stack.enter_context(held(folder, folder / f"{_LOCK}{shard.suffix}"))
             self._begin()
             self._exit = stack.pop_all()
         return self
@@ -208,7 +190,7 @@ class RecordSink:
             self._withdraw()  # only what this command made: a manifest alone may be the user's own
         self._check()
         earlier = self._read_earlier()
-        write_recipe(self._run_file, self._command, self._recipe, read_inputs(self._run_file))
+        self._write_recipe(self._inputs_before())
         self._file = unlinked(self._part).open("wb")
         for record in earlier:
             self._write(record)
@@ -234,12 +216,20 @@ class RecordSink:
 
     def _check_first(self, item: Item) -> None:
         """Note what the first input is, or compare it: names alone may be those of other files."""
-        found, first = read_inputs(self._run_file), fingerprint(item)
+        found, first = self._inputs_before(), fingerprint(item)
         if self._done and found not in ("", first):
             raise InputError(
                 f"{self.folder}: was made from other files of these names; --force starts again"
             )
-        write_recipe(self._run_file, self._command, self._recipe, first)
+        self._write_recipe(first)
+
+    def _inputs_before(self) -> str:
+        """Return what tells the inputs of the recipe that is there from others of their names."""
+        return str(_read(self._run_file).get("inputs", ""))
+
+    def _write_recipe(self, inputs: str) -> None:
+        content = {"mfrkit": __version__, "command": self._command, "options": self._recipe}
+        write_held(self._run_file, json_file({**content, "inputs": inputs}))
 
     def _changed(self, expected: str, found: str) -> InputError:
         return InputError(
@@ -288,7 +278,7 @@ class RecordSink:
             raise InputError(
                 f"{folder}: holds an unfinished run; --resume continues it, --force starts again"
             )
-        others = any(not path.name.startswith(LOCK) for path in folder.iterdir())
+        others = any(not path.name.startswith(_LOCK) for path in folder.iterdir())
         if others and not any(folder.glob("run*.json")):
             raise InputError(
                 f"{folder}: is not empty and no result of mfrkit; name another folder, "
@@ -304,7 +294,7 @@ class RecordSink:
         for path in earlier:  # refuses what leaves the folder before anything is touched
             deque(self._results(path), maxlen=0)
         for path in earlier:
-            os.replace(path, path.with_name(f".{path.name.lstrip('.')}{WITHDRAWN}"))
+            os.replace(path, path.with_name(f".{path.name.lstrip('.')}{_WITHDRAWN}"))
         self._finish_removal()
         for path in self.folder.glob(f"run{pattern}.json"):
             path.unlink()
@@ -313,17 +303,13 @@ class RecordSink:
         """Remove the results whose manifests have been withdrawn."""
         shard = self._options.shard
         pattern = "*" if shard.is_whole else f"{shard.suffix}.jsonl*"
-        for path in self.folder.glob(f".manifest{pattern}{WITHDRAWN}"):
+        for path in self.folder.glob(f".manifest{pattern}{_WITHDRAWN}"):
             for result in self._results(path):
                 result.unlink(missing_ok=True)
             path.unlink()
 
     def _results(self, manifest: Path) -> Iterator[Path]:
-        """Yield the files a manifest's records name.
-
-        Raises:
-            InputError: one lies outside the folder.
-        """
+        """Yield the files a manifest's records name; refuse those that lie outside the folder."""
         for record in _readable_records(manifest):
             for name in record.files():
                 yield below(self.folder, name)
@@ -344,10 +330,7 @@ class RecordSink:
         return records
 
     def _is_there(self, record: Record) -> bool:
-        """Whether a record's result is on disk; from the first lost one on all are made again.
-
-        Where the power failed, a file may be there without its content.
-        """
+        """Whether a record's result is on disk, and not emptied by a power failure."""
         try:
             return record.path is None or (self.folder / record.path).stat().st_size > 0
         except OSError:

@@ -12,35 +12,24 @@ from typing import TYPE_CHECKING
 
 from mfrkit.console import Console
 from mfrkit.io.item import Item
-from mfrkit.io.manifest import Record, manifest_path
-from mfrkit.io.pairs import read_pairs
+from mfrkit.io.manifest import Record
 from mfrkit.stages.flow import Processes, batched, in_order, ordered_map, processes_are_possible
 from mfrkit.stages.options import SynthMaskOptions
-from mfrkit.stages.run import Preview, either, inside, numbered, run_stage
+from mfrkit.stages.run import either, inside, numbered, run_stage
 from mfrkit.stages.sink import Tally
 
 if TYPE_CHECKING:
-    from mfrkit.pages.contact_sheet import Cell
-    from mfrkit.stages.synth_mask_worker import Drawn, MaskDrawer
+    from mfrkit.stages.synth_mask_worker import MaskDrawer
 
+Drawn = list[list[Record]]  # what each input of a batch gave
 MANY = 512  # inputs from which on starting processes pays
 
 
 class MaskWorker:
-    """Turns inputs into masked files.
+    """Turns inputs into masked files."""
 
-    Args:
-        options: of the run.
-        preview: receives the first faces before and after, by position.
-    """
-
-    def __init__(
-        self,
-        options: SynthMaskOptions,
-        preview: "dict[int, tuple[Cell, Cell]]",
-    ) -> None:
+    def __init__(self, options: SynthMaskOptions) -> None:
         self._options = options
-        self._preview = preview
 
     def __call__(self, items: Iterable[Item]) -> Iterator[list[Record]]:
         """Yield the records of each input, in input order.
@@ -57,8 +46,7 @@ class MaskWorker:
         batches = batched(chain(first, items), run.batch_size, weight=lambda item: item.pixels)
         draw = self._in_processes if len(first) == MANY else self._in_threads
         for drawn in draw(batches):
-            self._preview.update(drawn.preview)
-            yield from drawn.records
+            yield from drawn
 
     def _may_start_processes(self) -> bool:
         """Whether processes would help; a pipeline's inputs are not held back to count them."""
@@ -67,7 +55,7 @@ class MaskWorker:
             return False
         return options.run.device in ("auto", "cpu") and processes_are_possible()
 
-    def _in_processes(self, batches: "Iterator[list[Item]]") -> "Iterator[Drawn]":
+    def _in_processes(self, batches: Iterator[list[Item]]) -> Iterator[Drawn]:
         """Draw in processes, unless it turns out that there is a faster device."""
         workers = self._options.run.threads
         build = partial(make_drawer, self._options)
@@ -79,7 +67,7 @@ class MaskWorker:
                 return
         yield from self._in_threads(batches)
 
-    def _in_threads(self, batches: "Iterator[list[Item]]") -> "Iterator[Drawn]":
+    def _in_threads(self, batches: Iterator[list[Item]]) -> Iterator[Drawn]:
         import torch
 
         threads = torch.get_num_threads()
@@ -96,9 +84,6 @@ def make_drawer(options: SynthMaskOptions) -> "MaskDrawer":
     """Load what draws, and let each of its operations run on one core.
 
     Many small operations on one core each beat each operation split over all cores.
-
-    Raises:
-        InputError: the device, the template or the manifest to draw from is not there.
     """
     import torch
 
@@ -126,21 +111,8 @@ def synth_mask(options: SynthMaskOptions, console: Console) -> Tally:
         PartialError: too many inputs were skipped.
     """
     options.wanted()  # a wrong kind or colour is refused before anything is written
-    preview = Preview(_caption)
-    tally = run_stage(
-        "synth-mask",
-        options.source,
-        options.output,
-        options.recipe(),
-        options.run,
-        console,
-        prepare=lambda: MaskWorker(options, preview.pairs),
-        only=None if options.only is None else read_pairs(options.only).keys(),
-        owner=either(numbered("mask", options.variants), inside(*REGION_FOLDERS)),
-        preview=preview,
-    )
-    preview.write(options.preview, manifest_path(options.output, options.run.shard.suffix), console)
-    return tally
+    owner = either(numbered("mask", options.variants), inside(*REGION_FOLDERS))
+    return run_stage("synth-mask", options, console, lambda: MaskWorker(options), owner, _caption)
 
 
 def _caption(record: Record) -> str:

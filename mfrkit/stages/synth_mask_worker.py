@@ -7,7 +7,7 @@ drew are looked up by key: its manifest is enough to draw them again.
 import itertools
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from mfrkit.masks.renderer import MaskRenderer, mask_pictures, outline_polygon
 from mfrkit.masks.spec import MaskSpec, sample_spec
 from mfrkit.masks.template import TemplateFile
 from mfrkit.masks.worn import WornFile, WornMasks, place_of
-from mfrkit.pages.contact_sheet import Cell
 from mfrkit.stages.mask_faces import MaskFaces, Place, Subject, load_subjects
 from mfrkit.stages.options import SynthMaskOptions
 from mfrkit.stages.sink import source_name
@@ -34,11 +33,8 @@ from mfrkit.stages.sink import source_name
 class MaskBook:
     """Specs of a manifest of `synth-mask`; only their places in the file are kept in memory.
 
-    Args:
-        path: the manifest, or its folder.
-
     Raises:
-        InputError: no such file, or a line that is no record.
+        InputError: no such manifest, or folder of one, or a line that is no record.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,14 +55,9 @@ class MaskBook:
             start += len(line)
 
     def specs(self, key: str, faces: int) -> list[MaskSpec] | None:
-        """Return the masks of a picture, one a face.
+        """Return the masks of a picture that has so many faces now, one each.
 
-        Args:
-            key: of the masked picture.
-            faces: how many it has now.
-
-        Returns:
-            Its specs; None if the manifest has no mask for it, or for another number of faces.
+        None if the manifest has no mask for it, or for another number of faces.
 
         Raises:
             InputError: the record holds no spec that this version can draw.
@@ -126,13 +117,7 @@ def mask_photo(
     places: Sequence[Place],
     specs: Sequence[MaskSpec],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[NDArray[np.uint8]]]:
-    """Mask every face of a photo, the smallest (farthest) first.
-
-    Args:
-        renderer: draws them.
-        photo: (H, W, 3) uint8 RGB; not written to.
-        places: where the faces are.
-        specs: their masks, in the same order.
+    """Mask every face of a photo, (H, W, 3) uint8 RGB, the smallest (farthest) first.
 
     Returns:
         The masked photo; (H, W) uint8, how much of each pixel is covered; and each face's own
@@ -175,7 +160,6 @@ def _window(place: Place, shape: tuple[int, ...]) -> tuple[slice, slice]:
 
 
 REGION_FOLDER, EXACT_FOLDER = "_regions", "_regions_exact"
-PREVIEW_FACES = 24
 
 
 @dataclass
@@ -190,25 +174,8 @@ class _Job:
     own_regions: Sequence[NDArray[np.uint8]] = ()
 
 
-@dataclass
-class Drawn:
-    """What a batch gave.
-
-    Attributes:
-        records: of each input, in input order.
-        preview: some of the run's first faces before and after, by the input's position.
-    """
-
-    records: list[list[Record]] = field(default_factory=list)
-    preview: dict[int, tuple[Cell, Cell]] = field(default_factory=dict)
-
-
 class MaskDrawer:
     """Turns a batch of inputs into masked files; several threads may share it.
-
-    Args:
-        options: of the run.
-        device: where to draw.
 
     Raises:
         InputError: the template or the manifest to draw from cannot be used.
@@ -227,8 +194,8 @@ class MaskDrawer:
         self._book = MaskBook(options.specs) if options.specs else None
         self._faces, self._early_faces = _load_finders(options, device)
 
-    def __call__(self, items: list[Item]) -> Drawn:
-        """Mask the faces of some inputs."""
+    def __call__(self, items: list[Item]) -> list[list[Record]]:
+        """Mask the faces of some inputs; return the records each gave."""
         subjects = self._subjects(items)
         jobs = [self._jobs(subject) for subject in subjects]
         ready = [job for group in jobs for job in group]
@@ -240,11 +207,10 @@ class MaskDrawer:
         crops = [job for job in ready if not job.subject.is_photo]
         for shape in sorted({job.subject.picture.shape for job in crops}):
             self._draw([job for job in crops if job.subject.picture.shape == shape])
-        drawn = Drawn()
-        for subject, group in zip(subjects, jobs, strict=True):
-            records = [self._save(job, drawn.preview) for job in group]
-            drawn.records.append(records or [_given_up(subject)])
-        return drawn
+        return [
+            [self._save(job) for job in group] or [_given_up(subject)]
+            for subject, group in zip(subjects, jobs, strict=True)
+        ]
 
     def close(self) -> None:
         """Close the manifest that masks are taken from."""
@@ -293,7 +259,7 @@ class MaskDrawer:
         for job, picture, region in zip(jobs, masked, regions, strict=True):
             job.picture, job.region, job.own_regions = picture, region, [region]
 
-    def _save(self, job: _Job, preview: dict[int, tuple[Cell, Cell]]) -> Record:
+    def _save(self, job: _Job) -> Record:
         record, folder, options = job.subject.item.record, self._options.output, self._options
         if job.picture is None or job.region is None:
             return _given_up(job.subject)
@@ -308,12 +274,6 @@ class MaskDrawer:
             base = REGION_FOLDER if options.region == "exact" else EXACT_FOLDER
             block[name] = f"{base}/{job.key}.png"
             write_image(folder / block[name], np.where(job.region > 127, 255, 0).astype(np.uint8))
-        place = job.subject.item.position
-        if place < PREVIEW_FACES and job.key == record.key:
-            preview[place] = (
-                Cell(job.subject.picture, record.key),
-                Cell(job.picture, f"{block['type']} {job.specs[0].texture}"),
-            )
         return replace(
             record,
             key=job.key,

@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,32 +33,15 @@ from mfrkit.metrics.all_pairs import unit_rows
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.registry import load_for_task, read_card
 from mfrkit.models.spaces import shares_of, side_by_side
+from mfrkit.stages.file_options import FuseOptions, MergeOptions, UnmaskOptions
 
 BLOCK_ROWS = 8192
 # Vectors made with different values of these cannot be compared with each other.
 COMMON_ATTRIBUTES = ("model", "weights_sha256", "input_size", "flip")
 
 
-@dataclass(frozen=True)
-class MergeOptions:
-    """What to join, and where to.
-
-    Attributes:
-        parts: embedding files.
-        output: the joined file.
-        force: replace an earlier result.
-    """
-
-    parts: list[Path]
-    output: Path
-    force: bool = False
-
-
 def merge(options: MergeOptions, console: Console) -> int:
     """Join embedding files; shards must be all there, other files follow each other as given.
-
-    Returns:
-        The number of rows written.
 
     Raises:
         InputError: parts of different models, a missing or repeated shard, repeated keys, or an
@@ -82,16 +65,13 @@ def merge(options: MergeOptions, console: Console) -> int:
 
 
 def join(parts: Sequence[Path], output: Path, attributes: dict[str, Any], *, in_turn: bool) -> int:
-    """Write the rows of all parts to one file, by position.
+    """Write the rows of all parts to one file, by position; return their number.
 
     Args:
         parts: embedding files whose positions ascend.
         output: the file to write.
         attributes: root attributes of the result, and its `dim`.
         in_turn: renumber positions so that each part follows the one before it.
-
-    Returns:
-        The number of rows.
     """
     carried = {name: value for name, value in attributes.items() if name != "dim"}
     return write_embeddings(output, _joined(parts, in_turn), int(attributes["dim"]), carried)
@@ -105,9 +85,8 @@ def _joined(parts: Sequence[Path], in_turn: bool) -> Iterator[Rows]:
     shifts = _shifts(places, lost) if in_turn else [0] * len(parts)
     owner, row = _ordered(places, shifts)
     for start in range(0, len(owner), BLOCK_ROWS):
-        yield _gather(
-            parts, shifts, owner[start : start + BLOCK_ROWS], row[start : start + BLOCK_ROWS]
-        )
+        block = slice(start, start + BLOCK_ROWS)
+        yield _gather(parts, shifts, owner[block], row[block])
     yield _skipped(parts, lost, shifts)
 
 
@@ -160,18 +139,10 @@ def concatenate(runs: Sequence[Rows], order: NDArray[np.intp]) -> Rows:
     def numbers(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(run, name) for run in runs])[order]
 
-    return Rows(
-        embeddings=numbers("embeddings"),
-        keys=texts("keys"),
-        identities=texts("identities"),
-        norms=numbers("norms"),
-        masked=numbers("masked"),
-        mask_type=texts("mask_type"),
-        positions=numbers("positions"),
-        skipped_keys=[],
-        skipped_reasons=[],
-        skipped_positions=np.empty(0, np.int64),
-    )
+    joined: dict[str, Any] = {name: texts(name) for name in ("keys", "identities", "mask_type")}
+    for name in ("embeddings", "norms", "masked", "positions"):
+        joined[name] = numbers(name)
+    return replace(Rows.empty(), **joined)
 
 
 def _skipped(parts: Sequence[Path], lost: list[NDArray[np.int64]], shifts: list[int]) -> Rows:
@@ -191,11 +162,7 @@ def _skipped(parts: Sequence[Path], lost: list[NDArray[np.int64]], shifts: list[
 
 
 def check_alike(parts: Sequence[Path], attributes: Sequence[dict[str, Any]]) -> None:
-    """Refuse files whose vectors cannot be compared.
-
-    Args:
-        parts: the files.
-        attributes: root attributes of each, and its `dim`.
+    """Refuse files whose vectors cannot be compared, by the root attributes of each and its `dim`.
 
     Raises:
         InputError: two of them differ.
@@ -209,7 +176,7 @@ def check_alike(parts: Sequence[Path], attributes: Sequence[dict[str, Any]]) -> 
                 )
 
 
-def _check_shards(parts: list[Path], shards: list[str]) -> None:
+def _check_shards(parts: Sequence[Path], shards: list[str]) -> None:
     if not any(shards):
         return
     known = [_shard_of(part, text) for part, text in zip(parts, shards, strict=True)]
@@ -227,11 +194,6 @@ def _check_shards(parts: list[Path], shards: list[str]) -> None:
 
 
 def _shard_of(part: Path, text: str) -> Shard:
-    """Return which shard a part says it is.
-
-    Raises:
-        InputError: none of its own, while others are.
-    """
     try:
         return Shard.parse(text)
     except InputError as error:
@@ -239,7 +201,7 @@ def _shard_of(part: Path, text: str) -> Shard:
         raise InputError(f"{part}: is {kind}, beside shards of a run") from error
 
 
-def _check_keys_differ(parts: list[Path]) -> None:
+def _check_keys_differ(parts: Sequence[Path]) -> None:
     seen: set[int] = set()
     for part in parts:
         with EmbeddingReader(part) as reader:
@@ -252,28 +214,8 @@ def _check_keys_differ(parts: list[Path]) -> None:
 _NAMED = 3  # keys named in a message
 
 
-@dataclass(frozen=True)
-class FuseOptions:
-    """What to fuse, and how.
-
-    Attributes:
-        parts: embedding files of the same pictures.
-        output: the fused file.
-        weights: of the parts' cosines, positive; empty weighs all alike.
-        force: replace an earlier result.
-    """
-
-    parts: Sequence[Path]
-    output: Path
-    weights: Sequence[float] = ()
-    force: bool = False
-
-
 def fuse(options: FuseOptions, console: Console) -> int:
     """Write the files side by side as one; rows, and all but the vectors, are the first file's.
-
-    Returns:
-        The number of rows.
 
     Raises:
         InputError: unusable files or weights, pictures that are not in all files, or an output that
@@ -292,25 +234,6 @@ def fuse(options: FuseOptions, console: Console) -> int:
         count = write_embeddings(options.output, _fused(readers, shares), dim, attributes)
     console.info(f"fuse: {count} rows of {attributes['model']}, {dim} values -> {options.output}")
     return count
-
-
-def parse_weights(text: str) -> tuple[float, ...]:
-    """Read `2,1`.
-
-    Raises:
-        InputError: something that is not a positive number.
-
-    Example:
-        >>> parse_weights("2,0.5")
-        (2.0, 0.5)
-    """
-    try:
-        weights = tuple(float(word) for word in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--weights {text!r}: expected numbers, for example 2,1") from error
-    if not all(0 < weight < np.inf for weight in weights):
-        raise InputError(f"--weights {text!r}: weights must be positive")
-    return weights
 
 
 def _check_keys_match(first: EmbeddingReader, other: EmbeddingReader) -> None:
@@ -360,30 +283,8 @@ def _fused_attributes(
 Unmask = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class UnmaskOptions:
-    """What to unmask, and with which network.
-
-    Attributes:
-        source: embedding file.
-        output: embedding file to write.
-        model: unmasking network, bundled name or model file.
-        only_masked: leave the rows alone that are not marked as masked.
-        force: replace an earlier result.
-    """
-
-    source: Path
-    output: Path
-    model: str
-    only_masked: bool = False
-    force: bool = False
-
-
 def unmask(options: UnmaskOptions, console: Console) -> int:
     """Write an embedding file again with its templates unmasked; all else stays.
-
-    Returns:
-        The number of rows unmasked.
 
     Raises:
         InputError: an unusable file or model, a model for another recogniser's templates, or an

@@ -65,7 +65,10 @@ def test_decoders_do_not_talk_over_the_records(mfr):
     count = content.index(b"Exif") + 18
     content[count : count + 4] = b"\xff\xff\xff\x7f"  # of letters in the maker's name
     (photos / "tags.jpg").write_bytes(content)
-    one_line(mfr("align", "photos", "--detector", "none", "-o", "out"), "1 written, 1 skipped")
+    run = mfr.apart(
+        "align", "photos", "--detector", "none", "-o", "out"
+    )  # a decoder writes past us
+    one_line(run, "1 written, 1 skipped")
     assert manifest(mfr.folder / "out")["tags"]["status"] == "ok"
 
 

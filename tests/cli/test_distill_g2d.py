@@ -47,7 +47,7 @@ def test_two_processes_train_all_phases(mfr, noise_crops):
     card = read_header(mfr.folder / "two.safetensors").card
     assert card["arguments"]["people"] == ["p0", "p1", "p2"]
     single = (*line, "--phase", "2", "--init", "two-encoder.safetensors", "-o", "one.safetensors")
-    mfr(*single, check=0, timeout=300)
+    mfr(*single, check=0)
     one, two = (load_file(mfr.folder / f"{name}-reformer.safetensors") for name in ("one", "two"))
     trained = [name for name in one if name.startswith("reformer.")]
     assert all(torch.equal(one[name], two[name]) for name in one if name not in trained)

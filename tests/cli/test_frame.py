@@ -15,7 +15,7 @@ from mfrkit.cli import app
 
 def test_version_and_module_entry(mfr):
     wanted = f"mfrkit {mfrkit.__version__}\n".encode()
-    assert mfr("--version", check=0).stdout == wanted
+    assert mfr.apart("--version", check=0).stdout == wanted
     module = subprocess.run(
         [sys.executable, "-m", "mfrkit", "--version"], capture_output=True, check=True
     )

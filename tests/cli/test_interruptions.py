@@ -7,21 +7,34 @@ import time
 
 import numpy as np
 import pytest
+from conftest import Shell
 from PIL import Image
 
 from mfrkit.io.embeddings import EmbeddingReader
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    """A folder of crops large enough to be interrupted in."""
-    folder = tmp_path_factory.mktemp("many") / "crops"
+def write_crops(folder, count):
     folder.mkdir()
     rng = np.random.default_rng(1)
-    for n in range(600):
+    for n in range(count):
         coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((112, 112)).save(folder / f"{n:04d}.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory):
+    """A folder of crops large enough to be interrupted in."""
+    return write_crops(tmp_path_factory.mktemp("some") / "crops", 160)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A folder of so many crops that masks are drawn in processes, and those masks."""
+    shell = Shell(tmp_path_factory.mktemp("many"))
+    write_crops(shell.folder / "crops", 600)
+    shell("synth-mask", "crops", "-o", "whole", "-b", "8", check=0)
+    return shell.folder
 
 
 def wait_for(condition, timeout=60):
@@ -39,9 +52,8 @@ def lines(path):
     ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
 def test_synth_mask_stopped_and_resumed_equals_an_unbroken_run(mfr, many, sent, code):
-    mfr("synth-mask", many, "-o", "whole", "-b", "8", check=0)
     part = mfr.folder / "masked" / ".manifest.jsonl.part"
-    process = mfr.start("synth-mask", many, "-b", "8")
+    process = mfr.start("synth-mask", many / "crops", "-b", "8")
     wait_for(lambda: len(lines(part)) > 10)  # nobody reads its records: the pipe holds some
     process.send_signal(sent)
     _, err = process.communicate(timeout=30)
@@ -49,46 +61,46 @@ def test_synth_mask_stopped_and_resumed_equals_an_unbroken_run(mfr, many, sent, 
     assert b"Traceback" not in err
     assert not (mfr.folder / "masked/manifest.jsonl").exists()
     assert len(lines(part)) < 600, "the run was over before it was stopped: make it longer"
-    run = mfr("synth-mask", many, "--resume", check=0)
+    run = mfr("synth-mask", many / "crops", "--resume", check=0)
     assert b"resuming" in run.stderr
     assert len(run.stdout.splitlines()) == 601
-    whole = mfr.folder / "whole"
+    whole = many / "whole"
     for name in ("manifest.jsonl", "0000.png", "0599.png", "_regions/0300.png"):
         assert (mfr.folder / "masked" / name).read_bytes() == (whole / name).read_bytes()
     assert not list((mfr.folder / "masked").rglob(".*.part"))
 
 
-def test_embed_killed_again_and_again_never_repeats_a_row(mfr, many):
-    """Pieces of 64 rows, so that there is something to lose."""
-    runner = "from mfrkit.stages import embed\nembed.PIECE_INPUTS = 64\n"
+def test_embed_killed_again_and_again_never_repeats_a_row(mfr, some):
+    """Pieces of 16 rows, so that there is something to lose."""
+    runner = "from mfrkit.stages import embed\nembed.PIECE_INPUTS = 16\n"
     runner += "from mfrkit.cli import main\nmain()\n"
     program = mfr.folder / "small_pieces.py"
     program.write_text(runner)
     mfr.program = sys.executable
     pieces = mfr.folder / ".embeddings.h5.pieces"
-    arguments = [program, "embed", many, "--no-flip", "-j", "1"]
+    arguments = [program, "embed", some, "--model", "arcface", "-b", "8", "-j", "1"]
     for stop in (1, 3, 5):
         process = mfr.start(*arguments, *(["--resume"] if stop > 1 else []))
         wait_for(lambda stop=stop: len(list(pieces.glob("piece-*.h5"))) >= stop)
         process.kill()
         process.communicate()
         assert not (mfr.folder / "embeddings.h5").exists()
-    resumed_run = mfr(*arguments, "--resume", check=0)
-    assert len(resumed_run.stdout.splitlines()) == 601, "a pipeline downstream needs them all"
-    again = mfr(*arguments, "--resume", check=0)
+    resumed_run = mfr.apart(*arguments, "--resume", check=0)
+    assert len(resumed_run.stdout.splitlines()) == 161, "a pipeline downstream needs them all"
+    again = mfr.apart(*arguments, "--resume", check=0)
     assert again.stdout == resumed_run.stdout
-    mfr(*arguments, "-o", "whole.h5", check=0)
+    mfr.apart(*arguments, "-o", "whole.h5", check=0)
     assert not pieces.exists()
     with (
         EmbeddingReader(mfr.folder / "embeddings.h5") as resumed,
         EmbeddingReader(mfr.folder / "whole.h5") as whole,
     ):
-        assert list(resumed.each_key()) == [f"{n:04d}" for n in range(600)]
-        assert np.array_equal(resumed.rows(np.arange(600)), whole.rows(np.arange(600)))
+        assert list(resumed.each_key()) == [f"{n:04d}" for n in range(160)]
+        assert np.array_equal(resumed.rows(np.arange(160)), whole.rows(np.arange(160)))
 
 
-def test_a_closed_pipe_ends_quietly(mfr, many):
-    process = mfr.start("synth-mask", many, "-b", "8")
+def test_a_closed_pipe_ends_quietly(mfr, some):
+    process = mfr.start("synth-mask", some, "-b", "8")
     first = process.stdout.readline()
     process.stdout.close()
     err = process.stderr.read()
@@ -106,11 +118,13 @@ def test_a_pipe_into_head(mfr, photos):
 
 
 @pytest.mark.parametrize("command", ["align", "synth-mask", "embed"])
-def test_a_full_disk_is_one_clear_line_and_loses_nothing(mfr, many, photos, command):
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(mfr, some, photos, command):
     """A limit on file size stands in for a full disk: the system call fails the same way."""
-    source = photos if command == "align" else many
+    source = photos if command == "align" else some
     out = "e.h5" if command == "embed" else "out"
-    limited = mfr.line(f"ulimit -f 8; mfrkit {command} {source} -o {out} > /dev/null")
+    model = ["--model", "arcface"] if command == "embed" else []
+    line = f"mfrkit {command} {source} -o {out} {' '.join(model)}"
+    limited = mfr.line(f"ulimit -f 8; {line} > /dev/null")
     assert limited.returncode == 1
     text = limited.stderr.decode()
     assert text.count("\n") == 1, text
@@ -118,7 +132,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(mfr, many, photos, comm
     assert out in text, "the line must say which file"
     assert not (mfr.folder / "out/manifest.jsonl").exists()
     assert not (mfr.folder / "e.h5").exists()
-    mfr(command, source, "-o", out, "--resume", check=0)
+    mfr(command, source, "-o", out, *model, "--resume", check=0)
 
 
 def test_results_are_refused_where_nothing_can_be_written(mfr, worked):
@@ -140,10 +154,10 @@ def dying(call, n):
     )
 
 
-def test_the_death_of_a_feeder_is_not_the_end_of_the_data(mfr, many):
+def test_the_death_of_a_feeder_is_not_the_end_of_the_data(mfr, some):
     program = mfr.folder / "dying.py"
     program.write_text(dying("replace", 90))
-    synth = f"synth-mask {many} -o masked -b 8 -j 1 --region soft"
+    synth = f"synth-mask {some} -o masked -b 8 -j 1 --region soft"
     run = mfr.line(f"{sys.executable} {program} {synth} | mfrkit embed - -o m.h5 --model arcface")
     assert b"m.h5" not in run.stderr
     assert run.stderr.count(b"ended before its closing record") == 1
@@ -155,8 +169,8 @@ def test_the_death_of_a_feeder_is_not_the_end_of_the_data(mfr, many):
         EmbeddingReader(mfr.folder / "m.h5") as piped,
         EmbeddingReader(mfr.folder / "whole.h5") as whole,
     ):
-        assert list(piped.each_key()) == [f"{n:04d}" for n in range(600)]
-        assert np.array_equal(piped.rows(np.arange(600)), whole.rows(np.arange(600)))
+        assert list(piped.each_key()) == [f"{n:04d}" for n in range(160)]
+        assert np.array_equal(piped.rows(np.arange(160)), whole.rows(np.arange(160)))
 
 
 def test_embed_resumes_only_what_it_is_asked_for(mfr, worked):

@@ -1,40 +1,19 @@
 """EUM as a user runs it: train on crops or on files, unmask, fuse, evaluate."""
 
 import hashlib
-import os
 import shutil
 
 import numpy as np
 import pytest
-from conftest import write_noise_crops
+from conftest import Shell, write_noise_crops
 from h5py import File
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
-from mfrkit.cli import app
 from mfrkit.io.checkpoints import read_header
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.models.registry import WEIGHTS
 
 TRAIN = ("distill", "--method", "eum", "-b", "8", "-j", "1", "--set", "fit.save_every=1")
-
-
-class Here:
-    """Run commands in this process, in a folder of its own: each would load torch otherwise."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __call__(self, *arguments, check=None):
-        before = os.getcwd()
-        os.chdir(self.folder)
-        try:
-            run = CliRunner().invoke(app, [str(each) for each in arguments])
-        finally:
-            os.chdir(before)
-        if check is not None:
-            assert run.exit_code == check, run.stderr
-        return run
 
 
 def table(path):
@@ -49,7 +28,7 @@ def digest(path):
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder with crops, both embedding files, and a network trained on the crops."""
-    mfr = Here(tmp_path_factory.mktemp("eum"))
+    mfr = Shell(tmp_path_factory.mktemp("eum"))
     write_noise_crops(mfr.folder / "crops")
     arcface = digest(WEIGHTS / "arcface.safetensors")
     mfr(*TRAIN, "crops", "-o", "eum.safetensors", "--steps", "6", "--lr", "0.01", check=0)
@@ -97,10 +76,10 @@ def test_unmask_fuse_and_eval_chain(here):
     lines = [f"{keys[i]} {keys[j]} {int(i // 4 == j // 4)}" for i in range(12) for j in range(i)]
     (folder / "pairs.txt").write_text("\n".join(lines) + "\n")
     run = here("eval", "pairs.txt", "masked.h5", "unmasked.h5", "fused.h5", check=0)
-    assert "arcface+eum" in run.stdout
+    assert "arcface+eum" in run.stdout.decode()
     refused = here("fuse", "masked.h5", "unmasked.h5", "-o", "fused.h5")
-    assert refused.exit_code == 2
-    assert "--force replaces it" in refused.stderr
+    assert refused.returncode == 2
+    assert "--force replaces it" in refused.stderr.decode()
 
 
 def test_only_masked_rows_if_asked(here):
@@ -148,8 +127,8 @@ def test_files_alone_give_a_network_too_and_resuming_changes_nothing(here):
 )
 def test_mistakes_stop_with_one_line(here, line, message):
     run = here(*line, "-o", "never", "--force")  # the refused run before left a folder
-    assert run.exit_code == 2, run.stderr
-    assert message in run.stderr
+    assert run.returncode == 2, run.stderr
+    assert message in run.stderr.decode()
     assert len(run.stderr.splitlines()) == 1
     assert not (here.folder / "never").exists()
 
@@ -164,9 +143,9 @@ def test_templates_of_others_are_refused(here):
         with File(folder / f"{name}.h5", "r+") as file:
             file.attrs.update(change)
         run = here("unmask", f"{name}.h5", "-o", "no.h5", "-m", "eum.safetensors")
-        assert (run.exit_code, message in run.stderr) == (2, True), run.stderr
+        assert (run.returncode, message in run.stderr.decode()) == (2, True), run.stderr
     with File(folder / "narrow.h5", "w") as file:
         file["embeddings"] = np.ones((2, 5), np.float32)
         file["keys"] = ["a", ""]
     run = here("unmask", "narrow.h5", "-o", "no.h5", "-m", "eum.safetensors")
-    assert "has 5 values a row" in run.stderr
+    assert b"has 5 values a row" in run.stderr

@@ -129,17 +129,17 @@ def test_a_killed_command_goes_on_with_resume(mfr, crops, address):
     process.kill()
     process.communicate(timeout=30)
     assert not (mfr.folder / "out.h5").exists()
-    refused = mfr(*spread_out, check=2)
+    refused = mfr.apart(*spread_out, check=2)
     assert b"--resume continues it" in refused.stderr
-    run = mfr(*spread_out, "--resume", check=0, timeout=180)
+    run = mfr.apart(*spread_out, "--resume", check=0, timeout=180)
     assert b"100 written" in run.stderr
     assert sorted(p.name for p in mfr.folder.iterdir()) == ["out.h5"]
-    again = mfr(*spread_out, "--resume", check=0)
+    again = mfr.apart(*spread_out, "--resume", check=0)
     assert b"complete already" in again.stderr
 
 
 def test_what_a_node_lacks_ends_the_run_in_one_line(mfr, crops, address):
     words = ("embed", crops, "-m", "mine.safetensors", "--cluster", address)
-    run = mfr(*words, timeout=180)
+    run = mfr.apart(*words, timeout=180)
     assert run.returncode == 2, run.stderr
     assert re.fullmatch(rb"mfrkit: node \S+: mine\.safetensors: .*\n", run.stderr), run.stderr

@@ -9,7 +9,8 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import Rows, write_embeddings
 from mfrkit.stages import export_embeddings as module
-from mfrkit.stages.export_embeddings import ExportOptions, export_embeddings
+from mfrkit.stages.export_embeddings import export_embeddings
+from mfrkit.stages.file_options import ExportOptions
 
 KEYS = ["ada/1", "bob\t\\2", "Zoë, the\n2nd", "x", "y"]
 
@@ -102,10 +103,10 @@ def test_what_cannot_be_written_is_refused(write, tmp_path):
         ({"output": tmp_path / "e.sql", "table": "a; DROP"}, "--table"),
     ):
         with pytest.raises(InputError, match=said):
-            ExportOptions(tmp_path / "e.h5", **wrong)
+            export_embeddings(ExportOptions(tmp_path / "e.h5", **wrong), Console(-1))
     (tmp_path / "e.faiss.csv").write_text("mine")
     with pytest.raises(InputError, match=r"e\.faiss\.csv"):
-        ExportOptions(tmp_path / "e.h5", tmp_path / "e.faiss")
+        export_embeddings(ExportOptions(tmp_path / "e.h5", tmp_path / "e.faiss"), Console(-1))
     with pytest.raises(InputError, match="no such file"):
         export_embeddings(ExportOptions(tmp_path / "none.h5", tmp_path / "n.csv"), Console(-1))
     assert not (tmp_path / "n.csv").exists()

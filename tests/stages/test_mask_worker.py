@@ -96,7 +96,7 @@ def test_few_inputs_a_pipeline_and_one_worker_stay_in_this_process(
 
     def ways(source, workers, count):
         used.clear()
-        worker = mask_worker.MaskWorker(options(source, shared_noise_crops, workers), {})
+        worker = mask_worker.MaskWorker(options(source, shared_noise_crops, workers))
         worker._in_processes = lambda _: used.append("_in_processes") or []
         worker._in_threads = lambda _: used.append("_in_threads") or []
         list(worker(items[:count]))
@@ -118,7 +118,7 @@ def test_a_faster_device_draws_in_this_process(shared_noise_crops, tmp_path, use
     on_processor = mask_worker.make_drawer(options(shared_noise_crops, tmp_path, 1))
     monkeypatch.setattr("mfrkit.models.device.resolve_device", lambda _: torch.device("meta"))
     monkeypatch.setattr(mask_worker, "make_drawer", lambda _: on_processor)
-    worker = mask_worker.MaskWorker(options(shared_noise_crops, tmp_path, 2), {})
+    worker = mask_worker.MaskWorker(options(shared_noise_crops, tmp_path, 2))
     records = list(worker(open_source(str(shared_noise_crops))))
     assert len(records) == 12
     assert used == ["_in_processes", "_in_threads"]

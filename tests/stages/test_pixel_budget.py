@@ -15,7 +15,6 @@ from mfrkit.io.item import Item
 from mfrkit.io.manifest import Record
 from mfrkit.stages import flow, pack, synth_mask
 from mfrkit.stages.options import SynthMaskOptions
-from mfrkit.stages.synth_mask_worker import Drawn
 
 SIDE = 6000
 
@@ -64,14 +63,14 @@ def test_masks_are_drawn_on_few_large_photos_at_once(photos, monkeypatch):
         def __call__(self, items):
             together.append(len(items))
             with at_work:
-                return Drawn([[item.record] for item in items])
+                return [[item.record] for item in items]
 
         def close(self):
             pass
 
     monkeypatch.setattr(synth_mask, "make_drawer", lambda options: Drawer())
     run = RunOptions(workers=8, batch_size=64)
-    worker = synth_mask.MaskWorker(SynthMaskOptions("-", "unused", run=run), {})
+    worker = synth_mask.MaskWorker(SynthMaskOptions("-", "unused", run=run))
     assert [records[0].key for records in worker(iter(photos))] == list("01234567")
     assert set(together) == {1}
     assert at_work.most <= flow.PIXELS_AHEAD // SIDE**2

@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,11 +48,14 @@ def copier(output, *, stop_after=None, skip=(), twice=()):
     return lambda: process
 
 
+def options_of(photos, output, recipe=RECIPE, **run):
+    given = {"run": RunOptions(), "recipe": lambda: recipe, "preview": None} | run
+    return SimpleNamespace(source=str(photos), output=output, **given)
+
+
 def run(photos, output, *, recipe=RECIPE, run_options=None, **behaviour):
-    options = run_options or RunOptions()
-    return run_stage(
-        "copy", str(photos), output, recipe, options, Console(-1), copier(output, **behaviour)
-    )
+    options = options_of(photos, output, recipe, run=run_options or RunOptions())
+    return run_stage("copy", options, Console(-1), copier(output, **behaviour))
 
 
 def keys(output, name="manifest.jsonl"):
@@ -176,7 +180,7 @@ def test_verbose_names_every_skipped_input(photos, tmp_path, capsys):
         out = tmp_path / str(verbosity)
         console = Console(verbosity)
         prepare = copier(out, skip=("c",))
-        run_stage("copy", str(photos), out, RECIPE, RunOptions(), console, prepare)
+        run_stage("copy", options_of(photos, out), console, prepare)
         assert ("skipped 'c.jpg': not wanted: this one" in capsys.readouterr().err) is wanted
 
 
@@ -222,7 +226,7 @@ def test_too_many_skipped_inputs_fail_the_finished_run(photos, tmp_path, limit, 
 def test_dry_run_touches_nothing(photos, tmp_path, capsys):
     options = RunOptions(dry_run=True)
     out = tmp_path / "out"
-    run_stage("copy", str(photos), out, RECIPE, options, Console(), copier(out))
+    run_stage("copy", options_of(photos, out, run=options), Console(), copier(out))
     assert not out.exists()
     assert "would copy 6 inputs" in capsys.readouterr().err
 
@@ -326,7 +330,7 @@ def test_an_input_the_stage_fails_on_is_a_skipped_record(photos, tmp_path):
             write_whole(out / f"{item.record.key}{'x' * 252 * (item.record.key == 'c')}.png", b"")
             yield [Record(item.record.key, f"{item.record.key}.png", item.record.source)]
 
-    tally = run_stage("x", str(photos), out, {}, RunOptions(), Console(-1), lambda: process)
+    tally = run_stage("x", options_of(photos, out), Console(-1), lambda: process)
     records = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert {r["key"]: r["reason"] for r in records if r["status"] == "skipped"} == {
         "b": "failed: RuntimeError: cannot b",

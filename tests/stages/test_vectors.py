@@ -8,7 +8,8 @@ import pytest
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
-from mfrkit.stages.vectors import FuseOptions, MergeOptions, fuse, merge, parse_weights
+from mfrkit.stages.file_options import FuseOptions, MergeOptions, parse_weights
+from mfrkit.stages.vectors import fuse, merge
 
 MODEL = {"model": "arcface", "weights_sha256": "ab", "flip": True}
 
