@@ -8,7 +8,7 @@ import typer
 
 from mfrkit.config import REGION, TEACHER
 from mfrkit.errors import InputError
-from mfrkit.models.feeding import ASSUMED, Feeding
+from mfrkit.models.cards import ASSUMED, Feeding
 from mfrkit.options import Checked, Force, Like, Within
 
 Embeddings = Annotated[Path, typer.Option("--output", "-o", help="HDF5 file to write.")]
