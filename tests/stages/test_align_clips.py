@@ -12,6 +12,7 @@ from mfrkit.io.images import read_image
 from mfrkit.stages.align import align
 from mfrkit.stages.demo import PHOTOS
 from mfrkit.stages.options import AlignOptions
+from mfrkit.stages.run import inputs_of
 
 SIZE, EACH = (320, 400), 4
 
@@ -87,3 +88,9 @@ def test_shards_share_the_frames(hall, tmp_path):
 def test_a_clip_by_itself(hall, tmp_path):
     _, records = run(hall / "door.mp4", tmp_path / "crops", every="10")
     assert [record["key"] for record in records] == ["door/000000", "door/000010"]
+
+
+def test_frames_are_counted_before_a_run_too(hall, tmp_path):
+    """As a cluster does to see that there are any, and how many."""
+    options = AlignOptions(str(hall / "door.mp4"), tmp_path, every=Every.parse("10"))
+    assert inputs_of(options).count() == len(list(inputs_of(options))) == 2
