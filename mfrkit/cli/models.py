@@ -7,6 +7,7 @@ import typer
 
 from mfrkit.cli.options import takes
 from mfrkit.errors import InputError
+from mfrkit.evaluation.options import CalibrateOptions
 from mfrkit.options import Force, Json
 from mfrkit.stages.file_options import AddOptions, AverageOptions, CombineOptions, OnnxOptions
 
@@ -40,25 +41,8 @@ def average(ctx: typer.Context, options: AverageOptions) -> None:
     average_models(options, ctx.obj)
 
 
-def calibrate(
-    ctx: typer.Context,
-    model: Annotated[
-        str, typer.Argument(metavar="NAME|FILE", help="Recogniser: bundled name or model file.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Model file to write.")
-    ],
-    unmasked: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its embeddings of bare faces.")
-    ] = None,
-    masked: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its embeddings of masked faces.")
-    ] = None,
-    fmr: Annotated[
-        str, typer.Option("--fmr", help="False match rates, as far as the counts allow.")
-    ] = "1e-2,1e-3,1e-4",
-    force: Force = False,
-) -> None:
+@takes(CalibrateOptions)
+def calibrate(ctx: typer.Context, options: CalibrateOptions) -> None:
     """Set a recogniser's thresholds for bare and masked faces, and write them into its card.
 
     Everybody is compared with everybody. Take people it was not trained on.
@@ -66,11 +50,9 @@ def calibrate(
     Example: mfrkit models calibrate mfr --unmasked demo/clean.h5 --masked demo/masked.h5
     --fmr 0.5 -o calibrated.safetensors
     """
-    from mfrkit.evaluation import calibrate as stage
-    from mfrkit.evaluation.options import parse_rates
+    from mfrkit.evaluation.all_pairs import calibrate as run
 
-    rates = parse_rates(fmr, "--fmr")
-    stage.calibrate(stage.CalibrateOptions(model, output, unmasked, masked, rates, force), ctx.obj)
+    run(options, ctx.obj)
 
 
 @takes(CombineOptions)

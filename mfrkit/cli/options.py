@@ -152,12 +152,6 @@ def _models(command: str) -> list[str]:
     return models_for(None if command == "show" else _TASKS.get(command, "recognition"))
 
 
-def _layouts(_: str) -> Iterable[str]:
-    from mfrkit.evaluation.layouts import LAYOUTS
-
-    return LAYOUTS
-
-
 def _always(*values: str) -> Values:
     return lambda _: values
 
@@ -168,9 +162,7 @@ _VALUES: dict[str, Values] = {
     "--init": lambda _: ["teacher", "scratch", *models_for("recognition")],
     "--region-model": lambda _: models_for("region"),
     "--device": _always("auto", "cpu", "cuda", "mps"),
-    "--layout": _layouts,
     "--type": lambda _: ["all", *mask_kinds()],
     "--color": lambda _: mask_colours(),
     "--coverage": _always("above", "on", "below", "chin"),
-    "--missing": _always("error", "reject", "drop"),
 }

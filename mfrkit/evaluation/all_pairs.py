@@ -1,4 +1,4 @@
-"""Measure a system on every comparison its embeddings allow: `mfrkit eval --all-pairs`.
+"""Everybody compared with everybody: `eval --all-pairs`, and thresholds by `models calibrate`.
 
 Comparisons are counted by their score, in an amount of memory that does not grow: a stripe of
 one file is held while the other streams past it in blocks, and every thread compares a block of
@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
@@ -20,8 +20,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.evaluation.results import decimal, finite, percent, scientific
+from mfrkit.evaluation.options import CalibrateOptions, EvalOptions
+from mfrkit.evaluation.results import figure_cells, finite, percent, scientific
 from mfrkit.io.embeddings import EmbeddingReader
+from mfrkit.io.files import refuse_existing
 from mfrkit.io.people import people_codes
 from mfrkit.metrics.all_pairs import (
     RESOLUTION,
@@ -36,15 +38,10 @@ from mfrkit.metrics.all_pairs import (
     to_histogram,
     unit_rows,
 )
-from mfrkit.metrics.rates import (
-    Counts,
-    EqualError,
-    OperatingPoint,
-    auc,
-    equal_error,
-    operating_point,
-)
-from mfrkit.metrics.verification import Spread, fisher_ratio
+from mfrkit.metrics.rates import ENOUGH_ERRORS, Counts, operating_point
+from mfrkit.metrics.verification import Figures, read_figures
+from mfrkit.models.cards import MASKED, MIXED, UNMASKED, ModelCard, Operating
+from mfrkit.models.registry import read_card, read_tensors, write_model
 
 STRIPE = 8 * TILE  # faces of one file held at a time; the other is read once for each stripe
 
@@ -98,13 +95,8 @@ class _Set:
 def count_pairs(paths: tuple[Path, ...], missing: str, console: Console) -> CountedPairs:
     """Compare all faces of one file with each other, or with all faces of a second file.
 
-    Versions of one photo (the same key, masked variants) are not compared.
-
-    Args:
-        paths: one or two embedding files.
-        missing: what an input without vector means: `error`, `reject` (its comparisons failed)
-            or `drop`.
-        console: for the progress.
+    Versions of one photo (the same key, masked variants) are not compared. `missing` says what an
+    input without vector means: `error`, `reject` (its comparisons failed) or `drop`.
 
     Raises:
         InputError: unusable files, vectors of different sizes, pictures of nobody, or inputs
@@ -117,7 +109,7 @@ def count_pairs(paths: tuple[Path, ...], missing: str, console: Console) -> Coun
                 f"{paths[1]}: vectors of {readers[1].dim} values cannot be compared with the "
                 f"{readers[0].dim} of {paths[0]}; embed both with one model"
             )
-        sets = _load(readers)
+        sets = [_Set(reader, *people_codes(reader)) for reader in readers]
         lost = [each.lost() for each in sets]
         if missing == "error":
             _refuse_losses(sets, lost)
@@ -131,10 +123,6 @@ def count_pairs(paths: tuple[Path, ...], missing: str, console: Console) -> Coun
             lost=sum(map(len, lost)),
             attributes=readers[0].attributes,
         )
-
-
-def _load(readers: list[EmbeddingReader]) -> list[_Set]:
-    return [_Set(reader, *people_codes(reader)) for reader in readers]
 
 
 def _refuse_losses(sets: list[_Set], lost: list[Indices]) -> None:
@@ -192,7 +180,6 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 SCHEMA = 1
-FAR = (1e-3, 1e-4, 1e-5, 1e-6)
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
         "comparisons": "every pair of inputs once; pairs of versions of one photo (same key, "
@@ -211,60 +198,16 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class AllPairsOptions:
-    """What to compare.
-
-    Attributes:
-        files: one embedding file, or the gallery's and the probes'.
-        missing: what an input without embedding means, as in `EvalOptions`.
-        far: FARs in (0, 1] at which the TAR is reported.
-        json: print one JSON object instead of the table.
-    """
-
-    files: tuple[Path, ...]
-    missing: str = "error"
-    far: tuple[float, ...] = FAR
-    json: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse values no run can use."""
-        if not 1 <= len(self.files) <= 2:
-            raise InputError(
-                f"--all-pairs takes one embedding file, or two to compare; got {len(self.files)}"
-            )
-        if len({path.absolute() for path in self.files}) < len(self.files):
-            raise InputError(f"{self.files[0]}: named twice; once compares it with itself")
-        if self.missing not in ("error", "reject", "drop"):
-            raise InputError(f"--missing {self.missing!r}: expected error, reject or drop")
-        for far in self.far:
-            if not 0 < far <= 1:
-                raise InputError(f"--far {far:g}: expected a share above 0 and at most 1")
-
-
-@dataclass(frozen=True)
-class AllPairsFigures:
-    """How well all comparisons tell people apart; the names are those of `Verification`."""
-
-    genuine: Spread
-    impostor: Spread
-    eer: EqualError
-    fmr100: OperatingPoint
-    fmr1000: OperatingPoint
-    tar: tuple[OperatingPoint, ...]
-    auc: float
-    fdr: float
-
-
-def all_pairs(options: AllPairsOptions, console: Console) -> AllPairsFigures:
+def all_pairs(options: EvalOptions, console: Console) -> Figures:
     """Compare everybody with everybody; print the table or JSON.
 
     Raises:
         InputError: unusable files, pictures of nobody, no genuine comparison, or inputs without
             embedding under `missing="error"`.
     """
-    pairs = count_pairs(options.files, options.missing, console)
-    names = " and ".join(map(str, options.files))
+    files = options.compared
+    pairs = count_pairs(files, options.missing, console)
+    names = " and ".join(map(str, files))
     if not pairs.totals.genuine:
         raise InputError(f"{names}: no person has two photos to compare")
     if not pairs.totals.impostor:
@@ -272,9 +215,12 @@ def all_pairs(options: AllPairsOptions, console: Console) -> AllPairsFigures:
     if pairs.lost:
         done = "are left out" if options.missing == "drop" else "count as failed comparisons"
         console.warn(f"{names}: {pairs.lost} inputs have no usable embedding and {done}")
-    if pairs.totals.same_photo and len(options.files) > 1:
+    if pairs.totals.same_photo and len(files) > 1:
         console.info(f"{pairs.totals.same_photo} pairs show one photo twice and are left out")
-    figures = measure(pairs, options.far)
+    histogram = pairs.histogram
+    genuine = spread_of_counts(histogram.genuine, int(histogram.failed[0]))
+    impostor = spread_of_counts(histogram.impostor, int(histogram.failed[1]))
+    figures = read_figures(histogram.roc, genuine, impostor, options.fars)
     if options.json:
         console.data(json.dumps(_record(pairs, figures, options), ensure_ascii=False))
     else:
@@ -282,31 +228,11 @@ def all_pairs(options: AllPairsOptions, console: Console) -> AllPairsFigures:
     return figures
 
 
-def measure(pairs: CountedPairs, far: Sequence[float]) -> AllPairsFigures:
-    """Read all figures off the histogram."""
-    histogram = pairs.histogram
-    curve = histogram.roc
-    genuine = spread_of_counts(histogram.genuine, int(histogram.failed[0]))
-    impostor = spread_of_counts(histogram.impostor, int(histogram.failed[1]))
-    return AllPairsFigures(
-        genuine=genuine,
-        impostor=impostor,
-        eer=equal_error(curve),
-        fmr100=operating_point(curve, 0.01),
-        fmr1000=operating_point(curve, 0.001),
-        tar=tuple(operating_point(curve, target) for target in far),
-        auc=auc(curve),
-        fdr=fisher_ratio(genuine, impostor),
-    )
-
-
-def _record(
-    pairs: CountedPairs, figures: AllPairsFigures, options: AllPairsOptions
-) -> dict[str, Any]:
+def _record(pairs: CountedPairs, figures: Figures, options: EvalOptions) -> dict[str, Any]:
     return finite(
         {
             "schema": SCHEMA,
-            "embeddings": [str(path) for path in options.files],
+            "embeddings": [str(path) for path in options.compared],
             "model": str(pairs.attributes.get("model", "")),
             "missing": {"policy": options.missing, "inputs": pairs.lost},
             "same_photo": pairs.totals.same_photo,
@@ -317,30 +243,110 @@ def _record(
     )
 
 
-def _show(figures: AllPairsFigures, options: AllPairsOptions, console: Console) -> None:
+def _show(figures: Figures, options: EvalOptions, console: Console) -> None:
     """Print a table: one line for programs, a figure a line for people."""
-
-    def share(point: OperatingPoint, value: float) -> str:
-        flag = "*" if console.is_terminal_out and not point.enough_impostors else ""
-        return percent(value) + flag
-
-    cells = {
+    known = figure_cells(figures, flag="*" if console.is_terminal_out else "")
+    counts = {
         "genuine": str(figures.genuine.count),
         "impostor": str(figures.impostor.count),
         "failed": str(figures.genuine.failed + figures.impostor.failed),
-        "EER %": percent(figures.eer.rate),
-        "FMR100 %": share(figures.fmr100, figures.fmr100.fnmr),
-        "FMR1000 %": share(figures.fmr1000, figures.fmr1000.fnmr),
-        **{f"TAR@{scientific(p.target)} %": share(p, p.tar) for p in figures.tar},
-        "AUC": decimal(figures.auc, 5),
-        "genuine mean": decimal(figures.genuine.mean, 3),
-        "impostor mean": decimal(figures.impostor.mean, 3),
-        "FDR": decimal(figures.fdr, 2),
     }
+    rates = ["EER %", "FMR100 %", "FMR1000 %"]
+    rates += [name for name in known if name.startswith("TAR@")]
+    names = [*rates, "AUC", "genuine mean", "impostor mean", "FDR"]
+    cells = counts | {name: known[name] for name in names}
     if not console.is_terminal_out:
         console.table("", list(cells), [list(cells.values())])
         return
-    title = " vs ".join(path.name for path in options.files)
+    title = " vs ".join(path.name for path in options.compared)
     console.table(f"{title}: all pairs", ["", "value"], [[*cell] for cell in cells.items()])
     if any(not p.enough_impostors for p in (figures.fmr1000, *figures.tar)):
         console.info(f"* rests on too few impostor pairs ({figures.impostor.count}); 1/FAR needed")
+
+
+def calibrate(options: CalibrateOptions, console: Console) -> None:
+    """Write the model anew with thresholds in its card; states not measured keep theirs.
+
+    Raises:
+        InputError: the output exists; no embeddings, or of another model or without mirror image;
+            pictures of nobody; rates outside (0, 1).
+        WeightsError: the model is damaged.
+    """
+    refuse_existing(options.output, force=options.force)
+    if not all(0 < rate < 1 for rate in options.fmr):
+        raise InputError(f"--fmr {list(options.fmr)}: expected rates between 0 and 1")
+    card = read_card(options.model)[0]
+    bare, masked = options.unmasked, options.masked
+    if bare is None and masked is None:
+        raise InputError("nothing to measure: give --unmasked, --masked, or both")
+    found = {}
+    for state, given in ((UNMASKED, (bare,)), (MIXED, (bare, masked)), (MASKED, (masked,))):
+        files = tuple(file for file in given if file is not None)
+        if len(files) == len(given):
+            for file in files:
+                _check_origin(file, card)
+            found[state] = _thresholds(files, options.fmr, console)
+    rows = [
+        [
+            state,
+            scientific(point.fmr),
+            f"{point.threshold:.4f}",
+            percent(point.fnmr),
+            str(point.genuine),
+            str(point.impostors),
+        ]
+        for state, points in found.items()
+        for point in points
+    ]
+    if not rows:
+        raise InputError("too few comparisons for any rate asked for; thirty false matches needed")
+    tensors = read_tensors(options.model)[1]
+    made = replace(card, name=options.output.stem, thresholds={**card.thresholds, **found})
+    write_model(options.output, tensors, made)
+    columns = ["state", "FMR", "threshold", "FNMR %", "genuine", "impostors"]
+    console.table(f"{card.name}: thresholds", columns, rows)
+    console.info(f"{options.model} -> {options.output}")
+
+
+def _check_origin(file: Path, card: ModelCard) -> None:
+    with EmbeddingReader(file) as reader:
+        made, flip = reader.attributes.get("weights_sha256"), reader.attributes.get("flip")
+    if made is not None and made != card.sha256:
+        raise InputError(f"{file}: embeddings of another model; embed with {card.name}")
+    if flip is not None and not flip:
+        raise InputError(
+            f"{file}: embedded with --no-flip; the thresholds of a card are for faces averaged "
+            "with their mirror image"
+        )
+
+
+def _thresholds(
+    files: tuple[Path, ...], rates: Sequence[float], console: Console
+) -> tuple[Operating, ...]:
+    """Return the thresholds that rest on enough comparisons, lowest first.
+
+    Convention:
+        Enough are thirty false matches, so that the rate is within 30 % of the true one with 90 %
+        confidence (Doddington's rule; ISO/IEC 19795-1, annex B), if comparisons were independent.
+    """
+    pairs = count_pairs(files, "drop", console)
+    totals, curve = pairs.totals, pairs.histogram.roc
+    named = " and ".join(map(str, files))
+    if not totals.genuine or not totals.impostor:
+        raise InputError(f"{named}: no person has two photos, or there is only one person")
+    points = []
+    for rate in sorted(rates, reverse=True):
+        if totals.impostor * rate < ENOUGH_ERRORS:
+            console.warn(f"{named}: {totals.impostor} impostor pairs are too few for FMR {rate:g}")
+            continue
+        point = operating_point(curve, rate)
+        points.append(
+            Operating(
+                fmr=rate,
+                threshold=point.threshold,
+                fnmr=round(point.fnmr, 6),
+                genuine=totals.genuine,
+                impostors=totals.impostor,
+            )
+        )
+    return tuple(points)

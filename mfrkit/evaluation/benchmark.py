@@ -1,144 +1,256 @@
 """The masked-face benchmark: every model on a pair list unmasked, half masked and masked.
 
+Masks are drawn on the photos, so that a face has to be found and aligned under its mask, as in
+life; drawn on the crops of the unmasked photos instead, they measure recognition alone. Each step
+is an ordinary stage with its result in a folder of the benchmark, which remembers what it was begun
+with (`benchmark.json`). A step that is done is not done again, so an interrupted run goes on where
+it was, and another model costs its embeddings only.
+
 Thresholds are set on unmasked pairs and kept for the masked conditions, as in NIST's reports on
 face masks (NISTIR 8311): whoever runs a system set its threshold before the masks came.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mfrkit import __version__
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.evaluation.assess import Assessment, assess
-from mfrkit.evaluation.benchmark_sets import (
-    BenchmarkFolder,
-    BenchmarkSets,
-    ModelFiles,
-    Perform,
-    embedded_models,
-    label_of,
-    perform_here,
-    prepare,
-    unpacked,
-)
+from mfrkit.evaluation.benchmark_options import BenchmarkOptions, far_in, label_of
 from mfrkit.evaluation.evaluate import show, to_document, write_files
-from mfrkit.evaluation.options import EvalOptions
-from mfrkit.evaluation.paper_tables import BOTH, PROBE, UNMASKED, PaperTables, read_results
+from mfrkit.evaluation.options import FAR, EvalOptions
+from mfrkit.evaluation.paper_tables import (
+    BOTH,
+    PROBE,
+    UNMASKED,
+    read_results,
+    refuse_others,
+    write_tables,
+)
 from mfrkit.evaluation.results import SystemResult
-from mfrkit.evaluation.threshold_file import write_thresholds
-from mfrkit.io.documents import json_file
+from mfrkit.evaluation.thresholds import write_thresholds
+from mfrkit.io.documents import json_file, read_json_object
+from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import write_whole
-from mfrkit.io.manifest import MANIFEST
-from mfrkit.models.cards import ASSUMED, Feeding
-from mfrkit.models.loading import is_foreign
+from mfrkit.io.manifest import MANIFEST, check_inside
+from mfrkit.models.cards import ASSUMED
+from mfrkit.models.loading import is_foreign, recogniser_card
+from mfrkit.options import declared
+from mfrkit.stages.align import align
+from mfrkit.stages.embed import EmbedOptions, embed
+from mfrkit.stages.pack import PAIRS, unpack_bin
+from mfrkit.stages.sink import Tally
+from mfrkit.stages.synth_mask import synth_mask
+
+
+class BenchmarkFolder:
+    """A folder that holds the sets of one pair list, made in one way, for any number of models.
+
+    Made anew, it forgets what it was begun with, and removes embeddings, since their crops will go.
+
+    Raises:
+        InputError: a damaged `benchmark.json`.
+    """
+
+    def __init__(self, path: Path, *, anew: bool) -> None:
+        self._path, self._file = path, path / "benchmark.json"
+        known = {} if anew else _read(self._file)
+        self._options: dict[str, Any] = known.get("options", {})
+        self.models: list[str] = known.get("models", [])
+        self._anew = anew
+
+    def begin(self, wanted: Mapping[str, Any]) -> None:
+        """Note the options the sets are made with, if they agree with those they were begun with.
+
+        One that earlier runs did not need is new.
+
+        Raises:
+            InputError: an option has another value than it had.
+        """
+        for name, value in wanted.items():
+            found = self._options.get(name, value)
+            if found != value:
+                raise InputError(
+                    f"{self._path}: was begun with {_in_words(name, found, value)}; name another "
+                    "folder with --output, or begin again with --force"
+                )
+        if self._anew:
+            for path in (self._path / "embeddings").glob("*.h5"):
+                path.unlink()
+        self._options.update(wanted)
+        self._write()
+
+    def add(self, models: Sequence[str]) -> list[str]:
+        """Note further models; returns the labels of all, in the order they came."""
+        self.models = list(dict.fromkeys([*self.models, *models]))
+        self._write()
+        return self.models
+
+    def _write(self) -> None:
+        content = {"mfrkit": __version__, "options": self._options, "models": self.models}
+        write_whole(self._file, json_file(content))
+
+
+def _in_words(name: str, found: Any, wanted: Any) -> str:
+    if name == "pairs":
+        return f"another pair list (its {found}; here {wanted})"
+    if name == "images":
+        return f"the pictures in {found}, not those in {wanted}"
+    flag = next(each.flag for each in declared(BenchmarkOptions) if each.field.name == name)
+    if found is None:
+        return f"no {flag}, not {flag} {wanted}"
+    return f"{flag} {found}, not " + (f"without {flag}" if wanted is None else f"{wanted}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read the file; empty if there is none."""
+    if not path.exists():
+        return {}
+    remedy = "; begin again with --force, or name another --output"
+    found = read_json_object(path, remedy)
+    models = found.get("models")
+    if not isinstance(found.get("options"), dict) or not isinstance(models, list):
+        raise InputError(f"{path}: not what a benchmark was begun with{remedy}")
+    for model in models:
+        if not isinstance(model, str):
+            raise InputError(f"{path}: {model!r} is no name of a model{remedy}")
+        check_inside(model, str(path))
+    return found
+
+
+Perform = Callable[[Callable[[Any, Console], Tally], Any, Console], Tally]
+"""Runs a stage with its options, on this machine or on others."""
+
+
+def unpacked(options: BenchmarkOptions, console: Console) -> BenchmarkOptions:
+    """Unpack a verification file (`.bin`) beside the crops, once; folders stay as they are."""
+    if not options.is_verification_file:
+        return options
+    folder = options.output / "unpacked"
+    if options.run.force or not (folder / PAIRS).exists():
+        quiet = Console(console.verbosity, passes_records=False)
+        unpack_bin(Path(str(options.images)), folder, quiet, force=True)
+    return replace(options, pairs=folder / PAIRS, images=str(folder))
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
-    """What to compare.
+class ModelFiles:
+    """One model's embeddings of bare faces, and of masked ones if there is a masked set."""
 
-    Attributes:
-        sets: the images and how they are prepared.
-        models: bundled names or model files, no two with the same name.
-        fmr: FMRs in (0, 1] at which the thresholds are set.
-        ci: confidence of intervals in per cent; None for none.
-        missing: as for `mfrkit eval`.
-        json: print one JSON object instead of the tables.
-        tables: for a paper.
-        fed: how models of other programs are fed.
+    label: str
+    clean: Path
+    masked: Path | None
+
+
+def perform_here(stage: Callable[[Any, Console], Tally], options: Any, console: Console) -> Tally:
+    """Run a stage on this machine."""
+    return stage(options, console)
+
+
+def prepare(options: BenchmarkOptions, console: Console, perform: Perform = perform_here) -> None:
+    """Make what is missing of crops, masked crops and embeddings; `perform` runs the stages.
 
     Raises:
-        InputError: on construction, for a value no run can use.
+        InputError: whatever a step refuses.
+        PartialError: no photo gave a face.
     """
+    feedings = [options.fed if is_foreign(model) else ASSUMED for model in options.models]
+    cards = [recogniser_card(*each) for each in zip(options.models, feedings, strict=True)]
+    steps = replace(options, run=replace(options.run, resume=not options.run.force))
 
-    sets: BenchmarkSets
-    models: tuple[str, ...]
-    fmr: tuple[float, ...] = (1e-2, 1e-3)
-    ci: float | None = None
-    missing: str = "reject"
-    json: bool = False
-    tables: PaperTables = field(default_factory=PaperTables)
-    fed: Feeding = ASSUMED
+    def told(about: str) -> Console:
+        return Console(console.verbosity, passes_records=False, about=about)
 
-    def __post_init__(self) -> None:
-        """Refuse values no run can use, before anything is prepared."""
-        if not self.models:
-            raise InputError("no model given; name one with --model")
-        labels = [label_of(model) for model in self.models]
-        if len(set(labels)) != len(labels):
-            raise InputError(f"two models are called alike: {', '.join(sorted(labels))}")
-        if self.fed != ASSUMED and not any(map(is_foreign, self.models)):
-            raise InputError("--colour, --mean and --std are for models of other programs")
-        EvalOptions(self.sets.pairs, fmr=self.fmr, ci=self.ci, missing=self.missing)
+    perform(align, steps.align_options(), told("unmasked"))
+    if steps.masks:
+        perform(synth_mask, steps.mask_options(), told("photos" if steps.masks_photos else "crops"))
+    if steps.masks_photos:
+        perform(align, steps.align_options(masked=True), told("masked"))
+    for model, card, fed in zip(options.models, cards, feedings, strict=True):
+        for crops, path in zip(steps.compared, steps.embeddings(label_of(model)), strict=True):
+            stale = path.exists() and not _made_by(path, card.sha256)
+            run = replace(steps.run, resume=False, force=True) if stale else steps.run
+            path.parent.mkdir(parents=True, exist_ok=True)
+            about = f"{label_of(model)}, {'unmasked' if crops == steps.crops else 'masked'}"
+            perform(embed, EmbedOptions(str(crops), path, model, fed=fed, run=run), told(about))
+
+
+def embedded_models(
+    options: BenchmarkOptions, labels: Sequence[str], console: Console
+) -> list[ModelFiles]:
+    """Return those of the models whose faces are all embedded; says which are not."""
+    found = []
+    for label in labels:
+        paths = options.embeddings(label)
+        if all(path.exists() for path in paths):
+            found.append(ModelFiles(label, paths[0], paths[1] if options.masks else None))
+        else:
+            console.info(f"{label}: left out, not embedded for this; name it with --model again")
+    return found
+
+
+def _made_by(path: Path, sha256: str | None) -> bool:
+    """Whether embeddings come from these weights, averaged with the mirror image."""
+    with EmbeddingReader(path) as reader:
+        found = reader.attributes
+        return found.get("weights_sha256") == sha256 and bool(found.get("flip"))
 
 
 def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = perform_here) -> None:
     """Prepare what is missing, evaluate every model under every condition, write one report.
 
-    Args:
-        options: what to compare.
-        console: narration and results.
-        perform: runs the stages that prepare.
+    Without a pair list, tables for a paper are written from a finished benchmark, and nothing is
+    computed again. `perform` runs the stages that prepare.
 
     Raises:
         InputError: a folder that was begun with other options, or whatever a step refuses.
         PartialError: no photo gave a face.
     """
-    sets = options.sets
-    if sets.run.dry_run:
+    refuse_others(options)
+    if options.pairs is None:
+        write_tables(read_results(options.output), options, console)
+        return
+    options = options.located()
+    if options.run.dry_run:
         _announce(options, console)
         return
-    if sets.masks and not sets.masks_photos and sets.mask_on is None:
+    if options.masks and not options.masks_photos and options.mask_on is None:
         console.info("the pictures are crops already: masks are drawn on crops, not on photos")
     # An attempt that made no crops, say for a wrong path, does not bind the next one.
-    folder = BenchmarkFolder(sets.folder, anew=sets.run.force or not sets.crops.exists())
-    folder.begin(sets.begun())
-    sets = unpacked(sets, console)
-    prepare(sets, options.models, console, perform, fed=options.fed)
-    files = embedded_models(sets, folder.add([label_of(each) for each in options.models]), console)
+    folder = BenchmarkFolder(options.output, anew=options.run.force or not options.crops.exists())
+    folder.begin(options.begun())
+    options = unpacked(options, console)
+    prepare(options, console, perform)
+    files = embedded_models(options, folder.add([label_of(m) for m in options.models]), console)
+    fars = (far_in(name) for name in options.figures)
     asked = EvalOptions(
-        pairs=sets.pairs,
+        pairs=options.pairs,
         missing=options.missing,
         ci=options.ci,
-        seed=sets.seed,
+        seed=options.seed,
         fmr=options.fmr,
-        far=tuple(dict.fromkeys((*EvalOptions.far, *options.tables.far))),
+        far=tuple(dict.fromkeys((*FAR, *(far for far in fars if far is not None)))),
         force=True,  # the figures follow from the embeddings and take seconds
     )
-    found = _assess_conditions(sets, files, asked, console)
-    shown = _with_outputs(asked, sets, found.results)
+    found = _assess_conditions(options, files, asked, console)
+    shown = _with_outputs(asked, options, found.results)
     write_files(found, shown)
     document = to_document(found, shown)
-    write_whole(sets.folder / "results.json", json_file(document))
-    options.tables.write(document)
+    write_whole(options.output / "results.json", json_file(document))
     if options.json:
         console.data(json.dumps(document, ensure_ascii=False))
     else:
         show(found, shown, console)
-    _tell(options.tables, console)
+    write_tables(document, options, console)
     console.info(f"look at {shown.report}")
 
 
-def tabulate(folder: Path, tables: PaperTables, console: Console) -> None:
-    """Write tables for a paper from a finished benchmark, without computing anything again.
-
-    Raises:
-        InputError: no finished benchmark, or one without such figures.
-    """
-    tables.write(read_results(folder))
-    _tell(tables, console)
-
-
-def _tell(tables: PaperTables, console: Console) -> None:
-    for path in tables.paths:
-        console.info(f"wrote {path}")
-
-
 def _assess_conditions(
-    sets: BenchmarkSets, files: Sequence[ModelFiles], asked: EvalOptions, console: Console
+    options: BenchmarkOptions, files: Sequence[ModelFiles], asked: EvalOptions, console: Console
 ) -> Assessment:
     """Assess every model unmasked, then under masks at the thresholds that were set so."""
     clean = tuple(model.clean for model in files)
@@ -147,8 +259,8 @@ def _assess_conditions(
     if not masked:
         return assess(replace(asked, embeddings=clean, names=tuple(names)), console)
     unmasked = assess(_named(asked, names, UNMASKED, embeddings=clean), console)
-    kept = replace(asked, fmr=(), threshold=_keep_thresholds(sets, unmasked))
-    by = {"by": ("mask", "coverage"), "covariates": sets.masked / MANIFEST}
+    kept = replace(asked, fmr=(), threshold=_keep_thresholds(options, unmasked))
+    by = {"by": ("mask", "coverage"), "covariates": options.masked / MANIFEST}
     conditions = [
         unmasked,
         assess(_named(kept, names, PROBE, embeddings=clean, probes=masked, **by), console),
@@ -167,7 +279,7 @@ def _named(asked: EvalOptions, models: Sequence[str], condition: str, **more: An
     return replace(asked, names=tuple(f"{model} {condition}" for model in models), **more)
 
 
-def _keep_thresholds(sets: BenchmarkSets, unmasked: Assessment) -> Path | None:
+def _keep_thresholds(options: BenchmarkOptions, unmasked: Assessment) -> Path | None:
     """Write the thresholds; None if the list is too short to set any."""
     settings = [
         (result.attributes, [fixed.setting for fixed in result.fixed])
@@ -175,22 +287,22 @@ def _keep_thresholds(sets: BenchmarkSets, unmasked: Assessment) -> Path | None:
     ]
     if not any(each.calibration.is_supported for _, system in settings for each in system):
         return None
-    path = sets.folder / "thresholds.json"
+    path = options.output / "thresholds.json"
     write_thresholds(path, unmasked.pairs.path, settings)
     return path
 
 
 def _with_outputs(
-    asked: EvalOptions, sets: BenchmarkSets, results: Sequence[SystemResult]
+    asked: EvalOptions, options: BenchmarkOptions, results: Sequence[SystemResult]
 ) -> EvalOptions:
     """Say what is written, and where the page finds each system's pictures."""
-    folder = sets.folder
+    folder = options.output
     both_masked = [result.label.endswith(BOTH) for result in results]
     return replace(
         asked,
         embeddings=tuple(result.embeddings for result in results),
-        crops=tuple(str(sets.masked if masked else sets.crops) for masked in both_masked),
-        probe_crops=(str(sets.masked),) if sets.masks else (),
+        crops=tuple(str(options.masked if masked else options.crops) for masked in both_masked),
+        probe_crops=(str(options.masked),) if options.masks else (),
         scores=folder / "scores.tsv",
         table=folder / "tables.md",
         report=folder / "report.html",
@@ -198,22 +310,22 @@ def _with_outputs(
 
 
 def _announce(options: BenchmarkOptions, console: Console) -> None:
-    sets = options.sets
-    console.info(f"would benchmark {', '.join(options.models)} -> {sets.folder}")
+    console.info(f"would benchmark {', '.join(options.models)} -> {options.output}")
     settings: dict[str, Any] = {
-        "pairs": str(sets.pairs),
-        "images": sets.images,
-        "detector": sets.detector,
-        "landmarks": sets.align_options().fitted_by,
-        "masks": _masks_in_words(sets),
-        "seed": sets.seed,
+        "pairs": str(options.pairs),
+        "images": options.images,
+        "detector": options.detector,
+        "landmarks": options.align_options().fitted_by,
+        "masks": _masks_in_words(options),
+        "seed": options.seed,
         "fmr": options.fmr,
     }
     for name, value in settings.items():
         console.info(f"  {name} = {value}")
 
 
-def _masks_in_words(sets: BenchmarkSets) -> str:
-    if not sets.masks:
+def _masks_in_words(options: BenchmarkOptions) -> str:
+    if not options.masks:
         return "none are drawn"
-    return f"{sets.types or 'the default kinds'}, on {'photos' if sets.masks_photos else 'crops'}"
+    where = "photos" if options.masks_photos else "crops"
+    return f"{options.types or 'the default kinds'}, on {where}"

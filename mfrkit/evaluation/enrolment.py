@@ -67,16 +67,11 @@ class Enrolment:
 
 
 def enrol(known: EmbeddingReader, probes: EmbeddingReader, pool: str) -> Enrolment:
-    """Build the templates of all people; the gallery is held in memory.
-
-    Args:
-        known: the gallery's file.
-        probes: the probes' file; only names are read.
-        pool: `mean`, `norm` or `none`.
+    """Build the templates of all people, held in memory; of the probes' file, only names are read.
 
     Raises:
         InputError: vectors of different sizes, pictures of nobody, no usable vector in the
-            gallery, or no norms under `norm`.
+            gallery, or no norms to pool by.
     """
     if known.dim != probes.dim:
         raise InputError(
@@ -147,20 +142,19 @@ class Classifier:
     bias: NDArray[np.float32]
     sha256: str
 
+    @property
+    def rows(self) -> int:
+        """How many people there are."""
+        return len(self.people)
+
+    def scores(self, probes: FaceBlock) -> NDArray[np.float32]:
+        """Return (B, K) float32: the logarithms of the shares of everybody."""
+        return self.log_shares(probes.vectors)
+
     def log_shares(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the natural logarithm of the softmax over everybody's scores.
 
-        Args:
-            vectors: (B, D) float32, unit norm.
-
-        Returns:
-            (B, K) float32, at most 0.
-
-        Example:
-            >>> eye = np.eye(2, dtype=np.float32)
-            >>> two = Classifier(["a", "b"], eye, np.zeros(2, np.float32), "")
-            >>> np.exp(two.log_shares(eye)).round(2).tolist()[0]
-            [0.73..., 0.27...]
+        (B, D) unit vectors give (B, K) float32, at most 0.
         """
         scores = vectors @ self.weight.T + self.bias
         scores -= scores.max(axis=1, keepdims=True)
@@ -168,10 +162,7 @@ class Classifier:
 
 
 def load_classifier(model: str) -> Classifier:
-    """Read the classifier of a recogniser that names the people of its training data.
-
-    Args:
-        model: bundled name or model file.
+    """Read the classifier of a recogniser, by name or file, that names whom it was trained on.
 
     Raises:
         InputError: no such model, or one without classifier.
@@ -193,28 +184,8 @@ def load_classifier(model: str) -> Classifier:
     return Classifier(people, weight, bias, card.sha256)
 
 
-class ClassScores:
-    """Compare faces with the classes of a classifier.
-
-    Args:
-        classifier: whose people are the columns.
-    """
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
-        self.rows = len(classifier.people)
-
-    def scores(self, probes: FaceBlock) -> NDArray[np.float32]:
-        """Return (B, K) float32: the logarithms of the shares of everybody."""
-        return self._classifier.log_shares(probes.vectors)
-
-
 def enrol_classes(classifier: Classifier, probes: EmbeddingReader) -> Enrolment:
-    """Take a classifier's people for a gallery.
-
-    Args:
-        classifier: of the model that made the embeddings.
-        probes: the probes' file; only names are read.
+    """Take a classifier's people for a gallery; of the probes' file, only names are read.
 
     Raises:
         InputError: embeddings of another model, or pictures of nobody.
@@ -231,7 +202,7 @@ def enrol_classes(classifier: Classifier, probes: EmbeddingReader) -> Enrolment:
     known = probe_person < len(person)
     _, photo = numbered([], searched.photo_ids)
     return Enrolment(
-        gallery=ClassScores(classifier),
+        gallery=classifier,
         names=classifier.people,
         people=len(person),
         unusable=0,

@@ -7,20 +7,28 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from mfrkit.console import Console
 from mfrkit.evaluation.assess import Assessment, assess
-from mfrkit.evaluation.intervals import comparison_record, confidence_record
 from mfrkit.evaluation.options import EvalOptions
-from mfrkit.evaluation.results import DEFINITIONS, SystemResult, columns, row, to_json
+from mfrkit.evaluation.results import (
+    DEFINITIONS,
+    SystemResult,
+    columns,
+    finite,
+    named_cells,
+    to_json,
+)
 from mfrkit.evaluation.tables import counts_table, further_tables, results_table
-from mfrkit.evaluation.threshold_file import write_thresholds
+from mfrkit.evaluation.thresholds import write_thresholds
 from mfrkit.io.files import refuse_existing, write_whole
 from mfrkit.io.pairs import PairList
-from mfrkit.pages.table import Table, render
+from mfrkit.metrics.bootstrap import RESAMPLES
+from mfrkit.pages.table import render
 
 SCHEMA = 1
 _MANY = 4  # systems from which on they are lines on a terminal, not columns
@@ -60,8 +68,8 @@ def write_files(found: Assessment, options: EvalOptions) -> None:
     if options.scores is not None:
         write_whole(options.scores, scores_table(pairs, results).encode())
     if options.table is not None:
-        further = _further(found, for_people=True)
-        tables = [results_table(results, options.far), *further, counts_table(results)]
+        further = further_tables(found, for_people=True)
+        tables = [results_table(results, options.fars), *further, counts_table(results)]
         write_whole(options.table, render(tables, options.table))
     if not options.plots and options.report is None:
         return
@@ -72,7 +80,7 @@ def write_files(found: Assessment, options: EvalOptions) -> None:
     if options.report is not None:
         from mfrkit.evaluation.page import report_page
 
-        further = _further(found, for_people=True)
+        further = further_tables(found, for_people=True)
         write_whole(options.report, report_page(pairs, results, further, options).encode())
 
 
@@ -114,43 +122,49 @@ def to_document(found: Assessment, options: EvalOptions) -> dict[str, Any]:
         "results": [to_json(result) for result in found.results],
     }
     if found.confidence is not None:
-        document["bootstrap"] = confidence_record(found.confidence)
-        document["comparisons"] = [comparison_record(each) for each in found.comparisons]
+        document["bootstrap"] = {
+            "level": found.confidence.level,
+            "resamples": RESAMPLES,
+            "seed": found.confidence.seed,
+            "people": found.confidence.people.count,
+            "told_apart_by": found.confidence.told_by,
+        }
+        document["comparisons"] = [
+            {
+                "first": each.first,
+                "second": each.second,
+                **{name: finite(asdict(gap)) for name, gap in each.differences.items()},
+                "mcnemar": None if each.decisions is None else asdict(each.decisions),
+            }
+            for each in found.comparisons
+        ]
     return document
 
 
 def show(found: Assessment, options: EvalOptions, console: Console) -> None:
     """Print the tables: a system a line, for people a column while these are few."""
-    results = found.results
-    if console.is_terminal_out:
-        lines = [columns(options.far), *(row(result, flag="*") for result in results)]
-        if len(results) < _MANY:
-            lines = [list(line) for line in zip(*lines, strict=True)]
-        console.table(f"{found.pairs.path.name}: {len(found.pairs)} pairs", lines[0], lines[1:])
+    results, for_people = found.results, console.is_terminal_out
+    flag = "*" if for_people else ""
+    lines = [columns(options.fars)]
+    lines += [[result.label, *named_cells(result, flag=flag).values()] for result in results]
+    if for_people and len(results) < _MANY:
+        lines = [list(line) for line in zip(*lines, strict=True)]
+    title = f"{found.pairs.path.name}: {len(found.pairs)} pairs" if for_people else ""
+    console.table(title, lines[0], lines[1:])
+    if for_people:
         _explain_flags(results, console)
-    else:
-        console.table("", columns(options.far), [row(result) for result in results])
-    for table in _further(found, for_people=console.is_terminal_out):
-        _show_below(table, console)
-
-
-def _further(found: Assessment, *, for_people: bool) -> list[Table]:
-    return further_tables(found.results, found.comparisons, found.confidence, for_people)
+    for table in further_tables(found, for_people=for_people):
+        if not for_people:
+            console.data("")  # parts it from the one before
+        if table.rows:
+            console.table(table.title, table.columns, table.rows)
+        else:
+            console.info(table.title)
+        for note in table.notes:
+            console.info(note)
 
 
 def _explain_flags(results: Sequence[SystemResult], console: Console) -> None:
     impostors = min(result.figures.impostor.count for result in results)
     if any(not p.enough_impostors for r in results for p in (r.figures.fmr1000, *r.figures.tar)):
         console.info(f"* rests on too few impostor pairs ({impostors}); 1/FAR are needed")
-
-
-def _show_below(table: Table, console: Console) -> None:
-    """Print a further table; in a pipe, an empty line parts it from the one before."""
-    if not console.is_terminal_out:
-        console.data("")
-    if table.rows:
-        console.table(table.title, table.columns, table.rows)
-    else:
-        console.info(table.title)
-    for note in table.notes:
-        console.info(note)

@@ -4,7 +4,6 @@ Pairs are shown as pictures to look at: often they explain a figure.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mfrkit.errors import ImageError, InputError
-from mfrkit.evaluation.options import EvalOptions
+from mfrkit.evaluation.options import EvalOptions, one_of
 from mfrkit.evaluation.plots import PANELS, Panel, draw
 from mfrkit.evaluation.results import DEFINITIONS, SystemResult
 from mfrkit.evaluation.tables import counts_table, results_table
@@ -26,30 +25,14 @@ from mfrkit.stages.pack import find_crops
 _SHOWN = 6  # pairs of each kind
 _KINDS = ((True, "one person, lowest scores"), (False, "two people, highest scores"))
 _SIDE, _QUALITY = 112, 85
-
-
-@dataclass(frozen=True)
-class CropFolders:
-    """Where the pictures of one system's pairs are.
-
-    Attributes:
-        first: folder or manifest of each pair's first picture, None for no pictures.
-        second: of the second picture.
-    """
-
-    first: str | None = None
-    second: str | None = None
+_CROPS = "crops"  # serve if they are there and no others are named
 
 
 def worst_places(pairs: PairList, result: SystemResult, *, same: bool) -> list[int]:
     """Return the pairs of one kind that a system gets most wrong, the worst first.
 
-    Failed comparisons are left out: they have no score that could be wrong.
-
-    Args:
-        pairs: the pair list.
-        result: scores of the system.
-        same: True for the lowest scores of one person, False for the highest of two.
+    Failed comparisons are left out: they have no score that could be wrong. Wrong are the lowest
+    scores of one person (`same`) and the highest of two.
     """
     chosen = np.flatnonzero((pairs.same == same) & result.counted & np.isfinite(result.scores))
     scores = result.scores[chosen] if same else -result.scores[chosen]
@@ -57,14 +40,7 @@ def worst_places(pairs: PairList, result: SystemResult, *, same: bool) -> list[i
 
 
 class WorstPair(NamedTuple):
-    """A pair as it is shown.
-
-    Attributes:
-        score: its similarity.
-        names: short ones, of both pictures.
-        hint: the keys, and the line of the list.
-        faces: both, if pictures are shown.
-    """
+    """A pair as it is shown: short names and faces of both pictures, and the keys and the line."""
 
     score: float
     names: tuple[str, str]
@@ -79,40 +55,41 @@ class WorstPairs(NamedTuple):
     pairs: list[WorstPair]
 
 
-def worst_pairs(
-    pairs: PairList, results: Sequence[SystemResult], folders: Sequence[CropFolders]
+def _worst_pairs(
+    pairs: PairList, results: Sequence[SystemResult], options: EvalOptions
 ) -> list[WorstPairs]:
-    """Return the worst pairs of every system.
-
-    Args:
-        pairs: the pair list.
-        results: the systems.
-        folders: of each system; pictures that are not there leave an empty frame.
-
-    Raises:
-        InputError: a folder that does not exist, or has a damaged manifest.
-    """
-    places = [
-        {same: worst_places(pairs, result, same=same) for same in (True, False)}
-        for result in results
+    """Return the worst pairs of every system; pictures that are not there leave an empty frame."""
+    groups = [
+        (result, folders, kind, worst_places(pairs, result, same=same))
+        for result, folders in zip(results, _folders(results, options), strict=True)
+        for same, kind in _KINDS
     ]
-    keys = {
-        key
-        for kinds in places
-        for chosen in kinds.values()
-        for place in chosen
-        for key in (pairs.a[place], pairs.b[place])
-    }
-    sources = {source for folder in folders for source in (folder.first, folder.second) if source}
+    shown = {place for *_, places in groups for place in places}
+    keys = {key for place in shown for key in (pairs.a[place], pairs.b[place])}
+    sources = {source for _, folders, *_ in groups for source in folders if source}
     paths = {source: find_crops(source, keys) for source in sorted(sources)}
-    groups = []
-    for result, kinds, folder in zip(results, places, folders, strict=True):
-        first, second = (paths.get(source or "", {}) for source in (folder.first, folder.second))
-        for same, kind in _KINDS:
-            shown = [_pair(pairs, result, place, first, second) for place in kinds[same]]
-            if shown:
-                groups.append(WorstPairs(f"{result.label}: {kind}", shown))
-    return groups
+    found = []
+    for result, folders, kind, places in groups:
+        first, second = (paths.get(source or "", {}) for source in folders)
+        if places:
+            worst = [_pair(pairs, result, place, first, second) for place in places]
+            found.append(WorstPairs(f"{result.label}: {kind}", worst))
+    return found
+
+
+def _folders(
+    results: Sequence[SystemResult], options: EvalOptions
+) -> list[tuple[str | None, str | None]]:
+    """Say where each system's first and second crops are."""
+    if not options.thumbnails:
+        return [(None, None)] * len(results)
+    crops = options.crops or ((_CROPS,) if Path(_CROPS).is_dir() else ())
+    folders = []
+    for place, result in enumerate(results):
+        first, second = one_of(crops, place), one_of(options.probe_crops, place)
+        # With probes, the second picture of a pair is not the one of that name among the first.
+        folders.append((first, first if result.probes is None else second))
+    return folders
 
 
 def _pair(
@@ -182,7 +159,7 @@ def report_page(
         options: what else the page shows.
 
     Raises:
-        InputError: a picture or a folder of crops that cannot be read.
+        InputError: a picture or a folder of crops that is not there, or cannot be read.
     """
     charts = {
         _CHARTS[panel]: draw(pairs.same, results, "svg", [panel]).decode() for panel in PANELS
@@ -193,22 +170,9 @@ def report_page(
         summary=_summary(pairs),
         pictures=[_picture(path) for path in options.pictures],
         # The most important one stands above the charts.
-        tables=[results_table(results, options.far), *further, counts_table(results)],
+        tables=[results_table(results, options.fars), *further, counts_table(results)],
         charts=charts,
-        worst=worst_pairs(pairs, results, _folders(results, options)),
+        worst=_worst_pairs(pairs, results, options),
         systems=results,
         definitions=DEFINITIONS,
     )
-
-
-def _folders(results: Sequence[SystemResult], options: EvalOptions) -> list[CropFolders]:
-    """Say where each system's crops are; one folder serves all, others are given for each EMB."""
-    folders = []
-    for place, result in enumerate(results):
-        first, second = (
-            given[place] if place < len(given) else (given[0] if given else None)
-            for given in (options.crops, options.probe_crops)
-        )
-        # With probes, the second picture of a pair is not the one of that name among the first.
-        folders.append(CropFolders(first, first if result.probes is None else second))
-    return folders

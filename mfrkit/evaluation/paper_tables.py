@@ -11,20 +11,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from mfrkit.console import Console
 from mfrkit.errors import InputError
+from mfrkit.evaluation.benchmark_options import BenchmarkOptions, far_in
 from mfrkit.evaluation.results import UNDEFINED
-from mfrkit.evaluation.tables import best_places, figure, group_table, spell
+from mfrkit.evaluation.tables import FEW, best_places, figure, group_table, spell
 from mfrkit.evaluation.thresholds import interval_from_record, threshold_from_record
 from mfrkit.io.documents import read_json_object
 from mfrkit.io.files import write_whole
 from mfrkit.metrics.bootstrap import tar_name
-from mfrkit.pages.table import TABLE_SUFFIXES, Table, render
+from mfrkit.pages.table import Table, render
 
 CONDITIONS = UNMASKED, PROBE, BOTH = "unmasked", "probe masked", "both masked"
-DEFAULT_FIGURES = ("eer", "fmr100", "fmr1000")
-_PLAIN_FIGURES = (*DEFAULT_FIGURES, "accuracy", "auc", "fdr")
 _LOW_IS_GOOD = ("eer", "fmr100", "fmr1000")
-_FEW = "*"
 # The first line of a file tells that it may be written again.
 _MARKS: Mapping[str, bytes] = MappingProxyType(
     {
@@ -35,112 +34,71 @@ _MARKS: Mapping[str, bytes] = MappingProxyType(
 Record = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class PaperTables:
-    """Which tables to write.
+def refuse_others(options: BenchmarkOptions) -> None:
+    """Refuse to write over files that are no such tables."""
+    for path in options.tables:
+        mark = _MARKS[path.suffix.lower()]
+        if path.exists() and not options.run.force and not path.read_bytes().startswith(mark):
+            raise InputError(
+                f"{path}: exists and was not written by mfrkit benchmark; name another file"
+            )
 
-    Attributes:
-        paths: files, LaTeX (`.tex`) or Markdown (`.md`).
-        figures: what to show under each condition: `eer`, `fmr100`, `fmr1000`, `tar@FAR`,
-            `accuracy`, `auc`, `fdr`.
-        ci: confidence of the intervals to show, in per cent; None for none.
-        force: replace files that are no such tables.
+
+def write_tables(document: Record, options: BenchmarkOptions, console: Console) -> None:
+    """Write all tables that are asked for of results as `results.json` holds them.
 
     Raises:
-        InputError: on construction, for an unknown figure or kind of file, or a file that is
-            somebody's own.
+        InputError: the results hold no such figures or intervals, or are none.
     """
+    if not options.tables:
+        return
+    try:
+        tables = [
+            conditions_table(document, options.figures, options.ci),
+            kinds_table(document, with_intervals=bool(options.ci)),
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InputError("these are no results of mfrkit benchmark; run it again") from error
+    for path in options.tables:
+        content = render([table for table in tables if table.rows], path)
+        write_whole(path, _MARKS[path.suffix.lower()] + content)
+        console.info(f"wrote {path}")
 
-    paths: tuple[Path, ...] = ()
-    figures: tuple[str, ...] = DEFAULT_FIGURES
-    ci: float | None = None
-    force: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be written, before anything is computed."""
-        for name in self.figures:
-            if name not in _PLAIN_FIGURES and _far(name) is None:
-                raise InputError(
-                    f"--figures {name!r}: expected {', '.join(_PLAIN_FIGURES)} or tar@1e-3"
-                )
-        for path in self.paths:
-            mark = _MARKS.get(path.suffix.lower())
-            if mark is None:
-                raise InputError(f"{path}: expected a name ending in {', '.join(TABLE_SUFFIXES)}")
-            if path.exists() and not self.force and not path.read_bytes().startswith(mark):
-                raise InputError(
-                    f"{path}: exists and was not written by mfrkit benchmark; name another file"
-                )
+def conditions_table(document: Record, figures: Sequence[str], ci: float | None = None) -> Table:
+    """Return the models, one a row, with each figure under each condition; best ones in bold.
 
-    @property
-    def far(self) -> tuple[float, ...]:
-        """FARs at which a TAR is shown."""
-        return tuple(far for far in map(_far, self.figures) if far is not None)
+    `ci` is the confidence of the intervals to show, in per cent; None for none.
 
-    def write(self, document: Record) -> None:
-        """Write all files.
-
-        Args:
-            document: the results, as `results.json` holds them.
-
-        Raises:
-            InputError: the results hold no such figures or intervals, or are none.
-        """
-        if not self.paths:
-            return
-        try:
-            tables = [
-                self.conditions(document),
-                kinds_table(document, with_intervals=bool(self.ci)),
-            ]
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError("these are no results of mfrkit benchmark; run it again") from error
-        for path in self.paths:
-            content = render([table for table in tables if table.rows], path)
-            write_whole(path, _MARKS[path.suffix.lower()] + content)
-
-    def conditions(self, document: Record) -> Table:
-        """Return the models, one a row, with each figure under each condition; best ones in bold.
-
-        Raises:
-            InputError: the results hold no such figures or intervals.
-        """
-        level = document.get("bootstrap", {}).get("level")
-        if self.ci is not None and level != self.ci / 100:
-            raise InputError(
-                f"the results hold no {self.ci:g} % intervals; run mfrkit benchmark with the pair "
-                f"list and --ci {self.ci:g}"
-            )
-        found = {_parted(each["system"]): each for each in document["results"]}
-        models, conditions = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
-        rows = [[model] for model in models]
-        best = set()
-        for condition in conditions:
-            for name in self.figures:
-                cells = [_Cell.read(found[model, condition], name) for model in models]
-                places = best_places([cell.shown for cell in cells], lowest=name in _LOW_IS_GOOD)
-                best |= {(place, len(rows[0])) for place in places}
-                for row, cell in zip(rows, cells, strict=True):
-                    row.append(cell.text(with_interval=self.ci is not None))
-        headings = [spell(_canonical(name)) for name in self.figures]
-        return Table(
-            f"{Path(document['pairs']['path']).name}, {document['pairs']['count']} pairs",
-            ["model", *headings * len(conditions)],
-            rows,
-            _notes(rows, self.ci),
-            [(condition, len(headings)) for condition in conditions if condition],
-            frozenset(best),
+    Raises:
+        InputError: the results hold no such figures or intervals.
+    """
+    level = document.get("bootstrap", {}).get("level")
+    if ci is not None and level != ci / 100:
+        raise InputError(
+            f"the results hold no {ci:g} % intervals; run mfrkit benchmark with the pair "
+            f"list and --ci {ci:g}"
         )
-
-
-def parse_figures(text: str) -> tuple[str, ...]:
-    """Read a comma-separated list of figures, once each.
-
-    Example:
-        >>> parse_figures("EER, tar@1e-3,eer")
-        ('eer', 'tar@1e-3')
-    """
-    return tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
+    found = {_parted(each["system"]): each for each in document["results"]}
+    models, conditions = (list(dict.fromkeys(names)) for names in zip(*found, strict=True))
+    rows = [[model] for model in models]
+    best = set()
+    for condition in conditions:
+        for name in figures:
+            cells = [_Cell.read(found[model, condition], name) for model in models]
+            places = best_places([cell.shown for cell in cells], lowest=name in _LOW_IS_GOOD)
+            best |= {(place, len(rows[0])) for place in places}
+            for row, cell in zip(rows, cells, strict=True):
+                row.append(cell.text(with_interval=ci is not None))
+    headings = [spell(_canonical(name)) for name in figures]
+    return Table(
+        f"{Path(document['pairs']['path']).name}, {document['pairs']['count']} pairs",
+        ["model", *headings * len(conditions)],
+        rows,
+        _notes(rows, ci),
+        [(condition, len(headings)) for condition in conditions if condition],
+        frozenset(best),
+    )
 
 
 def read_results(folder: Path) -> Record:
@@ -216,7 +174,7 @@ class _Cell:
     def text(self, *, with_interval: bool) -> str:
         if math.isnan(self.value):
             return UNDEFINED
-        text = figure(self.name, self.value) + _FEW * (not self.enough)
+        text = figure(self.name, self.value) + FEW * (not self.enough)
         if not with_interval or math.isnan(self.ends[0]):
             return text
         low, high = (figure(self.name, end) for end in self.ends)
@@ -226,8 +184,8 @@ class _Cell:
 def _notes(rows: Sequence[Sequence[str]], ci: float | None) -> list[str]:
     cells = [cell for row in rows for cell in row[1:]]
     notes = [] if ci is None else [f"in brackets: {ci:g} % intervals"]
-    if any(_FEW in cell for cell in cells):
-        notes.append(f"{_FEW} rests on fewer impostor pairs than 1/FAR")
+    if any(FEW in cell for cell in cells):
+        notes.append(f"{FEW} rests on fewer impostor pairs than 1/FAR")
     if UNDEFINED in cells:
         notes.append(f"{UNDEFINED}: these pairs cannot show it; report.html says why")
     return notes
@@ -246,16 +204,6 @@ def _parted(label: str) -> tuple[str, str]:
     return label, ""
 
 
-def _far(name: str) -> float | None:
-    """Return the FAR in `tar@FAR`; None for another name."""
-    kind, _, rate = name.partition("@")
-    try:
-        far = float(rate)
-    except ValueError:
-        return None
-    return far if kind == "tar" and 0 < far <= 1 else None
-
-
 def _canonical(name: str) -> str:
-    far = _far(name)
+    far = far_in(name)
     return name if far is None else tar_name(far)

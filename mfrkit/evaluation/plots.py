@@ -1,8 +1,5 @@
 """Pictures of results: error curves and score histograms of an evaluation, and the CMC.
 
-Curves are the detection error trade-off (DET) and the receiver operating characteristic;
-histograms show where the scores of both kinds of pair lie, one panel a system.
-
 matplotlib is imported with this module, so import it only when a picture is wanted.
 """
 
@@ -177,12 +174,7 @@ def draw_histograms(
 
 
 def bin_edges(scores: Floats) -> Floats:
-    """Cut the range of the scores at round values; wider bins for a handful of scores.
-
-    Example:
-        >>> bin_edges(np.array([0.01, 0.12])).round(2).tolist()
-        [0.0, 0.05, 0.1, 0.15]
-    """
+    """Cut the range of the scores at round values; wider bins for a handful of scores."""
     if not scores.size:
         return np.array([0.0, 1.0])
     width = 0.02 if scores.size >= 500 else 0.05
@@ -223,16 +215,13 @@ def draw(
     kind: str,
     panels: Sequence[Panel] = PANELS,
 ) -> bytes:
-    """Draw all systems in one picture.
+    """Draw all systems in one picture; the same input gives the same bytes.
 
     Args:
         same: (P,) bool, whether each pair shows one person.
         results: the systems, in the order of the legend.
         kind: `png`, `svg` or `pdf`.
         panels: what to draw, from left to right.
-
-    Returns:
-        The encoded picture; the same input gives the same bytes.
     """
 
     def fill(figure: Figure) -> None:
@@ -251,15 +240,12 @@ def draw(
 
 
 def draw_cmc(rates: Mapping[str, NDArray[np.float64]], kind: str) -> bytes:
-    """Draw cumulative match characteristics.
+    """Draw cumulative match characteristics as `png`, `svg` or `pdf`.
 
     Args:
         rates: label of each system -> (R,) float64, the share in [0, 1] of mated searches whose
             mate is among the first 1, 2, ..., R candidates.
-        kind: `png`, `svg` or `pdf`.
-
-    Returns:
-        The encoded picture; the same input gives the same bytes.
+        kind: of picture.
 
     Raises:
         ShapeError: rates that are not one-dimensional, or empty.

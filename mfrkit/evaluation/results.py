@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfrkit.evaluation.scoring import LostImages
-from mfrkit.evaluation.thresholds import FixedThreshold, threshold_record
+from mfrkit.evaluation.thresholds import FixedThreshold, plain, threshold_record
 from mfrkit.metrics.bootstrap import Interval
 from mfrkit.metrics.rates import OperatingPoint
-from mfrkit.metrics.verification import FoldAccuracy, Spread, Verification, are_cosines
+from mfrkit.metrics.verification import Figures, FoldAccuracy, Verification, are_cosines
 
 UNDEFINED = "n/a"
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
@@ -87,21 +87,19 @@ class SystemResult:
 
 def to_json(result: SystemResult) -> dict[str, Any]:
     """Return a result with full precision; what the pairs cannot support is None."""
-    figures = result.figures
+    figures, made, lost = result.figures, result.attributes, result.enrolment
     record = {
         "system": result.label,
         "embeddings": str(result.embeddings),
         "probes": None if result.probes is None else str(result.probes),
-        "model": plain(result.attributes.get("model")),
-        "weights_sha256": plain(result.attributes.get("weights_sha256")),
-        "flip": plain(result.attributes.get("flip")),
+        **{name: plain(made.get(name)) for name in ("model", "weights_sha256", "flip")},
         "pairs": figures.genuine.count + figures.impostor.count,
         "missing": {"images": result.missing_images, "pairs": result.missing_pairs},
-        "enrolment": _enrolment(result.enrolment),
-        "genuine": _spread(figures.genuine),
-        "impostor": _spread(figures.impostor),
+        "enrolment": lost and asdict(lost) | {"fte": lost.fte, "fta": lost.fta},
+        "genuine": asdict(figures.genuine),
+        "impostor": asdict(figures.impostor),
         "accuracy": _accuracy(figures.accuracy),
-        "eer": {"rate": figures.eer.rate, "threshold": figures.eer.threshold},
+        "eer": asdict(figures.eer),
         "fmr100": _point(figures.fmr100),
         "fmr1000": _point(figures.fmr1000),
         "tar_at_far": [_point(point) for point in figures.tar],
@@ -111,14 +109,6 @@ def to_json(result: SystemResult) -> dict[str, Any]:
         "fixed_thresholds": [threshold_record(fixed) for fixed in result.fixed],
     }
     return {name: finite(value) for name, value in record.items()}
-
-
-def _enrolment(counts: LostImages | None) -> dict[str, Any] | None:
-    return None if counts is None else asdict(counts) | {"fte": counts.fte, "fta": counts.fta}
-
-
-def _spread(kind: Spread) -> dict[str, Any]:
-    return {"count": kind.count, "failed": kind.failed, "mean": kind.mean, "std": kind.std}
 
 
 def _accuracy(accuracy: FoldAccuracy) -> dict[str, Any]:
@@ -153,61 +143,26 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def plain(value: Any) -> Any:
-    """Keep an attribute of a foreign file only if JSON can hold it."""
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
 def columns(far: Sequence[float]) -> list[str]:
     """Return the column names of the table: shares in per cent, scores as they are."""
-    return [
-        "system",
-        "EER %",
-        *(f"TAR@{scientific(target)} %" for target in far),
-        "FMR100 %",
-        "FMR1000 %",
-        "accuracy %",
-        "std %",
-        "AUC",
-        "FDR",
-        "genuine mean",
-        "impostor mean",
-        "pairs",
-        "missing",
-        "FTE %",
-        "FTA %",
-    ]
-
-
-def row(result: SystemResult, *, flag: str = "") -> list[str]:
-    """Return a result as text, one cell for each of `columns`; `flag` as for `named_cells`."""
-    return [result.label, *named_cells(result, flag=flag).values()]
+    tar = [f"TAR@{scientific(target)} %" for target in far]
+    rates = ["EER %", *tar, "FMR100 %", "FMR1000 %", "accuracy %", "std %"]
+    others = ["AUC", "FDR", "genuine mean", "impostor mean", "pairs", "missing", "FTE %", "FTA %"]
+    return ["system", *rates, *others]
 
 
 def named_cells(result: SystemResult, *, flag: str = "") -> dict[str, str]:
     """Return a result as text, by `columns` without the first.
 
-    Args:
-        result: figures of one system.
-        flag: for people: appended to figures that rest on too few impostor pairs, and reasons
-            stand beside what is undefined.
+    For people, a `flag` is appended to figures that rest on too few impostor pairs, and reasons
+    stand beside what is undefined.
     """
-    figures = result.figures
-
-    def share(point: OperatingPoint, value: float) -> str:
-        return percent(value) + ("" if point.enough_impostors or math.isnan(value) else flag)
-
-    cells = {
-        "EER %": percent(figures.eer.rate),
-        **{f"TAR@{scientific(p.target)} %": share(p, p.tar) for p in figures.tar},
-        "FMR100 %": share(figures.fmr100, figures.fmr100.fnmr),
-        "FMR1000 %": share(figures.fmr1000, figures.fmr1000.fnmr),
+    figures, cells = result.figures, figure_cells(result.figures, flag=flag)
+    means = {name: cells.pop(name) for name in ("AUC", "FDR", "genuine mean", "impostor mean")}
+    cells |= {
         "accuracy %": percent(figures.accuracy.mean),
         "std %": percent(figures.accuracy.std),
-        "AUC": decimal(figures.auc, 5),
-        "FDR": decimal(figures.fdr, 2),
-        "genuine mean": decimal(figures.genuine.mean, 3),
-        "impostor mean": decimal(figures.impostor.mean, 3),
+        **means,
         "pairs": str(figures.genuine.count + figures.impostor.count),
         "missing": str(result.missing_pairs),
         "FTE %": percent(result.enrolment.fte) if result.enrolment else UNDEFINED,
@@ -218,6 +173,24 @@ def named_cells(result: SystemResult, *, flag: str = "") -> dict[str, str]:
     return {
         name: f"{cell}: {why_undefined(result, name)}" if cell == UNDEFINED else cell
         for name, cell in cells.items()
+    }
+
+
+def figure_cells(figures: Figures, *, flag: str = "") -> dict[str, str]:
+    """Return figures as text, those that rest on too few impostors flagged."""
+
+    def share(point: OperatingPoint, value: float) -> str:
+        return percent(value) + ("" if point.enough_impostors or math.isnan(value) else flag)
+
+    return {
+        "EER %": percent(figures.eer.rate),
+        **{f"TAR@{scientific(p.target)} %": share(p, p.tar) for p in figures.tar},
+        "FMR100 %": share(figures.fmr100, figures.fmr100.fnmr),
+        "FMR1000 %": share(figures.fmr1000, figures.fmr1000.fnmr),
+        "AUC": decimal(figures.auc, 5),
+        "FDR": decimal(figures.fdr, 2),
+        "genuine mean": decimal(figures.genuine.mean, 3),
+        "impostor mean": decimal(figures.impostor.mean, 3),
     }
 
 
@@ -239,22 +212,12 @@ def why_undefined(result: SystemResult, column: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as per cent.
-
-    Example:
-        >>> percent(0.99183), percent(float("nan"))
-        ('99.18', 'n/a')
-    """
+    """Return a share as per cent, two decimals, `n/a` where it is undefined."""
     return decimal(100 * share, 2)
 
 
 def with_interval(figure: str, found: Interval) -> str:
-    """Put a share's interval behind it, if there is one.
-
-    Example:
-        >>> with_interval("2.50", Interval(0.0125, 0.04))
-        '2.50 [1.25, 4.00]'
-    """
+    """Put a share's interval behind it, if there is one: `2.50 [1.25, 4.00]`."""
     if math.isnan(found.low):
         return figure
     return f"{figure} [{percent(found.low)}, {percent(found.high)}]"

@@ -25,7 +25,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class FaceBlock:
-    """A block of faces to be compared.
+    """A block of R faces to be compared.
 
     Attributes:
         vectors: (R, D) float32, unit norm.
@@ -49,18 +49,10 @@ class FaceBlock:
 
 
 def unit_rows(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Bring vectors to length one and tell which have a direction.
-
-    Args:
-        vectors: (N, D) float.
+    """Bring (N, D) vectors to length one and tell which have a direction.
 
     Returns:
         (N, D) float32, zeros where there is no direction, and (N,) bool.
-
-    Example:
-        >>> unit, usable = unit_rows(np.array([[3.0, 4.0], [0.0, 0.0], [np.nan, 1.0]]))
-        >>> float(unit[0, 0].round(4)), usable.tolist()
-        (0.6..., [True, False, False])
     """
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
     usable = np.isfinite(lengths) & (lengths > 0)
@@ -72,20 +64,7 @@ def unit_rows(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArr
 
 
 def equal_pairs(rows: Indices, columns: Indices) -> tuple[Indices, Indices]:
-    """Find all pairs of equal codes.
-
-    Args:
-        rows: (R,) int64.
-        columns: (C,) int64.
-
-    Returns:
-        Row and column of each pair, by row.
-
-    Example:
-        >>> a, b = equal_pairs(np.array([5, 7]), np.array([7, 5, 7]))
-        >>> a.tolist(), b.tolist()
-        ([0, 1, 1], [1, 0, 2])
-    """
+    """Return row and column of each pair of equal codes of (R,) rows and (C,) columns, by row."""
     order = np.argsort(columns, kind="stable")
     ordered = columns[order]
     first = np.searchsorted(ordered, rows, side="left")
@@ -107,13 +86,7 @@ _FEW = 2**18  # below, the fixed cost of OpenCV's histogram outweighs its speed
 
 @dataclass(frozen=True, eq=False)
 class ScoreHistogram:
-    """All comparisons of a set of faces.
-
-    Attributes:
-        genuine: (BINS,) int64, comparisons of one person per bin.
-        impostor: (BINS,) int64, comparisons of two.
-        failed: (2,) int64, genuine and impostor comparisons without a score.
-    """
+    """All comparisons of a set of faces: (BINS,) int64 of each kind, and (2,) int64 that failed."""
 
     genuine: Counts
     impostor: Counts
@@ -126,12 +99,7 @@ class ScoreHistogram:
 
 
 def lower_edges() -> Floats:
-    """Return the (BINS,) float64 lowest score of each bin, rising.
-
-    Example:
-        >>> lower_edges()[[0, 32768, 65535]].round(4).tolist()
-        [-1.0, 0.0, 1.0]
-    """
+    """Return the (BINS,) float64 lowest score of each bin, rising."""
     return (np.arange(BINS) - _ZERO) / SCALE
 
 
@@ -147,23 +115,10 @@ def to_bins(scaled: NDArray[np.float32], out: NDArray[np.int16]) -> None:
 
 
 def count_bins(bins: NDArray[np.int16]) -> Counts:
-    """Count how often each bin occurs.
+    """Count how often each bin occurs in a contiguous row of up to MOST_AT_ONCE; (BINS,) int64.
 
     On many numbers OpenCV's histogram is three times as fast as `numpy.bincount`, which wants
     them in 64 bits.
-
-    Args:
-        bins: (N,) int16 as `to_bins` writes them, contiguous, N <= MOST_AT_ONCE.
-
-    Returns:
-        (BINS,) int64.
-
-    Raises:
-        ShapeError: not one contiguous row, or too long.
-
-    Example:
-        >>> np.flatnonzero(count_bins(np.array([-32768, 0, 0], np.int16))).tolist()
-        [0, 32768]
     """
     if bins.ndim != 1 or not bins.flags.c_contiguous or bins.size > MOST_AT_ONCE:
         raise ShapeError(f"expected a contiguous row of at most 2^24 bins, got {bins.shape}")
@@ -175,20 +130,9 @@ def count_bins(bins: NDArray[np.int16]) -> Counts:
 
 
 def spread_of_counts(counts: Counts, failed: int) -> Spread:
-    """Summarise the scores of one kind of comparison, each taken to lie in the middle of its bin.
+    """Summarise (BINS,) scores of one kind of comparison and those that failed.
 
-    Args:
-        counts: (BINS,) int64.
-        failed: comparisons without a score.
-
-    Returns:
-        Count, mean and deviation; the mean is off by less than half a bin, 1.6e-5.
-
-    Example:
-        >>> counts = np.zeros(BINS, np.int64)
-        >>> counts[[32768, 65534]] = 1
-        >>> round(spread_of_counts(counts, 2).mean, 4), spread_of_counts(counts, 2).count
-        (0.5, 4)
+    Each score is taken to lie in the middle of its bin; the mean is off by less than 1.6e-5.
     """
     scored = int(counts.sum())
     if not scored:
@@ -224,12 +168,7 @@ class PairCounter:
         self._impostor = np.zeros(BINS, np.int64)
 
     def add(self, rows: FaceBlock, columns: FaceBlock) -> None:
-        """Compare every row with every column.
-
-        Args:
-            rows: any number of faces.
-            columns: at most TILE faces.
-        """
+        """Compare every row, any number of faces, with every column, at most TILE."""
         scaled = columns.vectors * np.float32(SCALE)
         for start in range(0, len(rows), TILE):
             some = rows.part(start, start + TILE)
@@ -295,14 +234,7 @@ def pair_totals(
 ) -> PairTotals:
     """Count the comparisons of two sets, or within one, without making them.
 
-    Args:
-        first: (N,) person and (N,) photo codes.
-        second: the same of the other set, or None for the pairs within the first.
-
-    Example:
-        >>> people, photos = np.array([0, 0, 1]), np.array([0, 1, 2])
-        >>> pair_totals((people, photos), None)
-        PairTotals(genuine=1, impostor=2, same_photo=0)
+    A set is given by (N,) person and (N,) photo codes.
     """
     if second is None:
         count = len(first[0])

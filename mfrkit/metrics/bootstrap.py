@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.metrics.rates import (
+    Decisions,
     Floats,
     area,
     check_scores,
@@ -33,13 +34,7 @@ _BLOCK_VALUES = 2**17  # weights held at a time; small enough to stay in the pro
 
 @dataclass(frozen=True, eq=False)
 class PairSubjects:
-    """Who is on the two images of each pair.
-
-    Attributes:
-        first: (P,) int64, number of the person on the first image, from 0.
-        second: (P,) int64, the same for the second image.
-        count: S, how many people there are.
-    """
+    """Who is on the two images of each pair: (P,) int64 numbers of `count` people, from 0."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -52,6 +47,9 @@ class Interval:
 
     low: float
     high: float
+
+
+NOWHERE = Interval(float("nan"), float("nan"))
 
 
 def draw_weights(
@@ -68,11 +66,6 @@ def draw_weights(
 
     Raises:
         InputError: nobody to draw from, or no resamples.
-
-    Example:
-        >>> one_pair = PairSubjects(np.array([0]), np.array([1]), count=2)
-        >>> float(np.concatenate(list(draw_weights(one_pair))).max())
-        1.0
     """
     if subjects.count < 1 or resamples < 1:
         raise InputError("a bootstrap needs people to draw from and at least one resample")
@@ -103,12 +96,7 @@ def figures_of(result: Verification) -> dict[str, float]:
 
 
 def tar_name(far: float) -> str:
-    """Return what the TAR at a FAR is called among the figures.
-
-    Example:
-        >>> tar_name(1e-3)
-        'tar@0.001'
-    """
+    """Return what the TAR at a FAR is called among the figures: `tar@0.001`."""
     return f"tar@{far:g}"
 
 
@@ -135,16 +123,6 @@ def bootstrap(
     Returns:
         (R,) values of each figure, named as by `figures_of`; NaN in a resample that lacks one
         kind of pair.
-
-    Raises:
-        ShapeError: arrays of different lengths, or labels that are not bool.
-        InputError: a NaN or +inf score, or nobody to draw from.
-
-    Example:
-        >>> scores, same = np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False])
-        >>> people = PairSubjects(np.array([0, 1, 0, 2]), np.array([0, 1, 1, 0]), count=3)
-        >>> float(np.nanmax(bootstrap(scores, same, np.array([0, 1, 0, 1]), people)["eer"]))
-        0.0
     """
     scores = check_scores(scores, same)
     if scores.shape != subjects.first.shape:
@@ -222,20 +200,13 @@ def _fisher_ratios(genuine: Floats, impostor: Floats, scores: Floats) -> Floats:
 
 
 def interval(samples: Floats, level: float) -> Interval:
-    """Return the percentile interval of a figure's resamples.
+    """Return the percentile interval of (R,) resamples of a figure, at a level in (0, 1).
 
-    Args:
-        samples: (R,) float64; values that are not finite (a resample without impostors, say)
-            are left out.
-        level: confidence in (0, 1).
-
-    Example:
-        >>> interval(np.arange(101.0), 0.5)
-        Interval(low=25.0, high=75.0)
+    Values that are not finite (a resample without impostors, say) are left out.
     """
     finite = samples[np.isfinite(samples)]
     if not finite.size:
-        return Interval(float("nan"), float("nan"))
+        return NOWHERE
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
@@ -266,13 +237,6 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
     Args:
         first: (P,) bool, whether the first system decides each pair rightly.
         second: (P,) bool, the same for the second system.
-
-    Raises:
-        ShapeError: arrays of different lengths.
-
-    Example:
-        >>> mcnemar(np.array([True] * 5), np.array([False] * 5))
-        McNemar(only_first=5, only_second=0, p=0.0625)
     """
     if first.shape != second.shape:
         raise ShapeError(f"decisions differ in length: {first.size} vs {second.size}")
@@ -311,14 +275,135 @@ def difference(value: float, first: Floats, second: Floats, level: float) -> Dif
         first: (R,) float64, the first system's figure in each resample.
         second: (R,) float64, the second system's in the same resamples.
         level: confidence in (0, 1).
-
-    Example:
-        >>> found = difference(2.0, np.full(999, 3.0), np.full(999, 1.0), 0.95)
-        >>> found.interval, found.p
-        (Interval(low=2.0, high=2.0), 0.002)
     """
     gaps = first - second
     gaps = gaps[np.isfinite(gaps)]
     turned = min(np.count_nonzero(gaps <= 0), np.count_nonzero(gaps >= 0))
     p = min(1.0, 2 * (1 + turned) / (1 + gaps.size)) if gaps.size else float("nan")
     return Difference(value, interval(gaps, level), float(p))
+
+
+@dataclass(frozen=True, eq=False)
+class Confidence:
+    """How intervals are made: whom the draws are from, and how sure to be.
+
+    Attributes:
+        level: confidence in (0, 1).
+        seed: of the draws.
+        people: who is on the images of the P pairs.
+        told_by: how they were told apart: `names`, or `genuine pairs` that join images.
+    """
+
+    level: float
+    seed: int
+    people: PairSubjects
+    told_by: str
+
+    def people_of(self, chosen: NDArray[np.bool_]) -> PairSubjects:
+        """Return who is on some of the pairs; the draws stay those for all of them."""
+        people = self.people
+        return PairSubjects(people.first[chosen], people.second[chosen], people.count)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What was decided for each pair, and the group it belongs to.
+
+    Attributes:
+        same: (P,) bool, whether the two images show one person.
+        accepted: (P,) bool, whether the threshold takes them for one.
+        group: (P,) int64 from 0 to G - 1, or G for a pair that is left out.
+        groups: G.
+    """
+
+    same: NDArray[np.bool_]
+    accepted: NDArray[np.bool_]
+    group: NDArray[np.int64]
+    groups: int
+
+    def count(self, weights: Floats) -> Floats:
+        """Return (R, G, 2, 2) weights of each group's pairs: not same or same, rejected or not.
+
+        The (R, P) float64 weights say how often each pair counts.
+        """
+        cells = (self.group * 2 + self.same) * 2 + self.accepted
+        width = 4 * (self.groups + 1)
+        rows = np.arange(len(weights))[:, None] * width
+        places = (rows + cells).ravel()
+        counts = np.bincount(places, weights.ravel(), minlength=len(weights) * width)
+        shape = (len(weights), self.groups + 1, 2, 2)
+        return np.asarray(counts, dtype=np.float64).reshape(shape)[:, :-1]
+
+    def decisions(self) -> list[Decisions]:
+        """Count each group's comparisons and errors."""
+        counts = self.count(np.ones((1, self.same.size)))[0].astype(int)
+        return [
+            Decisions(
+                genuine=int(cell[1].sum()),
+                impostor=int(cell[0].sum()),
+                false_non_matches=int(cell[1, 0]),
+                false_matches=int(cell[0, 1]),
+            )
+            for cell in counts
+        ]
+
+
+@dataclass(frozen=True)
+class RateIntervals:
+    """Where the two error rates of one group lie."""
+
+    fmr: Interval
+    fnmr: Interval
+
+
+def rate_intervals(tables: Sequence[Outcomes], confidence: Confidence) -> list[list[RateIntervals]]:
+    """Bootstrap the error rates of every group over people.
+
+    Convention:
+        Percentile intervals. A rate of exactly 0 or 1 does not move in any resample; its interval
+        is the exact binomial one (Clopper and Pearson, Biometrika 26, 1934) for as many trials
+        as there are people, or for impostors disjoint couples of people: the careful form of
+        ISO/IEC 19795-1's rule of three.
+
+    Args:
+        tables: outcomes for the same P pairs, with thresholds and groups of their own.
+        confidence: how sure to be, and whom to draw; the draws are shared by all tables.
+
+    Returns:
+        For each table, the intervals of its G groups; NaN where a group has no such pairs.
+    """
+    counts: list[list[Floats]] = [[] for _ in tables]
+    for weights in draw_weights(confidence.people, seed=confidence.seed):
+        for parts, table in zip(counts, tables, strict=True):
+            parts.append(table.count(weights))
+    return [
+        _of_table(np.concatenate(parts), table, confidence)
+        for parts, table in zip(counts, tables, strict=True)
+    ]
+
+
+def _of_table(counts: Floats, table: Outcomes, confidence: Confidence) -> list[RateIntervals]:
+    fmr = share(counts[:, :, 0, 1], counts[:, :, 0].sum(axis=-1))  # (R, G)
+    fnmr = share(counts[:, :, 1, 0], counts[:, :, 1].sum(axis=-1))
+    found = []
+    for place, seen in enumerate(table.decisions()):
+        inside, level = table.group == place, confidence.level
+        couples = _people(inside & ~table.same, confidence.people) // 2
+        people = _people(inside & table.same, confidence.people)
+        ends = RateIntervals(
+            fmr=_interval(fmr[:, place], seen.fmr, couples, level),
+            fnmr=_interval(fnmr[:, place], seen.fnmr, people, level),
+        )
+        found.append(ends)
+    return found
+
+
+def _people(chosen: NDArray[np.bool_], subjects: PairSubjects) -> int:
+    return np.unique([subjects.first[chosen], subjects.second[chosen]]).size
+
+
+def _interval(samples: Floats, rate: float, trials: int, level: float) -> Interval:
+    if rate not in (0.0, 1.0):
+        return interval(samples, level)
+    reach = 1 - ((1 - level) / 2) ** (1 / max(1, trials))
+    return Interval(0.0, reach) if rate == 0 else Interval(1 - reach, 1.0)

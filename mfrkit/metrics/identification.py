@@ -22,16 +22,13 @@ from mfrkit.metrics.rates import Floats, operating_point, roc, share
 
 
 class Gallery:
-    """Known people, each with one template or several photos.
+    """Known people, each with one template or several photos; `persons` are (K,) int64, rising.
 
     Args:
         faces: all photos, at least one, in any order.
         weights: (R,) float32 weight of each photo in its person's template: ones for the mean of
             unit vectors, the norms before normalisation for a mean by quality; None to keep the
             photos apart.
-
-    Attributes:
-        persons: (K,) int64, the people, rising.
     """
 
     def __init__(self, faces: FaceBlock, weights: NDArray[np.float32] | None) -> None:
@@ -54,22 +51,11 @@ class Gallery:
         return len(self.persons) if self._pooled else len(self._terms)
 
     def scores(self, probes: FaceBlock) -> NDArray[np.float32]:
-        """Compare probes with everybody.
-
-        Args:
-            probes: B faces, with person and photo codes of the gallery's numbering.
+        """Compare B probes, with person and photo codes of the gallery's numbering, with everybody.
 
         Returns:
             (B, K) float32, one column for each of `persons`; -inf where nothing but the probe's
             own photo is enrolled.
-
-        Example:
-            >>> def faces(photos, *vectors):
-            ...     each = np.arange(2)
-            ...     return FaceBlock(np.array(vectors, np.float32), each, photos, each)
-            >>> known = Gallery(faces(np.array([0, 1]), [1.0, 0.0], [0.0, 1.0]), None)
-            >>> known.scores(faces(np.array([2, 1]), [0.0, 1.0], [0.0, 1.0])).tolist()
-            [[0.0, 1.0], [0.0, -inf]]
         """
         probe, own = equal_pairs(probes.photo, self._photo)
         if self._pooled:
@@ -130,11 +116,6 @@ def read_scores(
 
     Raises:
         ShapeError: arrays of different lengths.
-
-    Example:
-        >>> scores = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.5]])
-        >>> read_scores(scores, np.array([0, 1]), np.array([True, True])).rank.tolist()
-        [1, 3]
     """
     if not len(scores) == len(column) == len(mated):
         raise ShapeError(f"expected equal lengths: {len(scores)}, {len(column)}, {len(mated)}")
@@ -154,33 +135,37 @@ def failed_searches(mated: NDArray[np.bool_]) -> Searches:
 
 def join(parts: Sequence[Searches]) -> Searches:
     """Put searches one after the other."""
-    return Searches(
-        mated=np.concatenate([part.mated for part in parts]),
-        mate=np.concatenate([part.mate for part in parts]),
-        rank=np.concatenate([part.rank for part in parts]),
-        best=np.concatenate([part.best for part in parts]),
-    )
+    columns = zip(*((each.mated, each.mate, each.rank, each.best) for each in parts), strict=True)
+    return Searches(*map(np.concatenate, columns))
 
 
 def cmc(searches: Searches, ranks: NDArray[np.integer]) -> Floats:
-    """Return the share of mated searches that find their person among the first k.
+    """Return (R,) shares of mated searches that find their person among the first k, or NaN.
 
-    Args:
-        searches: what came of each probe.
-        ranks: (R,) int, the k, from 1.
-
-    Returns:
-        (R,) float64; NaN without mated searches.
-
-    Example:
-        >>> three = Searches(np.ones(3, bool), np.ones(3), np.array([1, 2, NEVER]), np.ones(3))
-        >>> cmc(three, np.array([1, 2])).round(2).tolist()
-        [0.33, 0.67]
+    The (R,) ranks are those k, from 1.
     """
     found = searches.rank[searches.mated]
     if not found.size:
         return np.full(len(ranks), np.nan)
     return np.searchsorted(np.sort(found), ranks, side="right") / found.size
+
+
+@dataclass(frozen=True)
+class OpenSetErrors:
+    """Errors at a threshold, whoever set it.
+
+    Attributes:
+        threshold: score from which a candidate is returned.
+        fpir: share of non-mated searches that return anybody; NaN without any.
+        fnir: share of mated searches that do not return the person, at whatever rank; NaN without.
+        dir: share of mated searches that return the person, first: the detection and
+            identification rate; FPIR is the FAR in its usual name, DIR@FAR.
+    """
+
+    threshold: float
+    fpir: float
+    fnir: float
+    dir: float
 
 
 @dataclass(frozen=True)
@@ -190,10 +175,7 @@ class OpenSetPoint:
     Attributes:
         target: largest FPIR allowed, in (0, 1].
         threshold: lowest score that keeps to it.
-        fpir: share of non-mated searches that return anybody, at most `target`.
-        fnir: share of mated searches that do not return the person, at whatever rank.
-        dir: share of mated searches that return the person, first: the detection and
-            identification rate; FPIR is the FAR in its usual name, DIR@FAR.
+        fpir, fnir, dir: as in `OpenSetErrors`, the FPIR at most `target`.
         enough_searches: whether there are the 1/target non-mated searches without which the
             point only says that no stranger was taken for somebody.
     """
@@ -209,17 +191,7 @@ class OpenSetPoint:
 def open_set_point(searches: Searches, target: float) -> OpenSetPoint:
     """Find the most lenient threshold that keeps the FPIR in bounds, and the errors there.
 
-    Returns:
-        The point; NaN rates without mated or without non-mated searches.
-
-    Raises:
-        InputError: a target outside (0, 1].
-
-    Example:
-        >>> scores, known = np.array([0.9, 0.4, 0.6, 0.3]), np.array([True, True, False, False])
-        >>> rank = np.array([1, 1, NEVER, NEVER])
-        >>> open_set_point(Searches(known, np.where(known, scores, -np.inf), rank, scores), 0.1)
-        OpenSetPoint(target=0.1, threshold=0.9, fpir=0.0, fnir=0.5, dir=0.5, enough_searches=False)
+    Rates are NaN without mated or without non-mated searches. A target outside (0, 1] is refused.
     """
     # A mated search is a genuine comparison here, the best score of a stranger an impostor one.
     scores = np.where(searches.mated, searches.mate, searches.best)
@@ -227,49 +199,19 @@ def open_set_point(searches: Searches, target: float) -> OpenSetPoint:
     errors = errors_at(searches, point.threshold)
     if np.isnan(point.far):  # no stranger, and so no threshold
         errors = replace(errors, fnir=np.nan, dir=np.nan)
-    return OpenSetPoint(
-        target=target,
-        **asdict(errors),
-        enough_searches=point.enough_impostors,
-    )
-
-
-@dataclass(frozen=True)
-class OpenSetErrors:
-    """Errors at a threshold, whoever set it.
-
-    Attributes:
-        threshold: score from which a candidate is returned.
-        fpir: as in `OpenSetPoint`; NaN without non-mated searches.
-        fnir: likewise; NaN without mated searches.
-        dir: likewise; NaN without mated searches.
-    """
-
-    threshold: float
-    fpir: float
-    fnir: float
-    dir: float
+    return OpenSetPoint(target, **asdict(errors), enough_searches=point.enough_impostors)
 
 
 def errors_at(searches: Searches, threshold: float) -> OpenSetErrors:
-    """Count the errors of one threshold.
-
-    Example:
-        >>> scores, known = np.array([0.9, 0.4, 0.6, 0.3]), np.array([True, True, False, False])
-        >>> rank = np.array([1, 1, NEVER, NEVER])
-        >>> errors_at(Searches(known, np.where(known, scores, -np.inf), rank, scores), 0.5)
-        OpenSetErrors(threshold=0.5, fpir=0.5, fnir=0.5, dir=0.5)
-    """
+    """Count the errors of one threshold."""
     mated = searches.mated
     found = searches.mate[mated] >= threshold
-    first = found & (searches.rank[mated] == 1)
-    return OpenSetErrors(
-        threshold=threshold,
-        fpir=_share(searches.best[~mated] >= threshold),
-        fnir=_share(~found),
-        dir=_share(first),
+    rates = (
+        float(share(np.count_nonzero(happened), happened.size))
+        for happened in (
+            searches.best[~mated] >= threshold,
+            ~found,
+            found & (searches.rank[mated] == 1),
+        )
     )
-
-
-def _share(happened: NDArray[np.bool_]) -> float:
-    return float(share(np.count_nonzero(happened), happened.size))
+    return OpenSetErrors(threshold, *rates)

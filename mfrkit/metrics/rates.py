@@ -1,9 +1,13 @@
 """Error rates of a verification system at every threshold, and the figures read off their curve.
 
-Convention (the whole module):
-    Scores are similarities: larger means more alike. A comparison is accepted when its score is
-    at least the threshold. A failed comparison has the score -inf, is never accepted, and counts:
-    a genuine one as a miss, an impostor one as a correct rejection.
+Convention (all metrics):
+    Scores are similarities, (P,) float: larger means more alike. A comparison is accepted when
+    its score is at least the threshold. A failed comparison has the score -inf, is never accepted,
+    and counts: a genuine one as a miss, an impostor one as a correct rejection. Labels (`same`)
+    are (P,) bool, whether the two images show one person.
+
+    Scores that are NaN or +inf raise an InputError, so does a target outside (0, 1]; arrays of
+    different lengths, and labels that are not bool, a ShapeError.
 
 Names:
     FMR (also FAR) is the share of impostor comparisons accepted, FNMR the share of genuine ones
@@ -13,6 +17,7 @@ The curve holds counts rather than rates, so that it can equally be built from a
 scores too many to keep (`roc_from_counts`).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,14 +31,14 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Roc:
-    """Comparisons accepted at each threshold, from strict to lenient.
+    """Comparisons accepted at each threshold, from strict to lenient; failed ones count among all.
 
     Attributes:
         thresholds: (T,) float64, strictly falling; the first is +inf, which accepts nothing.
         accepted_genuine: (T,) int64, genuine comparisons with a score >= threshold.
         accepted_impostor: (T,) int64, the same for impostor comparisons.
-        genuine: all genuine comparisons, failed ones included.
-        impostor: all impostor comparisons, failed ones included.
+        genuine: all genuine comparisons.
+        impostor: all impostor comparisons.
     """
 
     thresholds: Floats
@@ -66,35 +71,14 @@ class Roc:
 def share(part: ArrayLike, whole: ArrayLike) -> Floats:
     """Return what share of comparisons a part of them is: every error rate here is one.
 
-    Args:
-        part: counts or weights, of any shape.
-        whole: of all comparisons of the kind; a shape that `part` broadcasts with.
-
-    Returns:
-        float64, in [0, 1]; NaN where there are none.
-
-    Example:
-        >>> share([1, 0], [4, 0]).tolist()
-        [0.25, nan]
+    Counts or weights of any shapes that broadcast; float64 in [0, 1], NaN where there are none.
     """
     with np.errstate(invalid="ignore"):  # 0 / 0
         return np.divide(part, whole, dtype=np.float64)
 
 
 def check_scores(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Floats:
-    """Check scores against their labels.
-
-    Args:
-        scores: (P,) float, similarities; -inf marks a failed comparison.
-        same: (P,) bool, whether the two images show one person.
-
-    Returns:
-        (P,) float64, the scores; not a copy when they are float64 already.
-
-    Raises:
-        ShapeError: different lengths, not one-dimensional, or labels that are not bool.
-        InputError: a NaN or +inf score.
-    """
+    """Check scores against their labels; return them as float64, not a copy when they are."""
     if scores.ndim != 1 or scores.shape != same.shape:
         raise ShapeError(f"scores and labels differ in shape: {scores.shape} vs {same.shape}")
     if same.dtype != np.bool_:
@@ -105,19 +89,11 @@ def check_scores(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Float
 
 
 def descending(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Sort scores from strict to lenient and mark where one value ends and the next begins.
-
-    Args:
-        scores: (P,) float64, similarities; -inf marks a failed comparison.
+    """Sort (P,) scores from strict to lenient and mark where one value ends and the next begins.
 
     Returns:
         (P,) places in falling order of their scores, failed comparisons last; and (L,) for each
         distinct finite score its last place in that order.
-
-    Example:
-        >>> order, last = descending(np.array([0.1, 0.4, -np.inf, 0.4]))
-        >>> order[[0, 1]].tolist() in ([1, 3], [3, 1]), order[2:].tolist(), last.tolist()
-        (True, [0, 2], [1, 2])
     """
     order = np.argsort(scores)[::-1]
     levels = scores[order[: np.count_nonzero(np.isfinite(scores))]]
@@ -125,18 +101,7 @@ def descending(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def roc(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
-    """Count the accepted comparisons at every threshold that makes a difference.
-
-    Args:
-        scores: (P,) float, similarities; -inf marks a failed comparison.
-        same: (P,) bool, whether the two images show one person.
-
-    Returns:
-        The curve, one point per distinct finite score plus the one that accepts nothing.
-
-    Raises:
-        ShapeError: different lengths, or labels that are not bool.
-        InputError: a NaN or +inf score.
+    """Count the accepted comparisons at every distinct finite score, and at one above all of them.
 
     Example:
         >>> curve = roc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
@@ -157,24 +122,13 @@ def roc(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> Roc:
 
 
 def roc_from_counts(levels: Floats, genuine: Counts, impostor: Counts, failed: Counts) -> Roc:
-    """Build the curve from a histogram of scores.
+    """Build the curve from (T,) int64 counts of scores by bin, at the bins' lower edges.
 
     Args:
         levels: (T,) float64, strictly rising; lower edge of each bin.
-        genuine: (T,) int64, genuine comparisons per bin.
-        impostor: (T,) int64, impostor comparisons per bin.
+        genuine: comparisons per bin.
+        impostor: likewise.
         failed: (2,) int64, genuine and impostor comparisons that failed.
-
-    Returns:
-        The curve at the bins' lower edges.
-
-    Raises:
-        ShapeError: arrays of different lengths.
-
-    Example:
-        >>> none = np.array([0, 0])
-        >>> roc_from_counts(np.array([0.0, 0.5]), np.array([1, 3]), np.array([4, 0]), none).tar
-        array([0.  , 0.75, 1.  ])
     """
     if not levels.shape == genuine.shape == impostor.shape:
         raise ShapeError(
@@ -192,12 +146,8 @@ def roc_from_counts(levels: Floats, genuine: Counts, impostor: Counts, failed: C
 def area(fmr: Floats, tar: Floats) -> Floats:
     """Return the area under curves of accepted genuine over accepted impostor comparisons.
 
-    Args:
-        fmr: (..., T) rising along the last axis, as in `Roc`.
-        tar: (..., T) likewise.
-
-    Returns:
-        (...) in [0, 1]; failed comparisons form one last level that accepts everything.
+    Both are (..., T), rising along the last axis, as in `Roc`; the area is (...) in [0, 1]. Failed
+    comparisons form one last level that accepts everything.
     """
     inner = np.trapezoid(tar, fmr, axis=-1)
     last = (1.0 - fmr[..., -1]) * (1.0 + tar[..., -1]) / 2
@@ -229,56 +179,35 @@ def meeting(fmr: Floats, fnmr: Floats) -> tuple[Floats, NDArray[np.intp], Floats
 
 
 def most_lenient(fmr: Floats, target: float) -> NDArray[np.intp]:
-    """Return the last point of each curve at which the FMR is still at most the target.
-
-    Args:
-        fmr: (..., T) rising along the last axis from 0, as in `Roc`.
-        target: the largest FMR allowed.
-    """
+    """Return the last point of each (..., T) curve at which the FMR is still at most the target."""
     return np.asarray(np.count_nonzero(fmr <= target, axis=-1) - 1)
 
 
 def auc(curve: Roc) -> float:
     """Return the probability that a random genuine score exceeds a random impostor score.
 
-    Convention:
-        Ties count one half; failed comparisons tie with each other below all others. NaN when
-        one kind of comparison is absent.
-
-    Example:
-        >>> from mfrkit.metrics.rates import roc
-        >>> auc(roc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False])))
-        0.875
+    Ties count one half; failed comparisons tie with each other below all others. NaN when one kind
+    of comparison is absent.
     """
     return float(area(curve.fmr, curve.tar)) if curve.is_defined else float("nan")
 
 
 @dataclass(frozen=True)
 class EqualError:
-    """Where as many impostors are accepted as genuine comparisons are rejected.
-
-    Attributes:
-        rate: the equal error rate in [0, 1]; NaN when the two rates never meet.
-        threshold: the similarity at which it is reached; NaN likewise.
-    """
+    """The equal error rate in [0, 1], and the similarity where it is; NaN if rates never meet."""
 
     rate: float
     threshold: float
 
 
 def equal_error(curve: Roc) -> EqualError:
-    """Find the equal error rate.
+    """Find where as many impostors are accepted as genuine comparisons are rejected.
 
     Convention:
         A finite set of scores seldom has a threshold at which both rates agree; the rate is
         interpolated linearly between the two neighbouring points of the curve.
 
-    Returns:
-        Rate and threshold; NaN when one kind of comparison is absent, or so many failed that the
-        rates never meet.
-
     Example:
-        >>> from mfrkit.metrics.rates import roc
         >>> equal_error(roc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False])))
         EqualError(rate=0.25, threshold=0.65)
     """
@@ -318,21 +247,7 @@ class OperatingPoint:
 def operating_point(curve: Roc, target: float) -> OperatingPoint:
     """Find the most lenient threshold, one for all comparisons, that keeps the FAR in bounds.
 
-    Args:
-        curve: error rates of the system.
-        target: the largest FAR allowed, in (0, 1].
-
-    Returns:
-        The point; NaN rates when one kind of comparison is absent.
-
-    Raises:
-        InputError: a target outside (0, 1].
-
-    Example:
-        >>> from mfrkit.metrics.rates import roc
-        >>> curve = roc(np.array([0.9, 0.4, 0.3, 0.1]), np.array([True, True, False, False]))
-        >>> operating_point(curve, 0.5)
-        OperatingPoint(target=0.5, threshold=0.3, far=0.5, tar=1.0, enough_impostors=True)
+    Rates are NaN when one kind of comparison is absent.
     """
     place = place_of(curve, target)
     if not curve.is_defined:
@@ -347,13 +262,9 @@ def operating_point(curve: Roc, target: float) -> OperatingPoint:
 
 
 def place_of(curve: Roc, target: float) -> int:
-    """Return the point of a curve with the most lenient threshold that keeps the FMR in bounds.
+    """Return where on a curve the most lenient threshold is that keeps the FMR in bounds.
 
-    Returns:
-        Its index; 0, where everything is rejected, without impostors.
-
-    Raises:
-        InputError: a target outside (0, 1].
+    Without impostors that is 0, where everything is rejected.
     """
     if not 0 < target <= 1:
         raise InputError(f"FAR {target:g}: expected a share above 0 and at most 1")
@@ -366,9 +277,93 @@ def supports(impostors: int, target: float) -> bool:
     Convention:
         At least 1/target of them. An estimate within 30 % (with 90 % confidence) takes thirty
         errors, so thirty times as many (Doddington's rule of 30; ISO/IEC 19795-1, annex B).
-
-    Example:
-        >>> supports(999, 1e-3), supports(1000, 1e-3)
-        (False, True)
     """
     return bool(round(impostors * target, 9) >= 1)  # 29 * 0.01 is not quite 0.29 in binary
+
+
+ENOUGH_ERRORS = 30
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a threshold decides for a set of comparisons, failed ones included.
+
+    Attributes:
+        genuine: comparisons of one person.
+        impostor: comparisons of two people.
+        false_non_matches: genuine ones rejected.
+        false_matches: impostor ones accepted.
+    """
+
+    genuine: int
+    impostor: int
+    false_non_matches: int
+    false_matches: int
+
+    @property
+    def fmr(self) -> float:
+        """Share of impostor comparisons accepted; NaN without any."""
+        return float(share(self.false_matches, self.impostor))
+
+    @property
+    def fnmr(self) -> float:
+        """Share of genuine comparisons rejected; NaN without any."""
+        return float(share(self.false_non_matches, self.genuine))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of comparisons decided rightly; NaN without any."""
+        errors, total = self.false_matches + self.false_non_matches, self.genuine + self.impostor
+        return 1 - float(share(errors, total))
+
+
+def decide(scores: NDArray[np.floating], same: NDArray[np.bool_], threshold: float) -> Decisions:
+    """Count the errors of one threshold; +inf rejects all."""
+    accepted = check_scores(scores, same) >= threshold
+    genuine = int(np.count_nonzero(same))
+    return Decisions(
+        genuine=genuine,
+        impostor=same.size - genuine,
+        false_non_matches=genuine - int(np.count_nonzero(accepted & same)),
+        false_matches=int(np.count_nonzero(accepted & ~same)),
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold and what it reached where it was set.
+
+    Attributes:
+        target: the largest FMR allowed, in (0, 1].
+        threshold: the lowest observed similarity that keeps to it; +inf when only rejecting all
+            does.
+        decisions: the errors there; `decisions.fmr` is the rate achieved.
+    """
+
+    target: float
+    threshold: float
+    decisions: Decisions
+
+    @property
+    def is_supported(self) -> bool:
+        """Whether there were the 1/target impostors without which the threshold is a guess."""
+        return supports(self.decisions.impostor, self.target) and math.isfinite(self.threshold)
+
+    @property
+    def has_thirty_errors(self) -> bool:
+        """Whether the rate is known within 30 % with 90 % confidence, by the rule of 30.
+
+        Paper:
+            Doddington et al., Speech Communication 31(2-3), 2000; ISO/IEC 19795-1, annex B.
+        """
+        return self.decisions.false_matches >= ENOUGH_ERRORS
+
+
+def calibrate(scores: NDArray[np.floating], same: NDArray[np.bool_], target: float) -> Calibration:
+    """Find the most lenient threshold that keeps the FMR in bounds, and count what it does.
+
+    Impostors alone are enough for that.
+    """
+    curve = roc(scores, same)
+    threshold = float(curve.thresholds[place_of(curve, target)])
+    return Calibration(target, threshold, decide(scores, same, threshold))

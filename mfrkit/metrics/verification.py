@@ -1,5 +1,6 @@
 """Everything that is reported about a set of scored pairs, in one call.
 
+Scores and labels are those of `mfrkit.metrics.rates`; `fold` is (P,) int, the fold of each pair.
 Accuracy is taken over the folds of the pair list, as the LFW family of benchmarks reports it.
 """
 
@@ -14,6 +15,7 @@ from mfrkit.metrics.rates import (
     EqualError,
     Floats,
     OperatingPoint,
+    Roc,
     auc,
     check_scores,
     equal_error,
@@ -32,11 +34,10 @@ class FoldAccuracy:
     """Share of pairs decided rightly, each fold with the threshold of the others.
 
     Attributes:
-        mean: mean over the folds in [0, 1]; NaN with fewer than two folds, or scores that
-            are no cosines.
-        std: population standard deviation over the folds; NaN likewise.
+        mean: over the folds, in [0, 1].
+        std: population standard deviation over the folds.
         folds: number of each fold, as the pair list numbers them, rising.
-        accuracies: accuracy of each fold.
+        accuracies: of each fold.
         thresholds: squared distance below which a pair of that fold counts as the same person.
     """
 
@@ -52,6 +53,8 @@ def fold_accuracy(
 ) -> FoldAccuracy:
     """Measure the accuracy of each fold at the threshold that suits the other folds best.
 
+    Nothing and NaN where there is one fold, or a score of another system's that is no cosine.
+
     Paper:
         Huang et al., UMass TR 07-49, 2007, View 2, in the form that FaceNet's and InsightFace's
         evaluations gave it: thresholds 0, 0.01, ..., 3.99 on the squared distance, the first of
@@ -60,24 +63,6 @@ def fold_accuracy(
     Convention:
         Scores are cosine similarities s; the distance is d = 2 - 2 s. A failed comparison (-inf)
         is never "same": right for an impostor pair, wrong for a genuine one.
-
-    Args:
-        scores: (P,) float, cosine similarities in [-1, 1], or -inf.
-        same: (P,) bool, whether the two images show one person.
-        fold: (P,) int, the fold of each pair.
-
-    Returns:
-        Mean, spread, and each fold's accuracy and threshold; NaN and nothing where there is one
-        fold, or a score of another system's that is no cosine.
-
-    Raises:
-        ShapeError: arrays of different lengths, or labels that are not bool.
-        InputError: a NaN or +inf score.
-
-    Example:
-        >>> scores = np.array([0.9, 0.1, 0.9, 0.2])
-        >>> fold_accuracy(scores, np.array([True, False] * 2), np.array([0, 0, 1, 1])).mean
-        1.0
     """
     grid = FoldGrid.of(check_scores(scores, same), same, fold)
     if grid.folds.size < 2 or not are_cosines(scores):
@@ -93,36 +78,14 @@ def fold_accuracy(
 
 
 def are_cosines(scores: NDArray[np.floating]) -> bool:
-    """Whether all scores that are there lie in [-1, 1]; those of other systems may not.
-
-    Args:
-        scores: (P,) float, or -inf for a failed comparison.
-    """
+    """Whether all scores that are there lie in [-1, 1]; those of other systems may not."""
     return not np.any(np.abs(scores[np.isfinite(scores)]) > 1 + _SLACK)
 
 
 def fold_decisions(
     scores: NDArray[np.floating], same: NDArray[np.bool_], fold: NDArray[np.integer]
 ) -> NDArray[np.bool_]:
-    """Tell which pairs are decided rightly in `fold_accuracy`.
-
-    Args:
-        scores: (P,) float, cosine similarities in [-1, 1], or -inf.
-        same: (P,) bool, whether the two images show one person.
-        fold: (P,) int, the fold of each pair; at least two folds.
-
-    Returns:
-        (P,) bool.
-
-    Raises:
-        ShapeError: arrays of different lengths, or labels that are not bool.
-        InputError: a NaN or +inf score, or fewer than two folds.
-
-    Example:
-        >>> scores = np.array([0.9, 0.1, 0.5, 0.2])
-        >>> fold_decisions(scores, np.array([True, False] * 2), np.array([0, 0, 1, 1])).tolist()
-        [True, True, False, True]
-    """
+    """Return (P,) bool, which pairs are decided rightly in `fold_accuracy`; it takes two folds."""
     result = fold_accuracy(scores, same, fold)
     if not result.folds:
         raise InputError("decisions with the thresholds of other folds need two folds")
@@ -145,11 +108,7 @@ class FoldGrid:
 
     @classmethod
     def of(cls, scores: Floats, same: NDArray[np.bool_], fold: NDArray[np.integer]) -> "FoldGrid":
-        """Sort pairs whose scores are checked.
-
-        Raises:
-            ShapeError: arrays of different lengths.
-        """
+        """Sort pairs whose scores are checked."""
         if scores.shape != fold.shape:
             raise ShapeError(f"scores and folds differ in length: {scores.size} vs {fold.size}")
         folds, place = np.unique(fold, return_inverse=True)
@@ -196,13 +155,12 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Verification:
-    """How well the scores of a pair list tell people apart.
+class Figures:
+    """How well scores tell people apart, without regard to folds.
 
     Attributes:
-        genuine: scores of the pairs that show one person.
-        impostor: scores of the pairs that show two.
-        accuracy: accuracy over the list's folds.
+        genuine: scores of the comparisons that show one person.
+        impostor: scores of those that show two.
         eer: equal error rate.
         fmr100: lowest FNMR with FMR <= 1 %; read it from `.fnmr`.
         fmr1000: lowest FNMR with FMR <= 0.1 %.
@@ -213,7 +171,6 @@ class Verification:
 
     genuine: Spread
     impostor: Spread
-    accuracy: FoldAccuracy
     eer: EqualError
     fmr100: OperatingPoint
     fmr1000: OperatingPoint
@@ -222,16 +179,15 @@ class Verification:
     fdr: float
 
 
+@dataclass(frozen=True)
+class Verification(Figures):
+    """How well the scores of a pair list tell people apart, and its accuracy over the folds."""
+
+    accuracy: FoldAccuracy
+
+
 def spread(scores: Floats) -> Spread:
-    """Summarise the scores of one kind of comparison.
-
-    Args:
-        scores: (P,) float64, similarities; -inf marks a failed comparison.
-
-    Example:
-        >>> spread(np.array([0.25, 0.75, -np.inf]))
-        Spread(count=3, failed=1, mean=0.5, std=0.25)
-    """
+    """Summarise the scores of one kind of comparison."""
     finite = scores[np.isfinite(scores)]
     failed = scores.size - finite.size
     if finite.size == 0:
@@ -243,18 +199,27 @@ def spread(scores: Floats) -> Spread:
 def fisher_ratio(genuine: Spread, impostor: Spread) -> float:
     """Return the Fisher discriminant ratio: squared distance of means over summed variances.
 
-    Returns:
-        At least 0, larger is better; NaN without both kinds of score, +inf without variance.
-
-    Example:
-        >>> fisher_ratio(Spread(9, 0, 0.75, 0.25), Spread(9, 0, 0.0, 0.25))
-        4.5
+    At least 0, larger is better; NaN without both kinds of score, +inf without variance.
     """
     distance = (genuine.mean - impostor.mean) ** 2
     variance = genuine.std**2 + impostor.std**2
     if variance == 0:
         return float("inf") if distance > 0 else float("nan")
     return distance / variance
+
+
+def read_figures(curve: Roc, genuine: Spread, impostor: Spread, far: Sequence[float]) -> Figures:
+    """Read all figures off the curve of error rates."""
+    return Figures(
+        genuine=genuine,
+        impostor=impostor,
+        eer=equal_error(curve),
+        fmr100=operating_point(curve, 0.01),
+        fmr1000=operating_point(curve, 0.001),
+        tar=tuple(operating_point(curve, target) for target in far),
+        auc=auc(curve),
+        fdr=fisher_ratio(genuine, impostor),
+    )
 
 
 def verify(
@@ -274,10 +239,6 @@ def verify(
     Returns:
         All figures; those that the pairs cannot support (no impostors, one fold) are NaN.
 
-    Raises:
-        ShapeError: arrays of different lengths, or labels that are not bool.
-        InputError: a NaN or +inf score, or a FAR outside (0, 1].
-
     Example:
         >>> scores, same = np.array([0.9, 0.9, 0.2, 0.1]), np.array([True, True, False, False])
         >>> result = verify(scores, same, np.array([0, 1, 0, 1]))
@@ -285,16 +246,6 @@ def verify(
         (1.0, 0.0, 1.0)
     """
     scores = check_scores(scores, same)
-    curve = roc(scores, same)
-    genuine, impostor = spread(scores[same]), spread(scores[~same])
-    return Verification(
-        genuine=genuine,
-        impostor=impostor,
-        accuracy=fold_accuracy(scores, same, fold),
-        eer=equal_error(curve),
-        fmr100=operating_point(curve, 0.01),
-        fmr1000=operating_point(curve, 0.001),
-        tar=tuple(operating_point(curve, target) for target in far),
-        auc=auc(curve),
-        fdr=fisher_ratio(genuine, impostor),
-    )
+    spreads = spread(scores[same]), spread(scores[~same])
+    figures = read_figures(roc(scores, same), *spreads, far)
+    return Verification(**vars(figures), accuracy=fold_accuracy(scores, same, fold))

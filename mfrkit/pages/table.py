@@ -5,8 +5,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from mfrkit.errors import InputError
-
 
 class Table(NamedTuple):
     """A table of text.
@@ -50,14 +48,7 @@ def _emphasised(
 
 
 def to_markdown(table: Table) -> str:
-    r"""Return the table as GitHub's Markdown.
-
-    Example:
-        >>> print(to_markdown(Table("", ["system", "EER %"], [["a|b", "1.50"]], [])))
-        | system | EER % |
-        |---|---:|
-        | a\|b | 1.50 |
-    """
+    """Return the table as GitHub's Markdown."""
     text = [f"**{_in_markdown(table.title)}**", ""] if table.title else []
     if table.rows:
         head = [_in_markdown(name) for name in table.full_columns]
@@ -114,19 +105,12 @@ def _comment(text: str) -> str:
 _WRITERS: Mapping[str, Callable[[Table], str]] = MappingProxyType(
     {".md": to_markdown, ".tex": to_latex}
 )
-TABLE_SUFFIXES = tuple(_WRITERS)
 
 
 def render(tables: Sequence[Table], path: Path) -> bytes:
-    """Return tables in the format that a file's name asks for.
-
-    Raises:
-        InputError: a name that ends otherwise.
-    """
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise InputError(f"{path}: expected a name ending in {', '.join(TABLE_SUFFIXES)}")
-    return ("\n\n".join(writer(table) for table in tables) + "\n").encode()
+    """Return tables in the format that a file's name asks for, `.md` or `.tex`."""
+    write = _WRITERS[path.suffix.lower()]
+    return ("\n\n".join(write(table) for table in tables) + "\n").encode()
 
 
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\|*_`<>[]"})

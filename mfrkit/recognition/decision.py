@@ -164,7 +164,7 @@ def given_threshold(
         path = Path(text)
     if not path.is_file():
         raise InputError(f"--threshold {text}: neither a number nor a file of eval --threshold-out")
-    from mfrkit.evaluation.threshold_file import ThresholdFile
+    from mfrkit.evaluation.thresholds import ThresholdFile
     from mfrkit.stages.embed import origin  # a number needs none of what files need
 
     settings = ThresholdFile(path).settings_for(

@@ -8,8 +8,7 @@ import pytest
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.evaluation.benchmark import BenchmarkOptions
-from mfrkit.evaluation.benchmark_sets import BenchmarkSets
+from mfrkit.evaluation.benchmark_options import BenchmarkOptions
 from mfrkit.models.cards import Feeding
 from mfrkit.models.loading import recogniser_card
 from mfrkit.recognition import search, verify
@@ -76,6 +75,5 @@ def test_a_bundled_model_says_itself_how_it_is_fed(photos, tmp_path):
         search.search(SearchOptions(str(photos), str(photos), fed=BGR), Console())
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("a,b,same\nx,y,1\n")
-    sets = BenchmarkSets(pairs=pairs, images="photos", folder=tmp_path / "out")
     with pytest.raises(InputError, match="are for models of other programs"):
-        BenchmarkOptions(sets, ("arcface",), fed=BGR)
+        BenchmarkOptions(pairs, "photos", tmp_path / "out", ("arcface",), fed=BGR)

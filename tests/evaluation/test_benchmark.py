@@ -1,4 +1,4 @@
-"""The benchmark: what it prepares, what it compares, and what it does not do twice."""
+"""The benchmark: what it prepares, remembers and compares, and what it does not do twice."""
 
 import json
 import shutil
@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from mfrkit.errors import InputError
-from mfrkit.evaluation.benchmark import BenchmarkOptions
-from mfrkit.evaluation.benchmark_sets import BenchmarkSets
-from mfrkit.evaluation.layouts import place
+from mfrkit.evaluation.benchmark import BenchmarkFolder
+from mfrkit.evaluation.benchmark_options import LAYOUTS, BenchmarkOptions
 from mfrkit.io.images import read_image
 from mfrkit.io.tables import read_covariates
 from mfrkit.stages.demo import PHOTOS, prepare
@@ -226,31 +225,151 @@ def test_models_of_one_name_are_refused(mfr, bench):
     assert "two models are called alike" in run.stderr.decode()
 
 
-def test_pictures_must_be_named_once():
-    with pytest.raises(InputError, match="which pictures"):
-        place(None, Path("pairs.txt"), None, "yunet", masks=True)
-    with pytest.raises(InputError, match="finds the pictures itself"):
-        place("lfw", Path("lfw"), "photos", "yunet", masks=True)
-
-
-def test_values_no_run_can_use_are_refused_at_once(tmp_path):
-    sets = BenchmarkSets(tmp_path / "pairs.txt", "photos", tmp_path)
-    with pytest.raises(InputError, match="--fmr"):
-        BenchmarkOptions(sets, ("arcface",), fmr=(0.0,))
-    with pytest.raises(InputError, match="no model"):
-        BenchmarkOptions(sets, ())
+def options(**given):
+    return BenchmarkOptions(Path("pairs.txt"), **{"images": "photos", **given})
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"mask_on": "photo"}, "--mask-on 'photo': expected photos, crops"),
+        ({"images": None}, "which pictures"),
+        ({"layout": "lfw"}, "finds the pictures itself"),
+        ({"layout": "lwf", "images": None}, "--layout 'lwf': expected lfw, calfw"),
+        ({"fmr": (0.0,)}, "--fmr 0: expected a share above 0"),
+        ({"ci": 100.0}, "--ci 100: expected per cent"),
+        ({"models": ()}, "no model"),
+        ({"mask_on": "photo"}, "--mask-on 'photo': expected photos or crops"),
         ({"mask_on": "photos", "detector": "none"}, "--mask-on photos: the pictures are crops"),
         ({"detector": "retina"}, "--detector 'retina'"),
         ({"landmarks": "six"}, "--landmarks 'six'"),
         ({"types": "crown"}, "crown"),
+        ({"figures": ("tar@2",)}, "--figures 'tar@2'"),
+        ({"figures": ("far",)}, "--figures 'far'"),
+        ({"figures": ("tar@",)}, "--figures 'tar@'"),
+        ({"figures": ("fnmr@0.1",)}, "--figures 'fnmr@0.1'"),
+        ({"tables": (Path("t.csv"),)}, "t.csv': expected a name ending in .md or .tex"),
     ],
 )
-def test_sets_nobody_can_make_are_refused_at_once(tmp_path, given, message):
+def test_values_no_run_can_use_are_refused_at_once(given, message):
     with pytest.raises(InputError, match=message):
-        BenchmarkSets(tmp_path / "pairs.txt", "photos", tmp_path, **given)
+        options(**given)
+
+
+BEGUN = {
+    "pairs": "80 images, sha256 be0b",
+    "images": "/lfw",
+    "detector": "yunet",
+    "landmarks": "mesh",
+}
+MASKS = {"types": None, "jitter": 1.0, "seed": 7}
+
+
+@pytest.fixture
+def begun_folder(tmp_path):
+    begun = BenchmarkFolder(tmp_path / "bench", anew=False)
+    begun.begin(BEGUN | MASKS)
+    begun.add(["arcface", "mine"])
+    return tmp_path / "bench"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"seed": 8}, "--seed 7, not 8"),
+        ({"detector": "mtcnn"}, "--detector yunet, not mtcnn"),
+        ({"landmarks": "five"}, "--landmarks mesh, not five"),
+        ({"types": "cloth"}, "no --type, not --type cloth"),
+        ({"images": "/other"}, "the pictures in /lfw, not those in /other"),
+        ({"pairs": "6 images, sha256 0a"}, "another pair list (its 80 images"),
+    ],
+)
+def test_other_options_are_refused_in_the_words_of_the_command_line(begun_folder, changed, words):
+    before = (begun_folder / "benchmark.json").read_bytes()
+    with pytest.raises(InputError) as caught:
+        BenchmarkFolder(begun_folder, anew=False).begin(BEGUN | MASKS | changed)
+    assert f"{begun_folder}: was begun with {words}" in str(caught.value)
+    assert "--output" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (begun_folder / "benchmark.json").read_bytes() == before
+
+
+def test_what_was_given_and_no_longer_is_is_refused_too(tmp_path):
+    BenchmarkFolder(tmp_path, anew=False).begin({"types": "cloth"})
+    with pytest.raises(InputError, match="begun with --type cloth, not without --type;"):
+        BenchmarkFolder(tmp_path, anew=False).begin({"types": None})
+
+
+def test_masks_may_come_later(tmp_path):
+    BenchmarkFolder(tmp_path, anew=False).begin(BEGUN)
+    BenchmarkFolder(tmp_path, anew=False).begin(BEGUN | MASKS)
+    with pytest.raises(InputError, match="--seed 7, not 0"):
+        BenchmarkFolder(tmp_path, anew=False).begin(BEGUN | MASKS | {"seed": 0})
+
+
+def test_models_stay_in_the_order_they_came(begun_folder):
+    again = BenchmarkFolder(begun_folder, anew=False)
+    again.begin(BEGUN)
+    assert again.add(["other", "arcface"]) == ["arcface", "mine", "other"]
+
+
+def test_beginning_anew_forgets_options_models_and_embeddings(begun_folder):
+    (begun_folder / "embeddings").mkdir()
+    (begun_folder / "embeddings" / "mine-crops.h5").touch()
+    anew = BenchmarkFolder(begun_folder, anew=True)
+    anew.begin(BEGUN | MASKS | {"seed": 8})
+    assert anew.add(["arcface"]) == ["arcface"]
+    assert not list((begun_folder / "embeddings").iterdir())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{", "[]", "[" * 100_000, '{"options": 3}', '{"models": "arcface"}',
+        '{"options": {}, "models": [1]}', '{"options": {}, "models": ["../other"]}',
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "benchmark.json").write_text(content)
+    with pytest.raises(InputError, match=r"benchmark\.json: "):
+        BenchmarkFolder(tmp_path, anew=False)
+
+
+def test_models_whose_names_are_no_text_are_kept(tmp_path):
+    begun = BenchmarkFolder(tmp_path, anew=False)
+    begun.begin({"images": "/lfw-\udcff"})
+    begun.add(["mine-\udcff"])
+    assert BenchmarkFolder(tmp_path, anew=False).models == ["mine-\udcff"]
+
+
+def layout(name, folder):
+    return BenchmarkOptions(folder, layout=name).located()
+
+
+def test_the_usual_names_are_found(tmp_path):
+    (tmp_path / "pairs.txt").touch()
+    (tmp_path / "lfw-deepfunneled").mkdir()
+    found = layout("lfw", tmp_path)
+    assert found.pairs == tmp_path / "pairs.txt"
+    assert (found.images, found.detector) == (str(tmp_path / "lfw-deepfunneled"), "yunet")
+    assert found.masks
+
+
+def test_real_masks_are_not_masked_again(tmp_path):
+    (tmp_path / "pairs.txt").touch()
+    found = layout("mfr2", tmp_path)
+    assert not found.masks
+    assert Path(found.images) == tmp_path, "the people's folders lie beside the list"
+
+
+def test_pictures_that_are_aligned_already_are_not_searched_for_faces(tmp_path):
+    (tmp_path / "cfp_fp.bin").touch()
+    assert layout("cfp-fp", tmp_path).detector == "none"
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_an_empty_folder_says_where_the_files_go(tmp_path, name):
+    with pytest.raises(InputError) as caught:
+        layout(name, tmp_path)
+    text = str(caught.value)
+    assert str(tmp_path / LAYOUTS[name].pairs[0]) in text
+    assert "\n" not in text

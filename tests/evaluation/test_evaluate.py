@@ -15,7 +15,8 @@ import mfrkit
 from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.evaluation.evaluate import EvalOptions, evaluate
-from mfrkit.evaluation.systems import distinct_labels, pair_up_probes
+from mfrkit.evaluation.options import one_of
+from mfrkit.evaluation.scoring import distinct_labels
 from mfrkit.io.embeddings import Rows, write_embeddings
 from mfrkit.io.pairs import read_pairs
 
@@ -345,10 +346,12 @@ def test_the_report_shows_pictures(folder):
         ({"missing": "ignore"}, "--missing 'ignore'"),
         ({"far": (0.0,)}, "--far 0"),
         ({"far": (float("nan"),)}, "--far nan"),
-        ({"plots": (Path("det.gif"),)}, "det.gif: expected a name ending in .png"),
+        ({"plots": (Path("det.gif"),)}, "det.gif': expected a name ending in .png"),
         ({"plots": (Path("a.png"), Path("a.png"))}, "a.png: would be written over"),
         ({"scores": Path("pairs.txt")}, "pairs.txt: would be written over"),
-        ({"embeddings": ()}, "no embedding file"),
+        ({"scores_in": (Path("s.txt"),), "templates": Path("t.txt")}, "no embedding file"),
+        ({"probes": (Path("a"), Path("b"), Path("c"))}, "--probes given 3 times for 1"),
+        ({"crops": ("crops",)}, "are for the page of --report"),
     ],
 )
 def test_unusable_options_are_refused(change, message):
@@ -357,12 +360,18 @@ def test_unusable_options_are_refused(change, message):
 
 
 def test_probes_go_with_embeddings():
-    a, b, c = Path("a"), Path("b"), Path("c")
-    assert pair_up_probes([a, b], []) == (None, None)
-    assert pair_up_probes([a, b], [c]) == (c, c)
-    assert pair_up_probes([a, b], [c, b]) == (c, b)
-    with pytest.raises(InputError, match="3 times for 2"):
-        pair_up_probes([a, b], [c, c, c])
+    assert [one_of([], place) for place in range(2)] == [None, None]
+    assert [one_of(["c"], place) for place in range(2)] == ["c", "c"]
+    assert [one_of(["c", "b"], place) for place in range(2)] == ["c", "b"]
+
+
+def test_embeddings_that_nobody_named_have_a_usual_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="embeddings.h5: not here yet; mfrkit embed makes it"):
+        _ = EvalOptions(Path("pairs.txt")).systems
+    (tmp_path / "embeddings.h5").touch()
+    assert EvalOptions(Path("pairs.txt")).systems == (Path("embeddings.h5"),)
+    assert EvalOptions(scores_in=(Path("s.txt"),)).systems == ()
 
 
 def test_labels_tell_systems_apart():
@@ -442,7 +451,7 @@ def test_the_table_as_markdown_and_latex(folder):
     assert r"a\_b & 160 & 160 & 0 & " in text
     assert r"c\&d & 160" in text
     assert r"accuracy \%" in text
-    with pytest.raises(InputError, match=r"t.doc: expected a name ending in .md, .tex"):
+    with pytest.raises(InputError, match=r"t.doc': expected a name ending in .md or .tex"):
         run(folder, table=folder / "t.doc")
 
 

@@ -14,9 +14,9 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.evaluation import all_pairs as pair_counts
 from mfrkit.evaluation import identify as searching
-from mfrkit.evaluation.all_pairs import AllPairsOptions, all_pairs
+from mfrkit.evaluation.all_pairs import all_pairs
 from mfrkit.evaluation.identify import identify
-from mfrkit.evaluation.options import IdentifyOptions
+from mfrkit.evaluation.options import EvalOptions, IdentifyOptions
 from mfrkit.io.checkpoints import save_model
 from mfrkit.io.embeddings import Rows, write_embeddings
 from mfrkit.metrics import all_pairs as counting
@@ -154,6 +154,10 @@ def test_files_nobody_can_use(files, tmp_path):
         identify(IdentifyOptions(normless, probes, pool="norm"), Console(-1))
 
 
+def of_all_pairs(first, *others, **options):
+    return EvalOptions(first, others, all_pairs=True, **options)
+
+
 @pytest.mark.parametrize("within", [True, False])
 def test_all_pairs_agree_with_the_scores(files, monkeypatch, capsys, within):
     monkeypatch.setattr(counting, "TILE", 4)
@@ -161,7 +165,7 @@ def test_all_pairs_agree_with_the_scores(files, monkeypatch, capsys, within):
     monkeypatch.setattr(pair_counts, "STRIPE", 8)
     monkeypatch.setattr(pair_counts, "_threads", lambda: 2)
     chosen = files[1:] if within else files
-    figures = all_pairs(AllPairsOptions(chosen, far=(0.1,), json=True), Console(-1))
+    figures = all_pairs(of_all_pairs(*chosen, far=(0.1,), json=True), Console(-1))
     a, b = draw(8, (1, 2)), draw(12, (3, 4), seed=1)
     a = b if within else a
     A, B = (np.array([v / np.linalg.norm(v) for v in faces.values()]) for faces in (a, b))
@@ -180,33 +184,33 @@ def test_versions_of_one_photo_are_not_compared(tmp_path, capsys):
     clean = write(tmp_path / "clean.h5", draw(3, (1, 2)))
     masked = {f"{key}{v}": face for key, face in draw(3, (1, 2)).items() for v in ("", ".mask2")}
     masked = write(tmp_path / "masked.h5", masked)
-    figures = all_pairs(AllPairsOptions((clean, masked)), Console())
+    figures = all_pairs(of_all_pairs(clean, masked), Console())
     assert (figures.genuine.count, figures.impostor.count) == (12, 48)
     assert "12 pairs show one photo twice" in capsys.readouterr().err
-    assert all_pairs(AllPairsOptions((masked,)), Console(-1)).genuine.count == 3 * 4
+    assert all_pairs(of_all_pairs(masked), Console(-1)).genuine.count == 3 * 4
 
 
 def test_inputs_without_embedding_in_all_pairs(tmp_path):
     faces = draw(3, (1, 2)) | {"P0/P0_3": np.full(DIM, np.nan)}
     path = write(tmp_path / "a.h5", faces, skipped=["P1/P1_3"])
     with pytest.raises(InputError, match="2 of 8 inputs"):
-        all_pairs(AllPairsOptions((path,)), Console(-1))
-    dropped = all_pairs(AllPairsOptions((path,), missing="drop"), Console(-1))
+        all_pairs(of_all_pairs(path), Console(-1))
+    dropped = all_pairs(of_all_pairs(path, missing="drop"), Console(-1))
     assert (dropped.genuine.count, dropped.genuine.failed) == (3, 0)
-    rejected = all_pairs(AllPairsOptions((path,), missing="reject"), Console(-1))
+    rejected = all_pairs(of_all_pairs(path, missing="reject"), Console(-1))
     assert (rejected.genuine.count, rejected.genuine.failed) == (7, 4)
     assert (rejected.impostor.count, rejected.impostor.failed) == (21, 9)
 
 
 def test_all_pairs_need_two_people_and_two_photos(tmp_path):
     with pytest.raises(InputError, match="no person has two"):
-        all_pairs(AllPairsOptions((write(tmp_path / "a.h5", draw(3, (1,))),)), Console(-1))
+        all_pairs(of_all_pairs(write(tmp_path / "a.h5", draw(3, (1,)))), Console(-1))
     with pytest.raises(InputError, match="only one person"):
-        all_pairs(AllPairsOptions((write(tmp_path / "b.h5", draw(1, (1, 2))),)), Console(-1))
+        all_pairs(of_all_pairs(write(tmp_path / "b.h5", draw(1, (1, 2)))), Console(-1))
     with pytest.raises(InputError, match="got 3"):
-        AllPairsOptions((Path("a"), Path("b"), Path("c")))
+        of_all_pairs(Path("a"), Path("b"), Path("c"))
     with pytest.raises(InputError, match="named twice"):
-        AllPairsOptions((Path("a"), Path("a")))
+        of_all_pairs(Path("a"), Path("a"))
 
 
 def test_the_commands(files, mfr):
@@ -233,7 +237,7 @@ def test_the_curve_and_the_page(files, tmp_path, capsys):
     assert "FPIR" in text
     with pytest.raises(InputError, match="exists"):
         identify(IdentifyOptions(gallery, probes, report=page), Console(-1))
-    with pytest.raises(InputError, match=r"\.png, \.svg, \.pdf"):
+    with pytest.raises(InputError, match=r"\.png, \.svg or \.pdf"):
         IdentifyOptions(gallery, probes, plots=(tmp_path / "cmc.gif",))
     with pytest.raises(InputError, match="written over"):
         IdentifyOptions(gallery, probes, report=gallery)

@@ -38,7 +38,9 @@ def system(scores=SCORES, label="arcface", probes=None, counted=None):
 
 
 def page(results, **options):
-    return report_page(PAIRS, results, [], EvalOptions(PAIRS.path, **options))
+    return report_page(
+        PAIRS, results, [], EvalOptions(PAIRS.path, report=Path("r.html"), **options)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mfrkit.config import RunOptions
+from mfrkit.console import Console
 from mfrkit.errors import InputError
-from mfrkit.evaluation.paper_tables import PaperTables, kinds_table, parse_figures, read_results
+from mfrkit.evaluation.benchmark_options import BenchmarkOptions
+from mfrkit.evaluation.paper_tables import (
+    conditions_table,
+    kinds_table,
+    read_results,
+    refuse_others,
+    write_tables,
+)
 from mfrkit.evaluation.results import SystemResult, to_json
 from mfrkit.evaluation.thresholds import (
     FixedThreshold,
@@ -17,8 +26,8 @@ from mfrkit.evaluation.thresholds import (
     threshold_from_record,
     threshold_record,
 )
-from mfrkit.metrics.bootstrap import Interval
-from mfrkit.metrics.calibration import Calibration, Decisions, RateIntervals
+from mfrkit.metrics.bootstrap import Interval, RateIntervals
+from mfrkit.metrics.rates import Calibration, Decisions
 from mfrkit.metrics.verification import verify
 
 COUNT = 400
@@ -67,7 +76,7 @@ def document():
 
 
 def test_models_by_conditions_with_the_best_in_bold(document):
-    table = PaperTables(figures=("fmr100", "tar@0.01")).conditions(document)
+    table = conditions_table(document, ("fmr100", "tar@0.01"))
     assert table.groups == [("unmasked", 2), ("probe masked", 2)]
     assert table.columns == ["model", *["FMR100 %", "TAR@1e-2 %"] * 2]
     assert table.rows == [
@@ -79,7 +88,7 @@ def test_models_by_conditions_with_the_best_in_bold(document):
 
 
 def test_figures_on_too_few_pairs_are_marked_and_do_not_compete(document):
-    table = PaperTables(figures=("fmr1000",)).conditions(document)
+    table = conditions_table(document, ("fmr1000",))
     assert table.rows[0] == ["a_b & co", "1.00*", "5.00*"]
     assert table.best == frozenset()
     assert table.notes == ["* rests on fewer impostor pairs than 1/FAR"]
@@ -99,24 +108,24 @@ def test_kinds_by_models(document):
 
 
 def test_intervals_if_asked_for(document):
-    table = PaperTables(figures=("eer",), ci=95).conditions(document)
+    table = conditions_table(document, ("eer",), 95)
     assert table.rows[0][1].endswith(" [0.10, 2.34]")
     assert table.notes == ["in brackets: 95 % intervals"]
     with pytest.raises(InputError, match="hold no 90 % intervals; run mfrkit benchmark with"):
-        PaperTables(ci=90).conditions(document)
+        conditions_table(document, ("eer",), 90)
 
 
 def test_a_figure_the_results_lack_is_refused(document):
     with pytest.raises(InputError, match=r"hold no tar@1e-5; run .* --figures tar@1e-5"):
-        PaperTables(figures=parse_figures("tar@1e-5")).conditions(document)
+        conditions_table(document, ("tar@1e-5",))
     for name in ("frr", "tar@", "tar@2", "far@0.1"):
         with pytest.raises(InputError, match=f"--figures '{name}': expected eer, "):
-            PaperTables(figures=(name,))
+            BenchmarkOptions(tables=(Path("t.md"),), figures=(name,))
 
 
 def test_real_masks_have_one_condition_and_no_kinds(document):
     document["results"] = [result("mfr", 2), result("arcface", 4)]
-    table = PaperTables(figures=("fmr100",)).conditions(document)
+    table = conditions_table(document, ("fmr100",))
     assert table.columns == ["model", "FMR100 %"]
     assert not table.groups
     assert kinds_table(document, with_intervals=False).rows == []
@@ -125,18 +134,21 @@ def test_real_masks_have_one_condition_and_no_kinds(document):
 def test_files_may_be_written_again_but_not_over_somebody_elses(document, tmp_path):
     paths = (tmp_path / "t.tex", tmp_path / "t.md")
     for _ in range(2):
-        PaperTables(paths).write(document)
+        refuse_others(BenchmarkOptions(tables=paths))
+        write_tables(document, BenchmarkOptions(tables=paths), Console(-1))
     assert r"**3.00**" in paths[1].read_text()
     paths[0].write_text("my thesis")
     with pytest.raises(InputError, match=r"t.tex: exists and was not written by mfrkit"):
-        PaperTables(paths)
+        refuse_others(BenchmarkOptions(tables=paths))
     assert paths[0].read_text() == "my thesis"
-    with pytest.raises(InputError, match=r"t.csv: expected a name ending in .md, .tex"):
-        PaperTables((tmp_path / "t.csv",))
+    refuse_others(BenchmarkOptions(tables=paths, run=RunOptions(force=True)))
+    with pytest.raises(InputError, match=r"t.csv': expected a name ending in .md or .tex"):
+        BenchmarkOptions(tables=(tmp_path / "t.csv",))
 
 
 def test_latex_is_escaped_and_in_bold(document, tmp_path):
-    PaperTables((tmp_path / "t.tex",), ("fmr100",)).write(document)
+    options = BenchmarkOptions(tables=(tmp_path / "t.tex",), figures=("fmr100",))
+    write_tables(document, options, Console(-1))
     text = (tmp_path / "t.tex").read_text()
     assert r" & \multicolumn{1}{c}{unmasked} & \multicolumn{1}{c}{probe masked} \\" in text
     assert r"\cmidrule(lr){2-2}\cmidrule(lr){3-3}" in text
@@ -147,7 +159,9 @@ def test_latex_is_escaped_and_in_bold(document, tmp_path):
 
 @pytest.mark.skipif(LATEX is None, reason="no LaTeX on this machine")
 def test_latex_compiles(document, tmp_path):
-    PaperTables((tmp_path / "t.tex",), ("eer", "auc", "tar@1e-3"), 95).write(document)
+    figures = ("eer", "auc", "tar@1e-3")
+    options = BenchmarkOptions(tables=(tmp_path / "t.tex",), figures=figures, ci=95.0)
+    write_tables(document, options, Console(-1))
     (tmp_path / "p.tex").write_text(
         r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{t.tex}\end{document}"
     )
@@ -162,14 +176,14 @@ def test_thresholds_survive_the_file():
 
 
 def test_pair_lists_are_named_by_their_file(document):
-    assert PaperTables().conditions(document).title == "pairs_1.txt, 400 pairs"
+    assert conditions_table(document, ("eer",)).title == "pairs_1.txt, 400 pairs"
 
 
 def test_what_is_no_result_is_refused(document, tmp_path):
-    tables = PaperTables((tmp_path / "t.md",))
+    options = BenchmarkOptions(tables=(tmp_path / "t.md",))
     for damaged in ({}, {"results": []}, {**document, "results": [{"system": "a"}]}):
         with pytest.raises(InputError, match="no results of mfrkit benchmark"):
-            tables.write(damaged)
+            write_tables(damaged, options, Console(-1))
     assert not (tmp_path / "t.md").exists()
     with pytest.raises(InputError, match=r"results.json: no such file; name a pair list"):
         read_results(tmp_path)

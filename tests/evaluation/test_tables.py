@@ -8,8 +8,8 @@ import pytest
 from mfrkit.evaluation.results import SystemResult
 from mfrkit.evaluation.tables import threshold_rows, threshold_table
 from mfrkit.evaluation.thresholds import UNMASKED, FixedThreshold, GroupRates, Setting
-from mfrkit.metrics.bootstrap import Interval
-from mfrkit.metrics.calibration import Calibration, Decisions, RateIntervals
+from mfrkit.metrics.bootstrap import Interval, RateIntervals
+from mfrkit.metrics.rates import Calibration, Decisions
 from mfrkit.metrics.verification import verify
 
 

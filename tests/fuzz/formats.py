@@ -22,8 +22,8 @@ from safetensors.torch import save
 
 from mfrkit.config import Shard
 from mfrkit.errors import MfrError
-from mfrkit.evaluation.benchmark_sets import BenchmarkFolder
-from mfrkit.evaluation.threshold_file import ThresholdFile
+from mfrkit.evaluation.benchmark import BenchmarkFolder
+from mfrkit.evaluation.thresholds import ThresholdFile
 from mfrkit.io.documents import parse_json
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.files import expand_braces

@@ -5,10 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from mfrkit.errors import InputError
-from mfrkit.metrics.rates import auc, equal_error, operating_point, roc
+from mfrkit.errors import InputError, ShapeError
+from mfrkit.metrics.rates import (
+    Decisions,
+    auc,
+    calibrate,
+    decide,
+    equal_error,
+    operating_point,
+    roc,
+    roc_from_counts,
+)
 
 FAILED = -np.inf
 
@@ -129,3 +138,122 @@ def test_no_pairs_at_all():
 def test_impossible_targets_are_refused(target):
     with pytest.raises(InputError, match="FAR"):
         operating_point(roc(np.zeros(2), np.array([True, False])), target)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_curve_is_that_of_scikit_learn(seed):
+    scores, same = draw(seed)
+    curve = roc(scores, same)
+    fpr, tpr, thresholds = roc_curve(same, scores, drop_intermediate=False)
+    np.testing.assert_allclose(curve.fmr, fpr, rtol=1e-12)
+    np.testing.assert_allclose(curve.tar, tpr, rtol=1e-12)
+    np.testing.assert_allclose(curve.thresholds, thresholds)
+    np.testing.assert_allclose(curve.fnmr, 1 - tpr, atol=1e-12)
+
+
+def test_failed_comparisons_are_never_accepted():
+    scores = np.array([0.9, FAILED, 0.1, FAILED])
+    curve = roc(scores, np.array([True, True, False, False]))
+    assert curve.tar.max() == 0.5
+    assert curve.fmr.max() == 0.5
+
+
+def test_no_pairs_at_all_leave_the_point_that_accepts_nothing():
+    curve = roc(np.zeros(0), np.zeros(0, dtype=bool))
+    assert curve.thresholds.tolist() == [np.inf]
+
+
+def test_histogram_gives_the_curve_of_its_levels():
+    scores, same = draw(3)
+    levels = np.unique(scores)
+    place = np.searchsorted(levels, scores)
+    genuine = np.bincount(place[same], minlength=levels.size)
+    impostor = np.bincount(place[~same], minlength=levels.size)
+    built, direct = roc_from_counts(levels, genuine, impostor, np.array([2, 3])), roc(scores, same)
+    assert built.thresholds.tolist() == direct.thresholds.tolist()
+    assert built.accepted_genuine.tolist() == direct.accepted_genuine.tolist()
+    assert built.accepted_impostor.tolist() == direct.accepted_impostor.tolist()
+    assert (built.genuine, built.impostor) == (direct.genuine + 2, direct.impostor + 3)
+
+
+def test_arguments_are_left_as_they_were():
+    scores, same = draw(1)
+    before = scores.copy()
+    roc(scores, same)
+    assert np.array_equal(scores, before)
+
+
+def test_bad_arguments_are_refused():
+    same = np.array([True, False])
+    with pytest.raises(ShapeError, match=r"\(3,\) vs \(2,\)"):
+        roc(np.zeros(3), same)
+    with pytest.raises(ShapeError, match="must be bool"):
+        roc(np.zeros(2), np.array([1, 0]))
+    for score in (np.nan, np.inf):
+        with pytest.raises(InputError, match="NaN or"):
+            roc(np.array([0.5, score]), same)
+    with pytest.raises(ShapeError):
+        roc_from_counts(np.zeros(2), np.zeros(2, int), np.zeros(3, int), np.zeros(2, int))
+
+
+def draw_overlapping(seed: int, count: int = 500):
+    random = np.random.default_rng(seed)
+    same = random.random(count) < 0.4
+    return np.round(random.normal(np.where(same, 0.6, 0.1), 0.25), 2), same
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.21, 0.5, np.inf])
+def test_decisions_are_those_of_scikit_learn(threshold):
+    scores, same = draw_overlapping(0)
+    matrix = confusion_matrix(same, scores >= threshold)
+    found = decide(scores, same, threshold)
+    assert found == Decisions(matrix[1].sum(), matrix[0].sum(), matrix[1, 0], matrix[0, 1])
+    assert found.accuracy == pytest.approx(np.trace(matrix) / matrix.sum())
+
+
+def test_failed_comparisons_are_never_decided_for():
+    found = decide(np.full(4, -np.inf), np.arange(4) < 3, -1.0)
+    assert (found.fnmr, found.fmr) == (1.0, 0.0)
+
+
+def test_no_comparisons_have_no_rates():
+    found = decide(np.zeros(0), np.zeros(0, bool), 0.5)
+    assert np.isnan([found.fmr, found.fnmr, found.accuracy]).all()
+
+
+@pytest.mark.parametrize("target", [0.01, 0.05, 0.3])
+def test_no_lower_score_keeps_to_the_rate(target):
+    scores, same = draw_overlapping(1)
+    found = calibrate(scores, same, target)
+    assert found.decisions == decide(scores, same, found.threshold)
+    assert found.decisions.fmr <= target
+    lower = scores[scores < found.threshold].max()
+    assert (scores[~same] >= lower).mean() > target
+
+
+def test_what_the_impostors_support():
+    impostors = np.linspace(-1, 1, 3000)
+    scores, same = np.append(impostors, 0.5), np.arange(3001) == 3000
+    assert calibrate(scores, same, 1e-3).is_supported
+    assert not calibrate(scores, same, 1e-4).is_supported
+    assert calibrate(scores, same, 1e-2).has_thirty_errors
+    assert not calibrate(scores, same, 9e-3).has_thirty_errors
+
+
+def test_a_threshold_that_rejects_all_is_not_supported():
+    found = calibrate(np.append(np.ones(100), 0.5), np.arange(101) == 100, 0.1)
+    assert found.threshold == np.inf
+    assert not found.is_supported
+
+
+def test_impostors_alone_set_a_threshold_but_genuine_pairs_alone_do_not():
+    levels = np.arange(100) / 100
+    found = calibrate(levels, np.zeros(100, bool), 0.1)
+    assert found.is_supported
+    assert (found.threshold, found.decisions.false_matches) == (0.9, 10)
+    assert not calibrate(levels, np.ones(100, bool), 0.1).is_supported
+
+
+def test_impossible_rates_are_refused():
+    with pytest.raises(InputError, match="FAR 0"):
+        calibrate(np.zeros(2), np.array([True, False]), 0.0)

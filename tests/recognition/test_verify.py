@@ -9,7 +9,7 @@ import pytest
 
 from mfrkit.console import Console
 from mfrkit.errors import InputError, PartialError
-from mfrkit.evaluation.threshold_file import SCHEMA
+from mfrkit.evaluation.thresholds import SCHEMA
 from mfrkit.models.cards import STATES, Operating
 from mfrkit.recognition import verify as module
 from mfrkit.recognition.mask_renderer import MaskRenderer

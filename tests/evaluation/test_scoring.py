@@ -9,7 +9,7 @@ from mfrkit.console import Console
 from mfrkit.errors import InputError
 from mfrkit.evaluation.evaluate import evaluate
 from mfrkit.evaluation.options import EvalOptions
-from mfrkit.evaluation.systems import PooledTemplates
+from mfrkit.evaluation.scoring import PooledTemplates
 from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.io.tables import read_templates
 
@@ -125,7 +125,7 @@ def test_contradictions_are_refused(folder):
 
 
 def test_nothing_to_evaluate(folder):
-    with pytest.raises(InputError, match="no embedding file given"):
+    with pytest.raises(InputError, match="embeddings.h5: not here yet; mfrkit embed makes it"):
         run(folder)
     with pytest.raises(InputError, match="--templates pools embeddings"):
         run(folder, "s.txt", templates=folder / "t.txt")
@@ -185,7 +185,7 @@ def test_pooling_against_a_plain_loop_in_blocks_of_every_size(tmp_path, read, mo
         total = sum(np.mean(group, axis=0) for group in media.values())
         expected[name] = total / np.linalg.norm(total)
     for block in (1, 2, 7, 1000):
-        monkeypatch.setattr("mfrkit.evaluation.systems._BLOCK", block)
+        monkeypatch.setattr("mfrkit.evaluation.scoring._BLOCK", block)
         with EmbeddingReader(path) as reader:
             pooled = PooledTemplates(reader, templates)
             for name, row in pooled.index.items():
