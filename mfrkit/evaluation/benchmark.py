@@ -12,7 +12,7 @@ face masks (NISTIR 8311): whoever runs a system set its threshold before the mas
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,15 +137,6 @@ def unpacked(options: BenchmarkOptions, console: Console) -> BenchmarkOptions:
     return replace(options, pairs=folder / PAIRS, images=str(folder))
 
 
-@dataclass(frozen=True)
-class ModelFiles:
-    """One model's embeddings of bare faces, and of masked ones if there is a masked set."""
-
-    label: str
-    clean: Path
-    masked: Path | None
-
-
 def perform_here(stage: Callable[[Any, Console], Tally], options: Any, console: Console) -> Tally:
     """Run a stage on this machine."""
     return stage(options, console)
@@ -179,17 +170,15 @@ def prepare(options: BenchmarkOptions, console: Console, perform: Perform = perf
             perform(embed, EmbedOptions(str(crops), path, model, fed=fed, run=run), told(about))
 
 
-def embedded_models(
+def _embedded_models(
     options: BenchmarkOptions, labels: Sequence[str], console: Console
-) -> list[ModelFiles]:
-    """Return those of the models whose faces are all embedded; says which are not."""
-    found = []
-    for label in labels:
-        paths = options.embeddings(label)
-        if all(path.exists() for path in paths):
-            found.append(ModelFiles(label, paths[0], paths[1] if options.masks else None))
-        else:
+) -> dict[str, list[Path]]:
+    """Return the files of those models whose faces are all embedded; says which are not."""
+    found = {label: options.embeddings(label) for label in labels}
+    for label, paths in [*found.items()]:
+        if not all(path.exists() for path in paths):
             console.info(f"{label}: left out, not embedded for this; name it with --model again")
+            del found[label]
     return found
 
 
@@ -225,7 +214,7 @@ def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = pe
     folder.begin(options.begun())
     options = unpacked(options, console)
     prepare(options, console, perform)
-    files = embedded_models(options, folder.add([label_of(m) for m in options.models]), console)
+    files = _embedded_models(options, folder.add([label_of(m) for m in options.models]), console)
     fars = (far_in(name) for name in options.figures)
     asked = EvalOptions(
         pairs=options.pairs,
@@ -250,14 +239,16 @@ def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = pe
 
 
 def _assess_conditions(
-    options: BenchmarkOptions, files: Sequence[ModelFiles], asked: EvalOptions, console: Console
+    options: BenchmarkOptions,
+    files: Mapping[str, list[Path]],
+    asked: EvalOptions,
+    console: Console,
 ) -> Assessment:
     """Assess every model unmasked, then under masks at the thresholds that were set so."""
-    clean = tuple(model.clean for model in files)
-    masked = tuple(model.masked for model in files if model.masked is not None)
-    names = [model.label for model in files]
-    if not masked:
+    names, (clean, *others) = list(files), zip(*files.values(), strict=True)
+    if not others:
         return assess(replace(asked, embeddings=clean, names=tuple(names)), console)
+    masked = others[0]
     unmasked = assess(_named(asked, names, UNMASKED, embeddings=clean), console)
     kept = replace(asked, fmr=(), threshold=_keep_thresholds(options, unmasked))
     by = {"by": ("mask", "coverage"), "covariates": options.masked / MANIFEST}

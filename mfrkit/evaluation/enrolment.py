@@ -6,7 +6,6 @@ and embeddings that are there already suffice. No torch.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +19,39 @@ from mfrkit.metrics.identification import Gallery
 from mfrkit.models.registry import read_card, verify
 
 
-class Searched(Protocol):
-    """What probes are compared with."""
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Who is known to a classifier, and how embeddings are compared with them.
+
+    Attributes:
+        people: K names.
+        weight: (K, D) float32.
+        bias: (K,) float32.
+        sha256: of the tensors of the model the embeddings must come from.
+    """
+
+    people: list[str]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    sha256: str
 
     @property
     def rows(self) -> int:
-        """Return how many vectors a probe is compared with."""
+        """How many people there are."""
+        return len(self.people)
 
     def scores(self, probes: FaceBlock) -> NDArray[np.float32]:
-        """Return the (B, K) scores of B probes, one column for each person."""
+        """Return (B, K) float32: the logarithms of the shares of everybody."""
+        return self.log_shares(probes.vectors)
+
+    def log_shares(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the natural logarithm of the softmax over everybody's scores.
+
+        (B, D) unit vectors give (B, K) float32, at most 0.
+        """
+        scores = vectors @ self.weight.T + self.bias
+        scores -= scores.max(axis=1, keepdims=True)
+        return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +71,7 @@ class Enrolment:
         own_photo: (P,) bool, whether its own photo is there.
     """
 
-    gallery: Searched
+    gallery: Gallery | Classifier
     names: list[str]
     people: int
     unusable: int
@@ -124,41 +147,6 @@ def _occurrences(codes: Indices, wanted: Indices) -> Indices:
     """Return how often each wanted code occurs."""
     length = int(max(codes.max(initial=-1), wanted.max(initial=-1))) + 1
     return np.bincount(codes, minlength=length)[wanted]
-
-
-@dataclass(frozen=True, eq=False)
-class Classifier:
-    """Who is known, and how embeddings are compared with them.
-
-    Attributes:
-        people: K names.
-        weight: (K, D) float32.
-        bias: (K,) float32.
-        sha256: of the tensors of the model the embeddings must come from.
-    """
-
-    people: list[str]
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-    sha256: str
-
-    @property
-    def rows(self) -> int:
-        """How many people there are."""
-        return len(self.people)
-
-    def scores(self, probes: FaceBlock) -> NDArray[np.float32]:
-        """Return (B, K) float32: the logarithms of the shares of everybody."""
-        return self.log_shares(probes.vectors)
-
-    def log_shares(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the natural logarithm of the softmax over everybody's scores.
-
-        (B, D) unit vectors give (B, K) float32, at most 0.
-        """
-        scores = vectors @ self.weight.T + self.bias
-        scores -= scores.max(axis=1, keepdims=True)
-        return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
 
 
 def load_classifier(model: str) -> Classifier:

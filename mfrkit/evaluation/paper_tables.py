@@ -6,7 +6,6 @@ LaTeX tables are a `tabular` each, for `\input` below a caption; they need the p
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -85,11 +84,14 @@ def conditions_table(document: Record, figures: Sequence[str], ci: float | None 
     best = set()
     for condition in conditions:
         for name in figures:
-            cells = [_Cell.read(found[model, condition], name) for model in models]
-            places = best_places([cell.shown for cell in cells], lowest=name in _LOW_IS_GOOD)
+            cells = [
+                _cell(found[model, condition], name, with_interval=ci is not None)
+                for model in models
+            ]
+            places = best_places([value for value, _ in cells], lowest=name in _LOW_IS_GOOD)
             best |= {(place, len(rows[0])) for place in places}
-            for row, cell in zip(rows, cells, strict=True):
-                row.append(cell.text(with_interval=ci is not None))
+            for row, (_, text) in zip(rows, cells, strict=True):
+                row.append(text)
     headings = [spell(_canonical(name)) for name in figures]
     return Table(
         f"{Path(document['pairs']['path']).name}, {document['pairs']['count']} pairs",
@@ -132,53 +134,33 @@ def kinds_table(document: Record, *, with_intervals: bool) -> Table:
     )
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """One figure of one system: its name as in intervals, value, ends, and whether to trust it."""
-
-    name: str
-    value: float
-    ends: tuple[float, float]
-    enough: bool
-
-    @classmethod
-    def read(cls, record: Record, figure_name: str) -> "_Cell":
-        name = _canonical(figure_name)
-        points = {"fmr100": record["fmr100"], "fmr1000": record["fmr1000"]}
-        points |= {tar_name(point["target"]): point for point in record["tar_at_far"]}
-        values = {
-            "eer": record["eer"]["rate"],
-            "accuracy": record["accuracy"]["mean"],
-            "auc": record["auc"],
-            "fdr": record["fdr"],
-            **{each: point["fnmr" if each in _LOW_IS_GOOD else "tar"]
-               for each, point in points.items()},
-        }  # fmt: skip
-        if name not in values:
-            raise InputError(
-                f"the results hold no {figure_name}; run mfrkit benchmark with the pair list and "
-                f"--figures {figure_name}"
-            )
-        value, nowhere = values[name], {"low": None, "high": None}
-        found = interval_from_record(record["intervals"].get(name, nowhere))
-        enough = bool(points.get(name, {}).get("enough_impostors", True))
-        return cls(name, math.nan if value is None else value, (found.low, found.high), enough)
-
-    @property
-    def shown(self) -> float | None:
-        """The value as it is shown, if it can compete with others."""
-        if math.isnan(self.value) or not self.enough:
-            return None
-        return float(figure(self.name, self.value))
-
-    def text(self, *, with_interval: bool) -> str:
-        if math.isnan(self.value):
-            return UNDEFINED
-        text = figure(self.name, self.value) + FEW * (not self.enough)
-        if not with_interval or math.isnan(self.ends[0]):
-            return text
-        low, high = (figure(self.name, end) for end in self.ends)
-        return f"{text} [{low}, {high}]"
+def _cell(record: Record, asked: str, *, with_interval: bool) -> tuple[float | None, str]:
+    """Return one figure of one system as it competes with others, if it can, and as it is shown."""
+    name = _canonical(asked)
+    points = {"fmr100": record["fmr100"], "fmr1000": record["fmr1000"]}
+    points |= {tar_name(point["target"]): point for point in record["tar_at_far"]}
+    values = {
+        "eer": record["eer"]["rate"],
+        "accuracy": record["accuracy"]["mean"],
+        "auc": record["auc"],
+        "fdr": record["fdr"],
+        **{each: point["fnmr" if each in _LOW_IS_GOOD else "tar"]
+           for each, point in points.items()},
+    }  # fmt: skip
+    if name not in values:
+        raise InputError(
+            f"the results hold no {asked}; run mfrkit benchmark with the pair list and "
+            f"--figures {asked}"
+        )
+    if values[name] is None:
+        return None, UNDEFINED
+    text = figure(name, values[name])
+    enough = bool(points.get(name, {}).get("enough_impostors", True))
+    competing, text = float(text) if enough else None, text + FEW * (not enough)
+    ends = interval_from_record(record["intervals"].get(name, {"low": None, "high": None}))
+    if with_interval and not math.isnan(ends.low):
+        text += f" [{figure(name, ends.low)}, {figure(name, ends.high)}]"
+    return competing, text
 
 
 def _notes(rows: Sequence[Sequence[str]], ci: float | None) -> list[str]:

@@ -37,7 +37,9 @@ _ONE_KIND = "needs pairs of one person\nand pairs of two"
 def draw_det(axes: Axes, same: NDArray[np.bool_], results: Sequence[SystemResult]) -> None:
     """Draw FNMR over FMR on normal deviates, on which normal scores give straight lines."""
     curves = _curves(same, results)
-    low, high = _det_range(curves, results)
+    # Down to the smallest error rate that the pairs can show, and up past the worst EER.
+    worst = max((r.figures.eer.rate for r in results if r.figures.eer.rate > 0), default=0.0)
+    low, high = _lowest_rate(curves), 0.5 if worst < 0.3 else 0.97
     for place, (curve, result) in enumerate(zip(curves, results, strict=True)):
         if not curve.is_defined:
             continue
@@ -89,12 +91,6 @@ def _lowest_rate(curves: Sequence[Roc]) -> float:
     """Return half the smallest error rate that the pairs can show."""
     finest = max((max(c.genuine, c.impostor) for c in curves if c.is_defined), default=1)
     return float(np.clip(0.5 / finest, 1e-6, 0.01))
-
-
-def _det_range(curves: Sequence[Roc], results: Sequence[SystemResult]) -> tuple[float, float]:
-    """Reach down to the smallest error rate the pairs can show, and up past the worst EER."""
-    worst = max((r.figures.eer.rate for r in results if r.figures.eer.rate > 0), default=0.0)
-    return _lowest_rate(curves), 0.5 if worst < 0.3 else 0.97
 
 
 def det_points(curve: Roc, low: float) -> tuple[Floats, Floats]:

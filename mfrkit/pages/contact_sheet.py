@@ -28,17 +28,7 @@ class Cell:
 def contact_sheet(
     cells: Sequence[Cell], *, columns: int, side: int = 160, heading: str = ""
 ) -> NDArray[np.uint8]:
-    """Arrange pictures in rows, each fitted into a square and centred.
-
-    Args:
-        cells: in reading order.
-        columns: pictures in a row.
-        side: of the square, pixels.
-        heading: a line above the pictures.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
+    """Arrange pictures in rows, each fitted into a square of `side` pixels and centred; RGB."""
     rows = -(-len(cells) // columns)
     step = side + _GAP
     top = _GAP + (26 if heading else 0)

@@ -29,12 +29,7 @@ _PAGE_COLOURS: Mapping[str, str] = MappingProxyType(
 
 
 class InlinePicture(NamedTuple):
-    """A picture in a page.
-
-    Attributes:
-        label: what it shows; where there is none, why.
-        source: its content, as a `data:` address.
-    """
+    """A picture in a page: what it shows, or why there is none, and its content, `data:...`."""
 
     label: str
     source: str = ""
@@ -48,12 +43,9 @@ def inline_picture(content: bytes, kind: str, label: str) -> InlinePicture:
 
 
 def html_page(template: str, **content: Any) -> str:
-    """Return a complete document.
+    """Return a complete document of a template's file name and what the template names.
 
-    Args:
-        template: file name of its template.
-        content: what the template names; all text is escaped. Charts are SVG as matplotlib writes
-            it, by what each shows.
+    All text is escaped. Charts are SVG as matplotlib writes it, by what each shows.
     """
     return _TEMPLATES.get_template(template).render(version=__version__, **content)
 

@@ -51,15 +51,9 @@ _NO_DATE: Mapping[str, Any] = MappingProxyType(
 
 
 def render(fill: Callable[[Figure], None], size: tuple[float, float], kind: str) -> bytes:
-    """Make a figure in the house style.
+    """Make a figure of a size in inches in the house style, which `fill` draws into.
 
-    Args:
-        fill: draws into the empty figure.
-        size: width and height, inches.
-        kind: `png`, `svg` or `pdf`.
-
-    Returns:
-        The encoded picture; the same input gives the same bytes.
+    It is returned as `png`, `svg` or `pdf`; the same input gives the same bytes.
     """
     out = io.BytesIO()
     with rc_context(dict(_STYLE)), warnings.catch_warnings():
@@ -105,10 +99,7 @@ def plain_decades(axis: Axis, unit: float = 1.0) -> None:
 def thinned(x: Floats, y: Floats, step: tuple[float, float]) -> tuple[Floats, Floats]:
     """Drop the points of a curve that lie in the same cell as both their neighbours.
 
-    Args:
-        x: (T,) float64, places on the page's scale.
-        y: (T,) float64, likewise.
-        step: width and height of a cell, too small to be seen.
+    Points are (T,) float64, places on the page's scale; a cell is too small to be seen.
     """
     cells = np.round(np.stack([x / step[0], y / step[1]]))
     moved = np.any(np.diff(cells, axis=1) != 0, axis=0)
@@ -117,10 +108,5 @@ def thinned(x: Floats, y: Floats, step: tuple[float, float]) -> tuple[Floats, Fl
 
 
 def short(label: str) -> str:
-    """Fit a label into the legend.
-
-    Example:
-        >>> len(short("a" * 90))
-        30
-    """
+    """Fit a label into the legend."""
     return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
