@@ -135,9 +135,7 @@ def root(
 
 def _register() -> None:
     from mfrkit.cli import images, people, start, train, vectors
-    from mfrkit.cli.benchmark import benchmark
-    from mfrkit.cli.evaluate import evaluate
-    from mfrkit.cli.identify import identify
+    from mfrkit.cli.measure import benchmark, evaluate, identify
     from mfrkit.cli.models import app as models
 
     for command in (

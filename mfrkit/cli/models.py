@@ -1,6 +1,5 @@
 """mfrkit models: what is bundled, what a model file holds, and making files of other files."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from mfrkit.cli.options import takes
 from mfrkit.errors import InputError
 from mfrkit.evaluation.options import CalibrateOptions
-from mfrkit.options import Force, Json
+from mfrkit.options import Json
 from mfrkit.stages.file_options import AddOptions, AverageOptions, CombineOptions, OnnxOptions
 
 
