@@ -30,14 +30,10 @@ class Mesh:
     Convention:
         (x, y) in pixels of the photo, x right, y down, pixel centres at integers; z in the same
         unit, smaller is nearer. Vertex numbers are MediaPipe's.
-
-    Attributes:
-        vertices: (468, 3) float64.
-        score: how sure it is that there is a face, [0, 1].
     """
 
-    vertices: np.ndarray
-    score: float
+    vertices: np.ndarray  # (468, 3) float64
+    score: float  # how sure it is that there is a face, [0, 1]
 
     @property
     def landmarks(self) -> np.ndarray:

@@ -53,13 +53,7 @@ def template(size: int = ARCFACE_SIZE, margin: float = 0.0) -> np.ndarray:
 def place_in_crop(points: np.ndarray, size: int, margin: float) -> np.ndarray:
     """Take points (..., 2) of the plain 112-pixel crop to where another crop shows them.
 
-    Args:
-        points: pixels of the plain crop.
-        size: side of the other crop, and `margin`, as for `template`.
-        margin: likewise.
-
-    Raises:
-        InputError: as `template`.
+    Size, margin and errors are those of `template`.
     """
     if size < ARCFACE_SIZE or size % ARCFACE_SIZE:
         raise InputError(f"crop size {size} is not a multiple of 112; use 112, 224, 336 or 448")
@@ -112,15 +106,7 @@ def invert(matrix: np.ndarray) -> np.ndarray:
 
 
 def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Move points by affine matrices.
-
-    Args:
-        points: (..., N, 2) float (x, y), pixels.
-        matrix: (..., 2, 3) float.
-
-    Returns:
-        (..., N, 2) float64.
-    """
+    """Move points (..., N, 2) by affine matrices (..., 2, 3), (x, y) in pixels."""
     matrix = np.asarray(matrix, dtype=np.float64)
     return points @ matrix[..., :2].swapaxes(-1, -2) + matrix[..., None, :, 2]
 

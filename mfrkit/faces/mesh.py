@@ -30,11 +30,7 @@ _PROFILE = 0.15  # distance between the eyes in sides of the box, below which th
 
 
 def box_region(box: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Lay the network's square round a detector's box, turned so that the eyes are level.
-
-    Args:
-        box: (4,) x1, y1, x2, y2, pixels of the photo.
-        points: (5, 2), of which the first two are the eyes.
+    """Lay the network's square round a detector's box (4,), turned so that the eyes are level.
 
     Returns:
         (2, 3) float64, photo to square.
@@ -74,15 +70,7 @@ def _square(middle: np.ndarray, side: float, axis: np.ndarray) -> np.ndarray:
 
 
 def from_square(mesh: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Take the network's vertices to the photo.
-
-    Args:
-        mesh: (468, 3), the network's: pixels from the square's top left corner.
-        region: (2, 3), photo to square.
-
-    Returns:
-        (468, 3) float64, pixels of the photo.
-    """
+    """Take the network's (468, 3) vertices, pixels from its square's corner, to the photo."""
     linear = np.linalg.inv(region[:, :2])
     plane = (mesh[:, :2] - 0.5 - region[:, 2]) @ linear.T
     depth = mesh[:, 2:] * np.hypot(linear[0, 0], linear[1, 0])
@@ -114,12 +102,7 @@ class MeanMesh:
         self._centred = _towards_camera(self.vertices[self._upper] - middle)
 
     def matrix(self, mesh: Mesh, size: int, margin: float) -> np.ndarray:
-        """Fit the face's upper vertices to the mean mesh.
-
-        Args:
-            mesh: of the face.
-            size: side of the crop, a multiple of 112 pixels.
-            margin: extra context on each side, in sides of the plain crop.
+        """Fit the face's upper vertices to the mean mesh; size and margin are those of `template`.
 
         Returns:
             (2, 3) float64 similarity, photo to crop.

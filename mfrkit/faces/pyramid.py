@@ -147,11 +147,7 @@ def pyramid(height: int, width: int, min_size: int) -> Iterator[tuple[float, tup
 
 
 def plan(sizes: np.ndarray, min_size: int) -> list[Strips]:
-    """Cut and group the pyramid levels of several photos.
-
-    Args:
-        sizes: (B, 2) int64, height and width of each photo, pixels.
-        min_size: smallest face looked for, pixels.
+    """Cut and group the pyramid levels of photos of (B, 2) heights and widths.
 
     Returns:
         Batches that together cover every level of every photo exactly once.

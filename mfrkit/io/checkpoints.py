@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CARD = "card"
+_NAMED = 3  # tensors in a message
 _LARGEST_HEADER = 100_000_000  # bytes, the limit of the format's own library
 _NO_HEADER = (
     InputError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError
@@ -114,8 +115,7 @@ def save_model(path: Path, tensors: Mapping[str, "Tensor"], card: Mapping[str, A
     from safetensors.torch import save
 
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    length = int.from_bytes(content[:8], "little")
-    _write(path, json.loads(content[8 : 8 + length]), content[8 + length :], card)
+    _write(path, content, card)
 
 
 def rewrite_card(path: Path, card: Mapping[str, Any]) -> None:
@@ -123,12 +123,12 @@ def rewrite_card(path: Path, card: Mapping[str, Any]) -> None:
 
     Works on any safetensors file, so it is also how foreign weights get their first card.
     """
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    _write(path, json.loads(content[8 : 8 + length]), content[8 + length :], card)
+    _write(path, path.read_bytes(), card)
 
 
-def _write(path: Path, table: dict[str, Any], data: bytes, card: Mapping[str, Any]) -> None:
+def _write(path: Path, content: bytes, card: Mapping[str, Any]) -> None:
+    start = 8 + int.from_bytes(content[:8], "little")
+    table, data = json.loads(content[8:start]), content[start:]
     card = {**card, "sha256": hashlib.sha256(data).hexdigest()}
     header = json.dumps({**table, "__metadata__": {_CARD: json.dumps(card)}}).encode()
     header += b" " * (-len(header) % 8)  # the format wants the tensors aligned
@@ -193,7 +193,7 @@ def load_pickled(path: Path) -> Any:
 
 
 def mismatches(
-    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], limit: int = 3
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
 ) -> str:
     """Describe how the tensors of a file differ from those of a network, empty if they do not."""
     reshaped = [
@@ -207,7 +207,7 @@ def mismatches(
         "of another shape": reshaped,
     }
     return ", ".join(
-        f"{len(names)} {kind} ({', '.join(names[:limit])}{', ...' if len(names) > limit else ''})"
+        f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''})"
         for kind, names in kinds.items()
         if names
     )

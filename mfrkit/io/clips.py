@@ -31,11 +31,7 @@ _PROOF = 1 << 16  # bytes
 
 
 def chosen(every: Every, times: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Choose frames: for each step the first that is shown then or later.
-
-    Args:
-        every: the step.
-        times: (N,) seconds at which the frames are shown, rising.
+    """Choose frames, by (N,) rising seconds of all: for each step the first shown then or later.
 
     Example:
         >>> chosen(Every(0.1, "seconds"), np.arange(10) * 0.04).tolist()

@@ -31,6 +31,7 @@ from mfrkit.io.hdf5 import (
 )
 
 SCHEMA = 1
+_KEYS = 65536  # read at a time
 _CHUNK_ROWS = 256  # a small file stays small: HDF5 stores whole chunks
 _TEXT = h5py.string_dtype("utf-8")
 
@@ -285,10 +286,10 @@ class EmbeddingReader:
         with reading(self.path):
             return found[:].astype(np.int64, copy=False)
 
-    def each_key(self, block: int = 65536) -> Iterator[str]:
+    def each_key(self) -> Iterator[str]:
         """Yield all keys in row order."""
-        for start in range(0, self.count, block):
-            yield from self.texts("keys", start, min(start + block, self.count))
+        for start in range(0, self.count, _KEYS):
+            yield from self.texts("keys", start, min(start + _KEYS, self.count))
 
     def positions(self, field: str, start: int, stop: int) -> NDArray[np.int64]:
         """Return input positions of rows or, for `skipped_positions`, of skipped inputs."""

@@ -41,13 +41,10 @@ class Packed:
     size: int
 
     def read_bytes(self) -> bytes:
-        """Read the picture's file content.
+        """Read the picture's file content; an archive that ends before it is an ImageError.
 
         The archive is opened for each read: no handle is shared between threads, and a thousand
         shards do not need a thousand handles.
-
-        Raises:
-            ImageError: the archive ends before the picture does.
         """
         with self.archive.open("rb", buffering=0) as file:
             file.seek(self.offset)
@@ -317,11 +314,8 @@ def encode_image(image: NDArray[np.uint8], suffix: str, *, quality: int = 95) ->
 
     Args:
         image: (H, W, 3) RGB or (H, W) grey, uint8.
-        suffix: `.png` (lossless) or `.jpg`.
+        suffix: `.png` (lossless) or `.jpg`; any other is an ImageError.
         quality: JPEG quality in [1, 100]; colour is not subsampled.
-
-    Raises:
-        ImageError: a suffix that cannot be written.
     """
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
@@ -334,6 +328,6 @@ def encode_image(image: NDArray[np.uint8], suffix: str, *, quality: int = 95) ->
     return cv2.imencode(suffix, image, parameters)[1].tobytes()
 
 
-def write_image(path: Path, image: NDArray[np.uint8], *, quality: int = 95) -> None:
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Encode a picture by its suffix and write it whole; see `encode_image` and `write_held`."""
-    write_held(path, encode_image(image, path.suffix, quality=quality))
+    write_held(path, encode_image(image, path.suffix))

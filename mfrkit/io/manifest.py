@@ -102,12 +102,7 @@ def next_line(file: BinaryIO, where: str) -> bytes:
 
 
 def parse_line(line: str | bytes, where: str) -> dict[str, Any]:
-    """Parse one line of NDJSON.
-
-    Raises:
-        InputError: not UTF-8, not JSON, or not an object.
-        ItemError: nested deeper than can be read.
-    """
+    """Parse one line of NDJSON, an object; errors are those of `mfrkit.io.documents.parse_json`."""
     fields = parse_json(line, where)
     if not isinstance(fields, dict):
         raise InputError(f"{where}: expected a JSON object, got {type(fields).__name__}")
@@ -123,11 +118,8 @@ def identity_of(key: str) -> str | None:
 def check_inside(path: str, where: str) -> None:
     """Refuse a path that could reach files outside the folder it is relative to.
 
-    Every path that comes out of a file passes here before it is used.
-
-    Raises:
-        InputError: absolute, a drive letter, or a `..` part.
-        ItemError: a NUL, which no name of a file can hold.
+    Every path that comes out of a file passes here before it is used: an absolute one, a drive
+    letter or a `..` part is an InputError, a NUL, which no name of a file can hold, an ItemError.
     """
     if "\0" in path:
         raise ItemError(f"{where}: path {path!r} is none: it holds a NUL")

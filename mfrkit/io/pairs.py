@@ -20,7 +20,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -41,10 +40,24 @@ class Pair(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line that is not blank, stripped, with its number from 1."""
+    """A line of the list `where` that is not blank, stripped; numbers begin with 1."""
 
+    where: str
     number: int
     text: str
+
+    def malformed(self, expected: str) -> InputError:
+        """Return the error for a line that is not what its format asks for."""
+        got = self.text if len(self.text) <= 80 else f"{self.text[:77]}..."
+        return InputError(f"{self.where}, line {self.number}: expected {expected}, got {got!r}")
+
+
+class Table(NamedTuple):
+    """A list whose first line names its columns; blank rows are left out."""
+
+    names: Sequence[str]
+    columns: dict[str, int]  # where those are that are known, by their plain names
+    rows: Iterator[tuple[Line, list[str]]]
 
 
 class Parsed(NamedTuple):
@@ -77,10 +90,11 @@ def read_text(path: Path, kind: str) -> str:
     return composed(text)
 
 
-def lines_of(text: str) -> list[Line]:
+def lines_of(text: str, where: str) -> list[Line]:
     """Return the lines that hold something, whatever ends them."""
     raw = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [Line(n, line.strip(" \t")) for n, line in enumerate(raw, 1) if line.strip(" \t")]
+    stripped = ((number, line.strip(" \t")) for number, line in enumerate(raw, 1))
+    return [Line(where, number, line) for number, line in stripped if line]
 
 
 def split_fields(text: str, counts: Sequence[int]) -> list[str]:
@@ -94,119 +108,93 @@ def listed_key(path: str) -> str:
     return key_of(path.strip())
 
 
-def malformed(where: str, line: Line, expected: str) -> InputError:
-    """Return the error for a line that is not what its format asks for."""
-    got = line.text if len(line.text) <= 80 else f"{line.text[:77]}..."
-    return InputError(f"{where}, line {line.number}: expected {expected}, got {got!r}")
-
-
-COLUMNS: Mapping[str, str] = MappingProxyType(
-    {
-        "a": "a key_a path1 path_a image1 image_a img1 file1 first left ref reference enrol id1",
-        "b": "b key_b path2 path_b image2 image_b img2 file2 second right probe query id2",
-        "same": "same label is_same issame match genuine mated target",
-        "fold": "fold split",
-    }
-)
+COLUMNS: Mapping[str, str] = {
+    "a": "a key_a path1 path_a image1 image_a img1 file1 first left ref reference enrol id1",
+    "b": "b key_b path2 path_b image2 image_b img2 file2 second right probe query id2",
+    "same": "same label is_same issame match genuine mated target",
+    "fold": "fold split",
+}
 YES = frozenset(["1", "1.0", "true", "yes", "same", "genuine"])
+NO = frozenset(["0", "0.0", "-1", "false", "no", "different", "impostor"])
 _NUMBER = re.compile("[0-9]{1,9}")
 _PAIR = frozenset(["a", "b", "same"])
-NO = frozenset(["0", "0.0", "-1", "false", "no", "different", "impostor"])
 
 
-def delimiter_of(
-    header: str, columns: Mapping[str, str] = COLUMNS, needed: Set[str] = _PAIR
-) -> str | None:
-    """Return what separates the columns, if the first line of a file names all that are needed.
+def table_in(
+    text: str, where: str, columns: Mapping[str, str] = COLUMNS, needed: Set[str] = _PAIR
+) -> Table | None:
+    """Open a list as a table, if its first line names all columns that are needed.
 
-    Args:
-        header: the line.
-        columns: plain name of each column -> its spellings, separated by blanks.
-        needed: plain names that must be there.
+    `columns` maps the plain name of each column to its spellings, separated by blanks.
     """
     for delimiter in ",;\t":
+        rows = _table_rows(text, where, delimiter)
         try:
-            names = next(csv.reader([header], delimiter=delimiter), [])
-        except csv.Error:
+            _, names = next(rows, (None, ()))
+        except InputError:  # not CSV
             continue
-        if needed <= find_columns(names, columns).keys():
-            return delimiter
+        plain, found = [name.strip().lower() for name in names], {}
+        for column, spellings in columns.items():
+            places = [plain.index(name) for name in spellings.split() if name in plain]
+            if places:
+                found[column] = places[0]
+        if needed <= found.keys():
+            return Table(names, found, rows)
     return None
 
 
-def find_columns(names: Sequence[str], columns: Mapping[str, str] = COLUMNS) -> dict[str, int]:
-    """Return where the columns of a table are, under their plain names."""
-    plain = [name.strip().lower() for name in names]
-    found = {}
-    for column, spellings in columns.items():
-        places = [plain.index(name) for name in spellings.split() if name in plain]
-        if places:
-            found[column] = places[0]
-    return found
-
-
-def table_rows(text: str, delimiter: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that hold something, each with the number of its line."""
+def _table_rows(text: str, where: str, delimiter: str) -> Iterator[tuple[Line, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
-                yield reader.line_num, row
+                yield Line(where, reader.line_num, delimiter.join(row)), row
     except csv.Error as error:
         raise InputError(f"{where}, line {reader.line_num}: not CSV ({error})") from error
 
 
-def _parse_table(text: str, delimiter: str, where: str) -> Parsed:
-    rows = table_rows(text, delimiter, where)
-    columns = find_columns(next(rows)[1])
-    pairs = [table_pair(number, row, columns, where) for number, row in rows]
-    if not pairs:
-        raise InputError(f"{where}: the table has column names but no pairs")
-    return Parsed("csv", pairs, "given" if "fold" in columns else "contiguous")
-
-
-def table_pair(number: int, row: Sequence[str], columns: Mapping[str, int], where: str) -> Pair:
+def table_pair(line: Line, row: Sequence[str], columns: Mapping[str, int]) -> Pair:
     """Read one row of a table, given where `a`, `b`, `same` and perhaps `fold` are.
 
     Raises:
         InputError: a cell is missing or not what its column holds.
     """
-    line = Line(number, ",".join(row))
     if len(row) <= max(columns.values()):
-        raise malformed(where, line, f"at least {max(columns.values()) + 1} columns")
+        raise line.malformed(f"at least {max(columns.values()) + 1} columns")
     a, b = listed_key(row[columns["a"]]), listed_key(row[columns["b"]])
     if not a or not b:
-        raise malformed(where, line, "two image names")
+        raise line.malformed("two image names")
     same = row[columns["same"]].strip().lower()
     if same not in YES | NO:
-        raise malformed(where, line, "1 or 0 (or true, false, same, different) for the label")
+        raise line.malformed("1 or 0 (or true, false, same, different) for the label")
     fold = row[columns["fold"]].strip() if "fold" in columns else None
     if fold is not None and not _NUMBER.fullmatch(fold):
-        raise malformed(where, line, "a number for the fold")
-    return Pair(a, b, same in YES, number, None if fold is None else int(fold))
+        raise line.malformed("a number for the fold")
+    return Pair(a, b, same in YES, line.number, None if fold is None else int(fold))
 
 
 def parse(text: str, where: str) -> Parsed:
     """Recognise the format of a pair list and read it."""
-    lines = lines_of(text)
+    lines = lines_of(text, where)
     if not lines:
         raise InputError(f"{where}: the pair list is empty")
-    delimiter = delimiter_of(lines[0].text)
-    if delimiter:
-        return _parse_table(text, delimiter, where)
+    table = table_in(text, where)
+    if table:
+        pairs = [table_pair(line, row, table.columns) for line, row in table.rows]
+        if not pairs:
+            raise InputError(f"{where}: the table has column names but no pairs")
+        return Parsed("csv", pairs, "given" if "fold" in table.columns else "contiguous")
     first = split_fields(lines[0].text, (1, 2, 3, 4))
     second = split_fields(lines[1].text, (2, 3, 4)) if len(lines) > 1 else []
     if _are_numbers(first) and (len(first) == 1 or (len(first) == 2 and len(second) != 2)):
-        return _parse_lfw(lines, [int(number) for number in first], where)
+        return _parse_lfw(lines, [int(number) for number in first])
     if len(first) == 2:
-        return _parse_two_line(lines, where)
+        return _parse_two_line(lines)
     if len(first) == 4 or (len(first) == 3 and _holds_names(lines, first)):
-        return Parsed("mfr2", [_named_pair(line, where) for line in lines], "contiguous")
+        return Parsed("mfr2", list(map(_named_pair, lines)), "contiguous")
     if len(first) == 3:
-        return Parsed("paths", [_path_pair(line, where) for line in lines], "contiguous")
-    raise malformed(
-        where, lines[0], "a header, `name i j`, `name i name j`, `a b 0|1` or CSV column names"
-    )
+        return Parsed("paths", list(map(_path_pair, lines)), "contiguous")
+    raise lines[0].malformed("a header, `name i j`, `name i name j`, `a b 0|1` or CSV column names")
 
 
 def _holds_names(lines: Sequence[Line], first: Sequence[str]) -> bool:
@@ -219,57 +207,57 @@ def _holds_names(lines: Sequence[Line], first: Sequence[str]) -> bool:
     return any(len(row) == 4 for row in rows) or labels != {"0", "1"}
 
 
-def _parse_lfw(lines: Sequence[Line], header: Sequence[int], where: str) -> Parsed:
+def _parse_lfw(lines: Sequence[Line], header: Sequence[int]) -> Parsed:
     per_class, folds = header[-1], header[0] if len(header) == 2 else 1
     block = max(1, 2 * per_class)
-    pairs = [_named_pair(line, where, place // block) for place, line in enumerate(lines[1:])]
+    pairs = [_named_pair(line, place // block) for place, line in enumerate(lines[1:])]
     promised = 2 * per_class * folds
     if len(pairs) != promised or promised == 0:
         shape = f" ({folds} folds of {per_class} + {per_class})" if len(header) == 2 else ""
         raise InputError(
-            f"{where}: the header `{lines[0].text}` promises {promised} pairs{shape}, "
+            f"{lines[0].where}: the header `{lines[0].text}` promises {promised} pairs{shape}, "
             f"but {len(pairs)} follow; is the list cut short?"
         )
     return Parsed("lfw", pairs, "given" if len(header) == 2 else "by class")
 
 
-def _named_pair(line: Line, where: str, fold: int | None = None) -> Pair:
+def _named_pair(line: Line, fold: int | None = None) -> Pair:
     """Read `name i j` or `name i name j`."""
     fields = split_fields(line.text, (3, 4))
     numbers = fields[1:] if len(fields) == 3 else fields[1::2]
     if len(fields) not in (3, 4) or not _are_numbers(numbers):
-        raise malformed(where, line, "`name i j` or `name i name j`")
+        raise line.malformed("`name i j` or `name i name j`")
     name_a, name_b = fields[0], fields[0] if len(fields) == 3 else fields[2]
     keys = [f"{n}/{n}_{int(i):04d}" for n, i in zip((name_a, name_b), numbers, strict=True)]
     return Pair(keys[0], keys[1], name_a == name_b, line.number, fold)
 
 
-def _path_pair(line: Line, where: str) -> Pair:
+def _path_pair(line: Line) -> Pair:
     fields = split_fields(line.text, (3,))
     if len(fields) != 3 or fields[2] not in ("0", "1"):
-        raise malformed(
-            where, line, "`a b 0` or `a b 1` (separate the fields by tabs if a path holds spaces)"
+        raise line.malformed(
+            "`a b 0` or `a b 1` (separate the fields by tabs if a path holds spaces)"
         )
     return Pair(listed_key(fields[0]), listed_key(fields[1]), fields[2] == "1", line.number)
 
 
-def _parse_two_line(lines: Sequence[Line], where: str) -> Parsed:
-    images = [_labelled_image(line, where) for line in lines]
+def _parse_two_line(lines: Sequence[Line]) -> Parsed:
+    images = list(map(_labelled_image, lines))
     if len(images) % 2:
-        raise malformed(where, lines[-1], "two lines a pair; the second image is missing")
+        raise lines[-1].malformed("two lines a pair; the second image is missing")
     pairs = []
     for place in range(0, len(images), 2):
         (a, same), (b, same_again) = images[place : place + 2]
         if same != same_again:
-            raise malformed(where, lines[place + 1], "the same label as on the line before")
+            raise lines[place + 1].malformed("the same label as on the line before")
         pairs.append(Pair(a, b, same, lines[place].number))
     return Parsed("two-line", pairs, "by class")
 
 
-def _labelled_image(line: Line, where: str) -> tuple[str, bool]:
+def _labelled_image(line: Line) -> tuple[str, bool]:
     fields = split_fields(line.text, (2,))
     if len(fields) != 2 or not re.fullmatch("-?[0-9]{1,9}", fields[1]):
-        raise malformed(where, line, "`image label`")
+        raise line.malformed("`image label`")
     return listed_key(fields[0]), int(fields[1]) != 0
 
 
@@ -353,10 +341,10 @@ def _folds(parsed: Parsed, pairs: list[Pair], same: NDArray[np.bool_]) -> NDArra
 
 
 def contiguous_folds(count: int, folds: int) -> NDArray[np.int64]:
-    """Cut a row of items into contiguous parts as equal as possible, larger ones first.
+    """Cut a row of items into parts as equal as possible, larger ones first; none is empty.
 
     Returns:
-        (count,) int64, the part of each item, from 0; never more parts than there are items.
+        (count,) int64, the part of each item, from 0.
 
     Example:
         >>> contiguous_folds(7, 3).tolist()

@@ -171,13 +171,10 @@ class RecWriter:
 
 @contextmanager
 def writing_records(path: Path, about: Callable[[], bytes]) -> Iterator[RecWriter]:
-    """Write a `.rec` file with what belongs to it; all of it appears when the block succeeds.
+    """Write a `.rec` file with index, listing and `property`; all appears when the block succeeds.
 
     Without its index the file is not read, so that is what is withdrawn first and comes last.
-
-    Args:
-        path: the `.rec` file; index, listing and `property` lie beside it.
-        about: returns the content of `property` when all pictures are written.
+    `about` returns the content of `property` when all pictures are written.
     """
     paths = [listing_path(path), property_path(path), path, index_path(path)]
     with replacing_together(paths) as (listing_part, property_part, records_part, index_part):

@@ -116,8 +116,8 @@ def _items(lines: Iterable[_Line]) -> Iterator[Item]:
             continue
         try:
             fields = parse_line(text, where)
-            if fields.get("status") == END["status"]:  # of a stream that was kept as a file
-                continue
+            if fields.get("status") == END["status"]:
+                continue  # of a stream that was kept as a file, or of one of several
             record = Record.from_json(fields, where)
         except ItemError as error:
             name = f"record {position + 1}"

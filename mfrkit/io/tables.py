@@ -22,7 +22,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,16 +38,14 @@ from mfrkit.io.pairs import (
     Pair,
     PairList,
     Parsed,
-    delimiter_of,
-    find_columns,
+    Table,
     lines_of,
     listed_key,
-    malformed,
     pair_list,
     read_text,
     split_fields,
+    table_in,
     table_pair,
-    table_rows,
 )
 
 
@@ -151,43 +148,39 @@ class ScoreFile:
 def read_scores(path: Path) -> ScoreFile:
     """Read a score file of any of the forms above; InputError says which line is of none."""
     text, where = read_text(path, "score file"), str(path)
-    lines = lines_of(text)
-    delimiter = delimiter_of(lines[0].text)
-    if delimiter:
-        return _read_table(path, text, delimiter)
-    rows = [(line, _split(line.text)) for line in lines]
+    table = table_in(text, where)
+    if table:
+        return _read_table(path, table)
+    rows = [(line, _split(line.text)) for line in lines_of(text, where)]
     count = len(rows[0][1])
     if count not in (4, 5):
-        raise malformed(where, lines[0], "column names, or four or five fields with the score last")
+        raise rows[0][0].malformed("column names, or four or five fields with the score last")
     for line, row in rows:
         if len(row) != count:
-            raise malformed(where, line, f"{count} fields, as on the first line")
+            raise line.malformed(f"{count} fields, as on the first line")
     if all(row[2].lower() in YES | NO for _, row in rows):
         places = {name: place for name, place in _PLACES.items() if place < count - 1}
-        pairs = [table_pair(line.number, row, places, where) for line, row in rows]
+        pairs = [table_pair(line, row, places) for line, row in rows]
         folds = count == 5
     else:
         pairs, folds = [_identified_pair(line, row) for line, row in rows], False
-    scores = [_score(line, row[-1], where) for line, row in rows]
+    scores = [_score(line, row[-1]) for line, row in rows]
     parsed = Parsed("scores", pairs, "given" if folds else "contiguous")
     return ScoreFile(pair_list(path, parsed), [""], np.array([scores]))
 
 
-def _read_table(path: Path, text: str, delimiter: str) -> ScoreFile:
-    rows = table_rows(text, delimiter, str(path))
-    names = next(rows)[1]
-    columns = find_columns(names)
-    chosen = _score_columns(names, set(columns.values()), path)
+def _read_table(path: Path, table: Table) -> ScoreFile:
+    columns = table.columns
+    chosen = _score_columns(table.names, set(columns.values()), path)
     pairs, scores = [], []
-    for number, row in rows:
-        pairs.append(table_pair(number, row, columns, str(path)))
-        line = Line(number, delimiter.join(row))
+    for line, row in table.rows:
+        pairs.append(table_pair(line, row, columns))
         if len(row) <= max(chosen):
-            raise malformed(str(path), line, f"at least {max(chosen) + 1} columns")
-        scores.append([_score(line, row[place], str(path)) for place in chosen])
+            raise line.malformed(f"at least {max(chosen) + 1} columns")
+        scores.append([_score(line, row[place]) for place in chosen])
     if not pairs:
         raise InputError(f"{path}: has column names but no scores")
-    plain = [names[place].strip() for place in chosen]
+    plain = [table.names[place].strip() for place in chosen]
     systems = ["" if name.lower() in _ONLY else name for name in plain]
     parsed = Parsed("scores", pairs, "given" if "fold" in columns else "contiguous")
     return ScoreFile(pair_list(path, parsed), systems, np.array(scores).T)
@@ -214,26 +207,24 @@ def _identified_pair(line: Line, row: Sequence[str]) -> Pair:
     return Pair(listed_key(model), listed_key(probe), claimed == real, line.number)
 
 
-def _score(line: Line, cell: str, where: str) -> float:
+def _score(line: Line, cell: str) -> float:
     if cell.strip().lower() in _NO_SCORE:
         return float("nan")
     try:
         score = float(cell)
     except ValueError as error:
-        raise malformed(where, line, f"a number for the score instead of {cell!r}") from error
+        raise line.malformed(f"a number for the score instead of {cell!r}") from error
     if score == float("inf"):
-        raise malformed(where, line, "a finite score, or -inf for a failed comparison")
+        raise line.malformed("a finite score, or -inf for a failed comparison")
     return score
 
 
 _Name = TypeVar("_Name")
-_TEMPLATE_COLUMNS: Mapping[str, str] = MappingProxyType(
-    {
-        "template": "template template_id tid",
-        "image": "image filename file path key name",
-        "media": "media media_id medium mid sighting_id",
-    }
-)
+_TEMPLATE_COLUMNS: Mapping[str, str] = {
+    "template": "template template_id tid",
+    "image": "image filename file path key name",
+    "media": "media media_id medium mid sighting_id",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,9 +242,10 @@ class TemplateList:
 def read_templates(path: Path) -> TemplateList:
     """Read a template list of either form; else it is an InputError that says which line."""
     text = read_text(path, "template list")
-    first = lines_of(text)[0].text
-    delimiter = delimiter_of(first, _TEMPLATE_COLUMNS, {"template", "image"})
-    rows = _templates_table(text, delimiter, path) if delimiter else _plain_templates(text, path)
+    table = table_in(text, str(path), _TEMPLATE_COLUMNS, {"template", "image"})
+    rows = _table_templates(table) if table else _plain_templates(lines_of(text, str(path)))
+    if not rows:
+        raise InputError(f"{path}: has column names but no templates")
     templates = _numbered(row[0] for row in rows)
     rows.sort(key=lambda row: templates[row[0]])  # stable: file order within a template
     media = _numbered(row[:2] for row in rows)
@@ -271,29 +263,25 @@ def _numbered(names: Iterable[_Name]) -> dict[_Name, int]:
     return {name: number for number, name in enumerate(dict.fromkeys(names))}
 
 
-def _plain_templates(text: str, path: Path) -> list[tuple[str, str, str]]:
+def _plain_templates(lines: Iterable[Line]) -> list[tuple[str, str, str]]:
     """Read `image template media` as (template, media, key)."""
     rows = []
-    for line in lines_of(text):
+    for line in lines:
         fields = split_fields(line.text, (3,))
         if len(fields) != 3:
-            raise malformed(str(path), line, "`image template media`, or CSV column names first")
+            raise line.malformed("`image template media`, or CSV column names first")
         rows.append((fields[1], fields[2], listed_key(fields[0])))
     return rows
 
 
-def _templates_table(text: str, delimiter: str, path: Path) -> list[tuple[str, str, str]]:
+def _table_templates(table: Table) -> list[tuple[str, str, str]]:
     """Read a table as (template, media, key); without a medium each picture is its own."""
-    numbered = table_rows(text, delimiter, str(path))
-    columns = find_columns(next(numbered)[1], _TEMPLATE_COLUMNS)
-    rows = []
-    for number, row in numbered:
+    columns, rows = table.columns, []
+    for line, row in table.rows:
         cells = [cell.strip() for cell in row]
         if len(cells) <= max(columns.values()) or not cells[columns["template"]]:
-            raise malformed(str(path), Line(number, delimiter.join(row)), "a template and an image")
+            raise line.malformed("a template and an image")
         key = listed_key(cells[columns["image"]])
         medium = cells[columns["media"]] if "media" in columns else key
         rows.append((cells[columns["template"]], medium, key))
-    if not rows:
-        raise InputError(f"{path}: has column names but no templates")
     return rows

@@ -9,10 +9,9 @@ stand-ins that keep bytes.
 import io
 import pickle
 import pickletools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -80,38 +79,29 @@ class _Array(_Held):
 
 
 class _Buffer(_Held):
-    """Stands in for an array or a scalar whose bytes come with it."""
+    """Stands in for an array whose bytes come with it, or a scalar."""
 
     def __init__(self, raw: Any, kind: Any, *_: object) -> None:
         super().__init__(raw)
         self.width = _width_of(kind)
 
 
-class _Scalar(_Buffer):
-    """Stands in for a numpy scalar."""
-
-    def __init__(self, kind: Any, raw: Any) -> None:
-        super().__init__(raw, kind)
-
-
-_STAND_INS: Mapping[str, type] = MappingProxyType(
-    {
-        "_codecs.encode": _Held,  # bytes in protocols 0 to 2: text and "latin1"
-        "builtins.bytes": _Held,
-        "builtins.bytearray": _Held,
-        "numpy.dtype": _Type,
-        "numpy.ndarray": _Array,
-        "numpy.core.multiarray._reconstruct": _Array,
-        "numpy.core.multiarray.scalar": _Scalar,
-        "numpy.core.numeric._frombuffer": _Buffer,
-    }
-)
+_STAND_INS: dict[str, Callable[..., _Held]] = {
+    "_codecs.encode": _Held,  # bytes in protocols 0 to 2: text and "latin1"
+    "builtins.bytes": _Held,
+    "builtins.bytearray": _Held,
+    "numpy.dtype": _Type,
+    "numpy.ndarray": _Array,
+    "numpy.core.multiarray._reconstruct": _Array,
+    "numpy.core.multiarray.scalar": lambda kind, raw: _Buffer(raw, kind),
+    "numpy.core.numeric._frombuffer": _Buffer,
+}
 
 
 class _Unpickler(pickle.Unpickler):
     """An unpickler that finds nothing but the stand-ins."""
 
-    def find_class(self, module: str, name: str) -> type:
+    def find_class(self, module: str, name: str) -> Callable[..., _Held]:
         """Answer a name the pickle asks for."""
         today = module.replace("__builtin__", "builtins").replace("numpy._core", "numpy.core")
         wanted = f"{today}.{name}"
@@ -187,9 +177,6 @@ def write_bin(path: Path, pictures: Sequence[bytes], same: Sequence[bool]) -> No
         path: the file; it appears when it is complete.
         pictures: 2 P encoded pictures (JPEG or PNG); 2 i and 2 i + 1 make up pair i.
         same: P labels, whether the two show one person.
-
-    Raises:
-        InputError: not two pictures for each label.
     """
     if len(pictures) != 2 * len(same):
         raise InputError(f"{len(pictures)} pictures for {len(same)} pairs: expected two for each")

@@ -86,10 +86,8 @@ class Decider:
         given = Threshold(threshold) if isinstance(threshold, int | float) else threshold
         if given is not None and not -1 <= given.value <= 1:
             raise InputError(f"threshold {given.value:g}: expected a cosine similarity, -1 to 1")
-        self._name = card.name
-        self._held = card.thresholds
-        self._fmr = fmr
-        self._given = given
+        self._name, self._held = card.name, card.thresholds
+        self._fmr, self._given = fmr, given
 
     @property
     def why_not(self) -> str | None:
@@ -101,12 +99,12 @@ class Decider:
                 f"the card of {self._name} holds no thresholds (mfrkit models calibrate adds "
                 "them); no decision without --threshold"
             )
-        lacking = [state for state in STATES if self.threshold_for([state]) is None]
+        lacking = ", ".join(s for s in STATES if self._threshold_for([s]) is None)
         if not lacking:
             return None
         return (
-            f"the card of {self._name} holds no threshold at FMR {self._fmr:g} for "
-            f"{', '.join(lacking)}; no decision there, see --threshold"
+            f"the card of {self._name} holds no threshold at FMR {self._fmr:g} for {lacking}; "
+            "no decision there, see --threshold"
         )
 
     def threshold(self, first: bool | None, second: bool | None) -> Threshold | None:
@@ -114,9 +112,9 @@ class Decider:
 
         A mask in doubt counts as whatever asks for the higher similarity.
         """
-        return self.threshold_for(possible_states(first, second))
+        return self._threshold_for(possible_states(first, second))
 
-    def threshold_for(self, states: Sequence[str]) -> Threshold | None:
+    def _threshold_for(self, states: Sequence[str]) -> Threshold | None:
         """Return the highest threshold of several masked states; None if one has none."""
         if self._given is not None:
             return self._given
@@ -141,20 +139,13 @@ def _at_fmr(points: Sequence[Operating], fmr: float, state: str) -> Threshold | 
 
 
 def given_threshold(
-    text: str | None, card: ModelCard, fmr: float, console: Console, *, flip: bool = True
+    text: str | None, card: ModelCard, fmr: float, console: Console
 ) -> Threshold | None:
-    """Read what `--threshold` says.
-
-    Args:
-        text: a cosine similarity or the name of a threshold file; None: nothing.
-        card: of the model that makes the embeddings.
-        fmr: the rate whose threshold is taken from a file.
-        console: is warned of a threshold for the other kind of flip.
-        flip: whether faces are averaged with their mirror images.
+    """Read what `--threshold` says: a cosine similarity, a threshold file, or nothing.
 
     Raises:
-        InputError: neither a number nor a readable file, or a file of another model's thresholds
-            or without one for this rate.
+        InputError: neither a number nor a readable file, or a file of another model's thresholds or
+            without one for this `fmr`.
     """
     if text is None:
         return None
@@ -167,9 +158,8 @@ def given_threshold(
     from mfrkit.evaluation.thresholds import ThresholdFile
     from mfrkit.stages.embed import origin  # a number needs none of what files need
 
-    settings = ThresholdFile(path).settings_for(
-        origin(card, flip=flip), Path(f"model {card.name}"), console
-    )
+    made = origin(card, flip=True)
+    settings = ThresholdFile(path).settings_for(made, Path(f"model {card.name}"), console)
     for setting in settings:
         found = setting.calibration
         if abs(found.target - fmr) <= 1e-9 * fmr:

@@ -114,11 +114,7 @@ def _update_index(source: str, embedder: Embedder, path: Path, console: Console)
 
 
 def read_stamps(reader: EmbeddingReader) -> list[list[int]]:
-    """Return the stamps of the photos in an index: of those with a vector, and of the others.
-
-    Raises:
-        InputError: damaged.
-    """
+    """Return the stamps of the photos in an index: of those with a vector, and of the others."""
     stamps = [reader.integers(name).tolist() for name in (_STAMPS, _SKIPPED_STAMPS)]
     if [*map(len, stamps)] != [reader.count, len(reader.skipped)]:
         raise InputError(f"{reader.path}: damaged, its stamps are not one a photo; remove it")

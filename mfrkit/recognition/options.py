@@ -39,15 +39,15 @@ class VerifyOptions(Checked):
     photos: Annotated[
         tuple[Path, ...],
         typer.Argument(metavar="A B...", help="Photos; A is compared with each other."),
-    ]  # the first is compared with each of the others
+    ]
     model: RecogniserName = RECOGNISER
     fmr: Annotated[
         float, typer.Option(metavar="RATE", help="Share of strangers taken for the person.")
     ] = DEFAULT_FMR
-    threshold: _Threshold = None  # instead of the card's thresholds
+    threshold: _Threshold = None
     all_faces: Annotated[
         bool, typer.Option("--all-faces", help="Compare all faces, not the main one of each photo.")
-    ] = False  # otherwise the large one near the middle
+    ] = False
     preview: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Picture of what was compared: .png, .jpg."),
@@ -56,8 +56,8 @@ class VerifyOptions(Checked):
     region_model: _RegionModel = REGION
     device: Device = "auto"
     json: Json = False
-    force: Force = False  # replace an earlier preview
-    fed: Feeding = ASSUMED  # how a file of another program is fed
+    force: Force = False
+    fed: Feeding = ASSUMED
 
     def __post_init__(self) -> None:
         """Refuse what no run can use, before anything is loaded."""
@@ -98,7 +98,7 @@ class SearchOptions(Checked):
             help="Bundled name or model file, .onnx, .pth, .ckpt.",
             show_default="mfr, or that of an HDF5 file",
         ),
-    ] = None  # None: the one that made an embedding file, or else `mfr`
+    ] = None
     fpir: Annotated[
         float | None,
         typer.Option(
@@ -109,7 +109,7 @@ class SearchOptions(Checked):
         float | None,
         typer.Option(metavar="RATE", help="Share of single comparisons, instead."),
     ] = None
-    threshold: _Threshold = None  # instead of `fpir` and `fmr`
+    threshold: _Threshold = None
     index: Annotated[
         Path | None,
         typer.Option(
@@ -131,8 +131,8 @@ class SearchOptions(Checked):
     ] = None
     region_model: _RegionModel = REGION
     device: Device = "auto"
-    force: Force = False  # replace earlier results
-    fed: Feeding = ASSUMED  # how a file of another program is fed
+    force: Force = False
+    fed: Feeding = ASSUMED
 
     def __post_init__(self) -> None:
         """Refuse what no run can use, before anything is loaded."""

@@ -163,6 +163,8 @@ def test_a_fold_column_is_kept(read):
         ("x 1\ny 0\n", "line 2: expected the same label"),
         ("x 1\ny one\n", "line 2: expected `image label`"),
         ("a,b,same\n", "no pairs"),
+        (",,,\n", "line 1: expected a header"),
+        ('a,b,"same\nx",y\n1,2,3,4\n', "line 1: expected a header"),
         ("a,b,same\nx,y\n", "line 2: expected at least 3 columns"),
         ("a,b,same\nx,,1\n", "line 2: expected two image names"),
         ("a,b,same\nx,y,maybe\n", "line 2: expected 1 or 0"),
