@@ -12,10 +12,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 import mfrkit
 
+settings.register_profile("mfrkit", deadline=None)  # a busy machine is no error
+settings.load_profile("mfrkit")
 PHOTOS = Path(mfrkit.__file__).parent / "data" / "photos"
 
 
