@@ -148,18 +148,7 @@ def style_distance(made: Sequence[Tensor], true: Sequence[Tensor]) -> Tensor:
 
 
 def gram(features: Tensor) -> Tensor:
-    """Return the products of all pairs of channels, averaged over positions.
-
-    Args:
-        features: (B, C, H, W) float.
-
-    Returns:
-        (B, C, C) float.
-
-    Example:
-        >>> gram(torch.tensor([[[[1.0, 3.0]], [[2.0, 0.0]]]])).tolist()
-        [[[5.0, 1.0], [1.0, 2.0]]]
-    """
+    """Return (B, C, C), the products of all channels of (B, C, H, W), averaged over positions."""
     rows = features.flatten(2)
     return rows @ rows.transpose(1, 2) / rows.shape[2]
 
@@ -280,11 +269,7 @@ def critic_loss(true: Tensor, made: Tensor, game: Game) -> Tensor:
 
 
 def generator_loss(made: Tensor) -> Tensor:
-    """Return what the generator minimises in either game, a scalar.
-
-    Args:
-        made: scores of what it made.
-    """
+    """Return what the generator minimises in either game, a scalar, of the scores of its work."""
     return -made.mean()
 
 

@@ -106,10 +106,6 @@ def create_margin(name: str) -> Margin:
 
     Raises:
         InputError: no such margin.
-
-    Example:
-        >>> create_margin("arcface")
-        Fixed(angle=0.5, cosine=0.0)
     """
     if name not in MARGINS:
         raise InputError(f"unknown margin {name!r}{instead(name, tuple(MARGINS))}")
@@ -149,12 +145,6 @@ class MarginHead(nn.Module):
         classes: K identities.
         margin: how the true identity is made harder.
         scale: s, what cosines are multiplied with.
-
-    Example:
-        >>> from mfrkit.losses.margin import create_margin
-        >>> head = MarginHead(4, 3, create_margin("cosface"))
-        >>> bool(head(torch.ones(2, 4), torch.tensor([0, 2])) > 0)
-        True
     """
 
     def __init__(self, dim: int, classes: int, margin: Margin, scale: float = 64.0) -> None:
@@ -164,14 +154,11 @@ class MarginHead(nn.Module):
         self.scale = scale
 
     def logits(self, features: Tensor, label: Tensor) -> Tensor:
-        """Return scaled cosines with the margin taken from the true identity's.
+        """Return (B, K) scaled cosines with the margin taken from the true identity's.
 
         Args:
             features: (B, D) float, any length.
             label: (B,) int64 in [0, K).
-
-        Returns:
-            (B, K) float.
         """
         # Angles need more digits than half precision has.
         with torch.autocast(features.device.type, enabled=False):

@@ -89,23 +89,13 @@ def triplet_relations(embeddings: Tensor) -> Tensor:
 
 
 def pair_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return how far the batch's pairwise distances are from the teacher's: smooth L1, a scalar.
-
-    Args:
-        student: (B, D) float.
-        teacher: (B, E) float; gets no gradient.
-    """
+    """Return how far distances (B, D) are from the teacher's (B, E): smooth L1, a scalar."""
     _check(student, teacher)
     return F.smooth_l1_loss(pair_relations(student), pair_relations(teacher.detach()))
 
 
 def triplet_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return how far the batch's triplet angles are from the teacher's: smooth L1, a scalar.
-
-    Args:
-        student: (B, D) float.
-        teacher: (B, E) float; gets no gradient.
-    """
+    """Return how far triplet angles (B, D) are from the teacher's (B, E): smooth L1, a scalar."""
     _check(student, teacher)
     return F.smooth_l1_loss(triplet_relations(student), triplet_relations(teacher.detach()))
 

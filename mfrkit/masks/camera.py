@@ -47,12 +47,7 @@ _ZERO, _LEAST_ZEROS = 0.5, 0.6
 
 
 def steps(quality: int) -> NDArray[np.int64]:
-    """Return the (8, 8) steps of luminance of a quality from 1 to 100.
-
-    Example:
-        >>> steps(75)[0, :4].tolist()
-        [8, 6, 5, 8]
-    """
+    """Return the (8, 8) steps of luminance of a quality from 1 to 100."""
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
     return np.clip((_STEPS * scale + 50) // 100, 1, 255)
 
@@ -62,14 +57,7 @@ _SURPRISE = np.log(np.maximum(_LOW_STEPS / (2 * _OFF), 1))  # of lying on the la
 
 
 def read_quality(luma: Array) -> NDArray[np.int64]:
-    """Tell at which quality pictures were compressed.
-
-    Args:
-        luma: (B, N, 8, 8) luminance of whole blocks of the pictures' grid, in [0, 1].
-
-    Returns:
-        (B,) from 10 to 90; 0 for a clean picture.
-    """
+    """Return (B,) qualities, 10 to 90 or 0 for clean, of (B, N, 8, 8) whole blocks in [0, 1]."""
     pixels = np.floor(luma * 255 + 0.5) - 128
     found = _COSINES @ pixels @ _COSINES.T
     quality = np.zeros(len(luma), np.int64)

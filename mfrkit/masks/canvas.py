@@ -21,12 +21,7 @@ Fields = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a batch, sent to the device in one copy.
-
-    Attributes:
-        names: C names.
-        table: (C, B) float32.
-    """
+    """The columns of a batch, sent to the device in one copy: C names, and (C, B) float32."""
 
     names: tuple[str, ...]
     table: Tensor
@@ -79,15 +74,12 @@ class NoiseTiles(nn.Module):
         self.register_buffer("soft", smooth, persistent=False)
 
     def camera(self, starts: Sequence[tuple[int, int]], rows: slice, columns: slice) -> Tensor:
-        """Return unit-variance grain of the pixels of a box.
+        """Return unit-variance grain of a box, (B, H, W) float32.
 
         Args:
             starts: Row and column, from 0 to 255, at which each of B pictures lies in the tile.
             rows: Pixel rows of the box.
             columns: Pixel columns.
-
-        Returns:
-            (B, H, W) float32.
         """
         height, width = rows.stop - rows.start, columns.stop - columns.start
         tile = self.grain
@@ -106,12 +98,9 @@ class NoiseTiles(nn.Module):
 
         Args:
             u: (B, H, W) face units across.
-            v: Likewise, down.
+            v: (B, H, W), down.
             start_u: (B, 1, 1) in [0, 1), where in the tile the face lies.
-            start_v: Likewise.
-
-        Returns:
-            (B, H, W) float32.
+            start_v: (B, 1, 1).
         """
         # Small factors keep the face within the tile wherever it starts: nothing to wrap.
         places = u.new_empty(len(u), 2, *u.shape[1:])

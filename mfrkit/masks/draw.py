@@ -39,14 +39,11 @@ class Layer:
     quality: NDArray[np.int64] | None = None
 
     def compressed(self, quality: NDArray[np.int64], size: tuple[int, int]) -> "Layer":
-        """Return the layer spread over whole blocks of the pictures' JPEG grid.
+        """Return the layer spread over whole blocks of the pictures' JPEG grid, new pixels bare.
 
         Args:
             quality: (b,) of the pictures, 0 for a clean one.
             size: (H, W) of the pictures; the last blocks may end with them.
-
-        Returns:
-            The same over more pixels, the new ones bare.
         """
         rows, columns = _whole(self.rows, size[0]), _whole(self.columns, size[1])
         beyond = (
@@ -146,7 +143,6 @@ def _canvas(
     template: Printed | None,
     sheet: Sheet,
 ) -> Canvas:
-    """Return the sheet as painters see it."""
     x, y = worn(look, sheet.x, sheet.y)
     return Canvas(
         x=x,
@@ -166,7 +162,6 @@ def _canvas(
 
 
 def _outline(kind: Kind, canvas: Canvas) -> Tensor:
-    """Return the field of the outline."""
     shape = kind.shape
     if shape.outline == TEMPLATE and canvas.template is not None:
         edge = canvas.template.read(canvas.look, canvas.x, canvas.y, slice(3, 4))[:, 0]

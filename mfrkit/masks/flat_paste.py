@@ -29,11 +29,7 @@ _TARGET = np.array([[48, 71], [62, 92], [33, 92], [30, 51], [65, 51]], dtype=np.
 
 
 def draw_artwork() -> Tensor:
-    """Draw a nearly white pleated mask.
-
-    Returns:
-        (2, 1085, 1627) float32 from 0 to 255: brightness (0 outside) and opacity.
-    """
+    """Draw a nearly white pleated mask, (2, 1085, 1627) in [0, 255]: brightness and opacity."""
     rows, columns = np.mgrid[:_HEIGHT, :_WIDTH].astype(np.float32)
     x = (columns - (_LEFT + _RIGHT) / 2) / ((_RIGHT - _LEFT) / 2)
     y = (rows - _TOP) / (_BOTTOM - _TOP)
@@ -51,19 +47,14 @@ def draw_artwork() -> Tensor:
 
 
 def fit_homography(shift: tuple[float, float], centred: bool) -> Array:
-    """Fit the least-squares homography from the artwork to the aligned 112-pixel crop.
+    """Fit the least-squares homography (3, 3) from the artwork to the aligned 112-pixel crop.
+
+    It leaves residuals of up to 8 pixels at the nose, as published.
 
     Args:
         shift: Added to the points on the artwork, its pixels.
         centred: Whether to move the target from where the published code puts it, 8 pixels left
             of the face, to the face.
-
-    Returns:
-        (3, 3) float64; it leaves residuals of up to 8 pixels at the nose, as published.
-
-    Example:
-        >>> fit_homography((0, 0), centred=False)[0, 2].round(3)
-        np.float64(115.476)
     """
     target = _TARGET + np.array([8.0 if centred else 0.0, 0.0])
     return np.asarray(cv2.findHomography(_SOURCE + np.array(shift), target)[0], dtype=np.float64)

@@ -73,15 +73,7 @@ class Sheet:
 
 
 def half_width(y: Array, chin: Array | float = 0.0) -> Array:
-    """Return the mean head's half width at height `y`, any shape, face units.
-
-    Args:
-        y: Height.
-        chin: How far the chin lies below the mean one; broadcast against `y`.
-
-    Returns:
-        What the two broadcast to.
-    """
+    """Return the mean head's half width at height `y`, for a chin this far below the mean one."""
     drop = (y - _WIDEST) / (_HALF_HEIGHT + chin)
     return _HALF_WIDTH * np.sqrt(np.maximum(1 - drop**2, _LEAST))
 
@@ -110,7 +102,6 @@ def silhouette(pose: Pose) -> Array:
 
 
 def _profile(pose: Pose) -> _Profile:
-    """Return the profiles of B heads, (B,) each."""
     return _Profile(*_PROFILES[pose.meshed.astype(np.int64)].T)
 
 
@@ -156,15 +147,12 @@ def pose_columns(pose: Pose) -> dict[str, Array]:
 
 
 def pixels_to_sheet(place: Fields, rows: Tensor, columns: Tensor) -> Sheet:
-    """Find where each pixel's line of sight meets the sheet.
+    """Find where each pixel's line of sight meets the sheet, (B, H, W).
 
     Args:
         place: The columns of `pose_columns`, each (B, 1, 1) float32.
         rows: (H,) float32, pixel rows, centres at integers.
         columns: (W,) float32, pixel columns.
-
-    Returns:
-        The sheet coordinates of the (B, H, W) pixels.
     """
     right = columns - place["tx"]  # (B, 1, W)
     down = rows[:, None] - place["ty"]  # (B, H, 1)
@@ -243,24 +231,16 @@ _GIRTHS, _CHINS = (0.82, 1.22), (-0.25, 0.35)  # beyond these a landmark has gon
 def follow_jaw(pose: Pose, landmarks: NDArray[np.floating]) -> Pose:
     """Return the placements with each head's width and chin taken from its jaw line.
 
-    Convention:
-        (x, y) in pixels, x right, y down, pixel centres at integers; iBUG order.
-
     Args:
         pose: B placements.
-        landmarks: (B, 68, 2); a face that has none holds NaN and keeps the mean head.
+        landmarks: (B, 68, 2) pixels in iBUG order; a face that has none holds NaN and keeps the
+            mean head.
 
     Returns:
         B placements; girth within 0.82 and 1.22, chin within -0.25 and 0.35 face units.
 
     Raises:
         ShapeError: `landmarks` is not (B, 68, 2).
-
-    Example:
-        >>> from mfrkit.masks.pose import fit_pose
-        >>> points = np.array([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]])
-        >>> follow_jaw(fit_pose(points), np.full((1, 68, 2), np.nan)).girth.tolist()
-        [1.0]
     """
     pixels = np.asarray(landmarks, dtype=np.float64)
     if pixels.shape != (len(pose.yaw), 68, 2):
@@ -313,11 +293,8 @@ def place_heads(
 ) -> Pose:
     """Place heads by the best that is known of each.
 
-    Convention:
-        (x, y) in pixels, x right, y down, pixel centres at integers.
-
     Args:
-        points: (B, 5, 2) eyes, nose tip, mouth corners.
+        points: (B, 5, 2) eyes, nose tip, mouth corners, (x, y) in pixels, centres at integers.
         landmarks: (B, 68, 2) in the iBUG order; NaN for a face that has none.
         turns: (B, 2) yaw and pitch in degrees, see `Pose`, of faces whose landmarks were picked
             from a mesh; NaN for others.
@@ -327,12 +304,7 @@ def place_heads(
 
     Raises:
         ShapeError: the arrays do not fit together.
-        InputError: a point is not finite, or the points of a face coincide.
-
-    Example:
-        >>> points = np.array([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]])
-        >>> place_heads(points).meshed.tolist()
-        [False]
+        ItemError: a point is not finite, or the points of a face coincide.
     """
     if landmarks is None:
         return fit_pose(points)

@@ -7,38 +7,38 @@ are not cloth: the drawings of published benchmarks, and the user's own picture.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 Color = tuple[float, float, float]
 Weights = Mapping[str, float]
 
-COLORS: Mapping[str, Color] = MappingProxyType(
-    {
-        "white": (0.86, 0.87, 0.88),
-        "black": (0.09, 0.09, 0.10),
-        "grey": (0.50, 0.51, 0.52),
-        "blue": (0.56, 0.74, 0.87),
-        "green": (0.62, 0.83, 0.74),
-        "pink": (0.93, 0.71, 0.77),
-        "navy": (0.12, 0.17, 0.32),
-        "red": (0.70, 0.13, 0.16),
-        "maroon": (0.40, 0.10, 0.16),
-        "yellow": (0.90, 0.78, 0.30),
-        "orange": (0.88, 0.50, 0.20),
-        "purple": (0.42, 0.28, 0.55),
-        "teal": (0.10, 0.45, 0.47),
-        "olive": (0.38, 0.40, 0.24),
-        "beige": (0.84, 0.76, 0.66),
-        "brown": (0.38, 0.25, 0.17),
-        "lightblue": (0.678, 0.847, 0.902),
-    }
-)
+COLORS: Mapping[str, Color] = {
+    "white": (0.86, 0.87, 0.88),
+    "black": (0.09, 0.09, 0.10),
+    "grey": (0.50, 0.51, 0.52),
+    "blue": (0.56, 0.74, 0.87),
+    "green": (0.62, 0.83, 0.74),
+    "pink": (0.93, 0.71, 0.77),
+    "navy": (0.12, 0.17, 0.32),
+    "red": (0.70, 0.13, 0.16),
+    "maroon": (0.40, 0.10, 0.16),
+    "yellow": (0.90, 0.78, 0.30),
+    "orange": (0.88, 0.50, 0.20),
+    "purple": (0.42, 0.28, 0.55),
+    "teal": (0.10, 0.45, 0.47),
+    "olive": (0.38, 0.40, 0.24),
+    "beige": (0.84, 0.76, 0.66),
+    "brown": (0.38, 0.25, 0.17),
+    "lightblue": (0.678, 0.847, 0.902),
+}
 
 # How far the upper edge moves down from its ordinary place on the bridge of the nose, and how
 # far the whole mask slides with it. In order: the first covers most.
-COVERAGES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {"above": (0.0, 0.0), "on": (0.20, 0.03), "below": (0.50, 0.08), "chin": (0.98, 0.22)}
-)
+COVERAGES: Mapping[str, tuple[float, float]] = {
+    "above": (0.0, 0.0),
+    "on": (0.20, 0.03),
+    "below": (0.50, 0.08),
+    "chin": (0.98, 0.22),
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Kind:
     shape: Shape
     colors: Weights
     paint: str = "plain"
-    textures: Weights = field(default_factory=lambda: MappingProxyType({"plain": 1.0}))
+    textures: Weights = field(default_factory=lambda: {"plain": 1.0})
     pleats: tuple[int, int] = (0, 0)
     bulge: float = 0.0
     ridge: float = 0.0
@@ -195,41 +195,28 @@ _PICTURES = (
 PUBLISHED = (*_NIST, *_PICTURES)
 
 
-_PRINTED = MappingProxyType(
-    {"plain": 0.48, "stripes": 0.12, "check": 0.12, "dots": 0.11, "print": 0.14, "lips": 0.03}
-)
-_DYES = MappingProxyType(
-    {
+_PRINTED = {
+    "plain": 0.48,
+    "stripes": 0.12,
+    "check": 0.12,
+    "dots": 0.11,
+    "print": 0.14,
+    "lips": 0.03,
+}
+_DYES = {
         "black": 0.26, "white": 0.08, "grey": 0.14, "navy": 0.14, "red": 0.07, "maroon": 0.05,
         "pink": 0.06, "teal": 0.06, "olive": 0.05, "purple": 0.04, "beige": 0.05,
-    }
-)  # fmt: skip
-_RESPIRATOR = MappingProxyType({"white": 0.78, "grey": 0.06, "black": 0.10, "blue": 0.06})
-_PRIMARIES = MappingProxyType(
-    dict.fromkeys(("black", "white", "red", "green", "navy", "lightblue"), 1.0)
-)
+    }  # fmt: skip
+_RESPIRATOR = {"white": 0.78, "grey": 0.06, "black": 0.10, "blue": 0.06}
+_PRIMARIES = dict.fromkeys(("black", "white", "red", "green", "navy", "lightblue"), 1.0)
 _CUP = Shape(
-    top=0.24,
-    peak=0.20,
-    fall=0.56,
-    side=0.87,
-    taper=0.10,
-    bottom=1.86,
-    chin=0.52,
-    jaw=0.94,
-    corner=0.30,
-)
+    top=0.24, peak=0.20, fall=0.56, side=0.87, taper=0.10,
+    bottom=1.86, chin=0.52, jaw=0.94, corner=0.30,
+)  # fmt: skip
 _FOLDED = Shape(
-    top=0.22,
-    peak=0.10,
-    fall=0.60,
-    side=0.93,
-    taper=0.16,
-    bottom=1.88,
-    chin=0.22,
-    jaw=0.92,
-    corner=0.14,
-)
+    top=0.22, peak=0.10, fall=0.60, side=0.93, taper=0.16,
+    bottom=1.88, chin=0.22, jaw=0.92, corner=0.14,
+)  # fmt: skip
 _STRAPS = ((0.80, 0.12), (1.22, 0.98))
 
 _WORN = (
@@ -388,6 +375,4 @@ _OCCLUDERS = (
 )  # fmt: skip
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
-    {kind.name: kind for kind in (*_WORN, *_OCCLUDERS, *PUBLISHED)}
-)
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (*_WORN, *_OCCLUDERS, *PUBLISHED)}

@@ -3,26 +3,22 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Self
 
 from mfrkit.errors import InputError
 from mfrkit.masks.kinds import COLORS, COVERAGES, KINDS, OWN, Color, Weights
 
-_EVERYDAY: Weights = MappingProxyType({k.name: k.everyday for k in KINDS.values() if k.everyday})
-_NORMAL: Weights = MappingProxyType({"above": 1.0})
+_EVERYDAY: Weights = {k.name: k.everyday for k in KINDS.values() if k.everyday}
+_NORMAL: Weights = {"above": 1.0}
 
 
 def parse_weights(text: str, known: Iterable[str], what: str) -> dict[str, float]:
-    """Read `name:weight,name:weight`; a name alone weighs 1.
+    """Read `name:weight,name:weight`, in this order; a name alone weighs 1.
 
     Args:
         text: The user's list.
         known: The names there are.
         what: What the names are, for the message.
-
-    Returns:
-        Name to weight, in the order written.
 
     Raises:
         InputError: the list is empty, a name is unknown or repeated, or a weight is not a
@@ -56,13 +52,7 @@ def check_name(name: str, known: Iterable[str], what: str) -> None:
 
 
 def parse_color(text: str) -> Color:
-    """Read a colour name or a hexadecimal colour.
-
-    Args:
-        text: A name in `COLORS`, `#rgb` or `#rrggbb`.
-
-    Returns:
-        RGB in [0, 1].
+    """Read a name in `COLORS`, `#rgb` or `#rrggbb` as RGB in [0, 1].
 
     Raises:
         InputError: neither.
@@ -83,12 +73,7 @@ def parse_color(text: str) -> Color:
 
 
 def parse_colors(text: str) -> dict[str, float]:
-    """Read `colour:weight,...` where a colour is a name or `#rrggbb`; errors as `parse_color`.
-
-    Example:
-        >>> parse_colors("black:2,#1e90ff")
-        {'black': 2.0, '#1e90ff': 1.0}
-    """
+    """Read `colour:weight,...` where a colour is a name or `#rrggbb`; errors as `parse_color`."""
     words = [part.partition(":")[0].strip().lower() for part in text.split(",") if part.strip()]
     for word in words:
         parse_color(word)
@@ -124,9 +109,9 @@ class MaskOptions:
         _check_weights(self.coverage, COVERAGES, "coverage")
         if self.textures is not None:
             _check_weights(self.textures, texture_names(), "texture")
-        for color in self.colors or {}:
-            parse_color(color)
         if self.colors is not None:
+            for color in self.colors:
+                parse_color(color)
             _check_weights(self.colors, self.colors, "mask colour")
         if not 0 <= self.probability <= 1:
             raise InputError(
@@ -145,7 +130,7 @@ class MaskOptions:
         probability: float = 1.0,
         jitter: float = 1.0,
     ) -> Self:
-        """Build options from a command line's words; None keeps a default.
+        """Build options from a command line's words; None keeps a default; errors as for the class.
 
         Args:
             types: Such as `surgical:3,cloth:1`, or `all` (but the user's own).
@@ -155,28 +140,21 @@ class MaskOptions:
             probability: Share of faces masked.
             jitter: Factor on random placement.
 
-        Returns:
-            The options.
-
-        Raises:
-            InputError: as for the attributes.
-
         Example:
             >>> MaskOptions.parse(types="n95", colors="white").colors
             {'white': 1.0}
         """
-        every = ",".join(name for name in KINDS if name not in OWN)
+
+        def read(text: str | None, known: Iterable[str], what: str) -> Weights | None:
+            return None if text is None else parse_weights(text, known, what)
+
+        if types == "all":
+            types = ",".join(name for name in KINDS if name not in OWN)
         return cls(
-            types=parse_weights(every if types == "all" else types, KINDS, "mask type")
-            if types is not None
-            else _EVERYDAY,
-            colors=parse_colors(colors) if colors is not None else None,
-            textures=parse_weights(textures, texture_names(), "texture")
-            if textures is not None
-            else None,
-            coverage=parse_weights(coverage, COVERAGES, "coverage")
-            if coverage is not None
-            else _NORMAL,
+            types=read(types, KINDS, "mask type") or _EVERYDAY,
+            colors=None if colors is None else parse_colors(colors),
+            textures=read(textures, texture_names(), "texture"),
+            coverage=read(coverage, COVERAGES, "coverage") or _NORMAL,
             probability=probability,
             jitter=jitter,
         )

@@ -7,7 +7,6 @@ before the head's silhouette cuts it.
 """
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -18,15 +17,9 @@ JAW_SCALE = 0.78  # one over how fast a field would rise across the jaw's slope
 
 
 def smooth_min(a: Tensor, b: Tensor, radius: float) -> Tensor:
-    """Return the lesser of two fields, with the corner between them rounded.
+    """Return the lesser of two fields, the corner between them rounded over a radius > 0.
 
-    Args:
-        a: Any shape.
-        b: Same shape.
-        radius: Size of the rounding, in the unit of the fields, > 0.
-
-    Returns:
-        Never more than the lesser, and equal to it where they differ by `radius` or more.
+    It equals the lesser where they differ by the radius or more.
 
     Example:
         >>> smooth_min(torch.tensor([0.0, 5.0]), torch.tensor([0.0, 0.0]), 1.0).tolist()
@@ -42,16 +35,7 @@ def step(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def worn(look: Fields, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Move face coordinates into the mask's own frame, where it is worn straight and true to size.
-
-    Args:
-        look: Per-face columns, each (B, 1, 1).
-        x: (B, H, W) face units.
-        y: Likewise.
-
-    Returns:
-        x and y of the same pixels on the mask.
-    """
+    """Take (B, H, W) face coordinates into the mask's frame, where it is straight and to size."""
     turned = (x * look["worn_xx"]).addcmul_(y, look["worn_xy"]).add_(look["worn_x"])
     upright = (x * look["worn_yx"]).addcmul_(y, look["worn_yy"]).add_(look["worn_y"])
     return turned, upright
@@ -63,7 +47,7 @@ def from_top(look: Fields, square: Tensor, y: Tensor) -> Tensor:
     Args:
         look: Columns `peak_square`, `fall` and `top`.
         square: (B, H, W) square of the distance from the mid-line.
-        y: Likewise, height.
+        y: (B, H, W) height.
     """
     bend = (square + look["peak_square"]).sqrt_()
     return (y - look["top"]).addcmul_(bend, look["fall"], value=-1)
@@ -92,13 +76,9 @@ def cords(look: Fields, x: Tensor, y: Tensor) -> Tensor:
 
 
 def rise(field: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a field's change over two pixels, to the right and downwards, (B, H, W) each.
+    """Return a (B, H, W) field's change over two pixels, to the right and downwards.
 
-    Args:
-        field: (B, H, W) float32, contiguous.
-
-    Returns:
-        New tensors, of no meaning in the first and last row and column.
+    New tensors, of no meaning in the first and last row and column.
     """
     # Seen as one long row a face, the neighbours of all inner pixels are a fixed step away.
     flat = field.flatten(1)
@@ -114,13 +94,7 @@ def distance(field: Tensor) -> Tensor:
     """Return the distance from a field's edge in pairs of pixels, positive inside; true near it.
 
     The field is divided by its own steepness, so that an edge is as soft, and a shadow as wide, on
-    a foreshortened cheek as on a frontal one.
-
-    Args:
-        field: (B, H, W) float32, contiguous.
-
-    Returns:
-        (B, H, W), of no meaning in the first and last row and column.
+    a foreshortened cheek as on a frontal one. Of no meaning in the first and last row and column.
     """
     right, down = rise(field)
     steep = right.mul_(right).addcmul_(down, down).sqrt_().clamp_(min=1e-6)
@@ -140,15 +114,7 @@ _HAND = (
 
 
 def shield(canvas: Canvas, corner: float) -> Tensor:
-    """Return the field of a mask with an upper edge over the nose, two sides and a jaw line.
-
-    Args:
-        canvas: The pixels; of its columns, those of `columns.shape_columns` count.
-        corner: Radius of its corners.
-
-    Returns:
-        (B, H, W) signed distance, nearly.
-    """
+    """Return the field of a mask with an upper edge over the nose, two sides and a jaw line."""
     look, y, square = canvas.look, canvas.y, canvas.square
     upper = from_top(look, square, y)
     sides = (look["side"] - canvas.x.abs()).addcmul_(y, look["taper"], value=-1)
@@ -194,12 +160,10 @@ def hand(canvas: Canvas, corner: float) -> Tensor:
     return field
 
 
-OUTLINES: Mapping[str, Outline] = MappingProxyType(
-    {
-        "shield": shield,
-        "wide": wide,
-        "round": round_off,
-        "box": box,
-        "hand": hand,
-    }
-)
+OUTLINES: Mapping[str, Outline] = {
+    "shield": shield,
+    "wide": wide,
+    "round": round_off,
+    "box": box,
+    "hand": hand,
+}

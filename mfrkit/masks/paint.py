@@ -8,7 +8,6 @@ sin or pow on pixels (see `head`).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -37,14 +36,7 @@ class Weave:
 
 
 def pattern(canvas: Canvas) -> Tensor | None:
-    """Return the share of the accent colour on each face as its texture says.
-
-    Args:
-        canvas: The faces.
-
-    Returns:
-        (b, h, w) in [0, 1]; None if all are plain.
-    """
+    """Return (b, h, w) in [0, 1], the share of the accent colour; None if all are plain."""
     names = sorted(set(canvas.texture) - {"plain"})
     if not names:
         return None
@@ -102,9 +94,13 @@ def _lips(weave: Weave) -> Tensor:
     return (lips * 14).clamp(0, 1) * parting + (nostrils * 14).clamp(0, 1)
 
 
-PATTERNS: Mapping[str, Callable[[Weave], Tensor]] = MappingProxyType(
-    {"stripes": _stripes, "check": _check, "dots": _dots, "print": _print, "lips": _lips}
-)
+PATTERNS: Mapping[str, Callable[[Weave], Tensor]] = {
+    "stripes": _stripes,
+    "check": _check,
+    "dots": _dots,
+    "print": _print,
+    "lips": _lips,
+}
 
 
 def drape(canvas: Canvas) -> Tensor:
@@ -254,19 +250,17 @@ def photographed(canvas: Canvas, edge: Tensor) -> Paint:
 
 
 Painter = Callable[[Canvas, Tensor], Paint]
-PAINTERS: Mapping[str, Painter] = MappingProxyType(
-    {
-        "plain": plain,
-        "surgical": surgical,
-        "cup": cup,
-        "skin": skin,
-        "folded": folded,
-        "valve": valve,
-        "cloth": cloth,
-        "sponge": sponge,
-        "window": window,
-        "hanging": hanging,
-        "printed": printed,
-        "photographed": photographed,
-    }
-)
+PAINTERS: Mapping[str, Painter] = {
+    "plain": plain,
+    "surgical": surgical,
+    "cup": cup,
+    "skin": skin,
+    "folded": folded,
+    "valve": valve,
+    "cloth": cloth,
+    "sponge": sponge,
+    "window": window,
+    "hanging": hanging,
+    "printed": printed,
+    "photographed": photographed,
+}

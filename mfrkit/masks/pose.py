@@ -95,15 +95,7 @@ def turn(points: Array, yaw: Array, pitch: Array) -> tuple[Array, Array, Array]:
 
 
 def project(pose: Pose, points: Array) -> Array:
-    """Take face points to pixels.
-
-    Args:
-        pose: B placements.
-        points: (B, N, 3) or (N, 3) float64, face units.
-
-    Returns:
-        (B, N, 2) float64, (x, y) in pixels.
-    """
+    """Take face points, (B, N, 3) or (N, 3) face units, to (B, N, 2) pixels (x, y)."""
     stretched = np.broadcast_to(points, (len(pose.yaw), *points.shape[-2:])).copy()
     stretched[..., 1] *= pose.length[:, None]
     x, y, _ = turn(stretched, pose.yaw, pose.pitch)
@@ -119,12 +111,9 @@ def fit_pose(points: NDArray[np.floating]) -> Pose:
     Five points hold ten numbers and the placement has seven, but a long nose looks like a raised
     chin; the prior keeps such a face frontal unless the points insist.
 
-    Convention:
-        (x, y) in pixels, x right, y down, pixel centres at integers.
-
     Args:
-        points: (B, 5, 2), image-left eye, image-right eye, nose tip, image-left and image-right
-            mouth corner.
+        points: (B, 5, 2) pixels (x, y), centres at integers: image-left and image-right eye, nose
+            tip, image-left and image-right mouth corner.
 
     Returns:
         B placements; yaw within 57 and pitch within 26 degrees either way.
@@ -132,12 +121,6 @@ def fit_pose(points: NDArray[np.floating]) -> Pose:
     Raises:
         ShapeError: `points` is not (B, 5, 2).
         ItemError: a coordinate is not finite, or the eyes and mouth of a face coincide.
-
-    Example:
-        >>> points = np.array([[[38, 52], [74, 52], [56, 72], [41, 92], [71, 92]]])
-        >>> pose = fit_pose(points)
-        >>> print(f"{pose.scale[0]:.0f} px between the eyes, yaw {abs(pose.yaw[0]):.1f}")
-        36 px between the eyes, yaw 0.0
     """
     pixels = np.asarray(points, dtype=np.float64)
     if pixels.ndim != 3 or pixels.shape[1:] != (5, 2):
@@ -152,11 +135,8 @@ def fit_pose(points: NDArray[np.floating]) -> Pose:
 def fit_mesh(landmarks: NDArray[np.floating], turns: NDArray[np.floating]) -> Pose:
     """Place the mean face on points of a mesh whose turn is known.
 
-    Convention:
-        (x, y) in pixels, x right, y down, pixel centres at integers; iBUG order.
-
     Args:
-        landmarks: (B, 68, 2), picked from the mesh, finite.
+        landmarks: (B, 68, 2) pixels in iBUG order, picked from the mesh, finite.
         turns: (B, 2) yaw and pitch of the head, degrees, see `Pose`.
 
     Returns:

@@ -106,13 +106,7 @@ class MaskSpec:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
-        """Rebuild a spec from a manifest's mask block.
-
-        Args:
-            record: The object that `to_json` gave; other fields are ignored.
-
-        Returns:
-            The same spec, every number bit for bit.
+        """Rebuild a spec bit for bit from what `to_json` gave; other fields are ignored.
 
         Raises:
             InputError: a field is missing, of the wrong type, or names something unknown.
@@ -137,7 +131,6 @@ class MaskSpec:
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
-    """Return a JSON value as its field's type, or say which field is wrong."""
     if kind is Color:
         if isinstance(value, list | tuple) and len(value) == 3:
             return tuple(_typed(name, float, channel) for channel in value)
@@ -150,7 +143,6 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
 
 
 def _known(name: str, value: str, table: Any) -> None:
-    """Raise unless a name read from a record is in its table."""
     if value not in table:
         raise InputError(
             f"the mask record's {name} {value!r} is unknown. Known: {', '.join(sorted(table))}."
@@ -170,11 +162,6 @@ def sample_spec(seed: int, key: str, options: MaskOptions) -> MaskSpec:
 
     Returns:
         The spec; the same for the same arguments, on every machine.
-
-    Example:
-        >>> a, b = (sample_spec(7, "ann/0001.jpg", MaskOptions()) for _ in range(2))
-        >>> a == b, a == sample_spec(8, "ann/0001.jpg", MaskOptions())
-        (True, False)
     """
     draws = _uniforms(seed, key)
     bare = next(draws) >= options.probability
@@ -271,7 +258,6 @@ def _pick(weights: Mapping[str, float], draw: float) -> str:
 
 
 def _allowed(own: Mapping[str, float], wanted: Mapping[str, float] | None) -> Mapping[str, float]:
-    """Return the wanted textures that a kind has, or its own mix if it has none of them."""
     return {name: w for name, w in (wanted or {}).items() if name in own} or own
 
 

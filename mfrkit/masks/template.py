@@ -90,11 +90,7 @@ def _point(points: Any, name: str, sidecar: Path) -> list[float]:
 
 
 class Template(nn.Module):
-    """A template on the renderer's device, to be read at places of the sheet.
-
-    Args:
-        file: The picture and its points.
-    """
+    """A template on the renderer's device, to be read at places of the sheet."""
 
     planes: Tensor
 
@@ -125,16 +121,13 @@ class Template(nn.Module):
         Args:
             look: Per-face columns, each (B, 1, 1).
             x: (B, H, W) in the mask's frame, face units.
-            y: Likewise.
+            y: (B, H, W).
             planes: Which: 0 to 2 colour, 3 the outline's field in face units, 4 opacity.
 
         Returns:
             (B, P, H, W).
         """
-        # Between the face's own upper and lower edge the template is stretched to fit.
-        level, end = ANCHORS["top"][1], ANCHORS["bottom"][1]
-        y = end - (look["end"] - y) * ((end - level) / (look["end"] - look["level"]))
-        u, v = self._places(x / look["broad"], y)
+        u, v = self._places(x / look["broad"], stretched(look, y))
         grid = torch.stack([u, v], dim=-1)
         tile = self.planes[:, planes].expand(len(x), -1, -1, -1)
         return F.grid_sample(tile, grid, padding_mode="border", align_corners=False)
@@ -163,6 +156,12 @@ class Template(nn.Module):
         return places[0], places[1]
 
 
+def stretched(look: Fields, y: Tensor) -> Tensor:
+    """Return heights on the mean face: between a face's own edges its picture is made to fit."""
+    level, end = ANCHORS["top"][1], ANCHORS["bottom"][1]
+    return end - (look["end"] - y) * ((end - level) / (look["end"] - look["level"]))
+
+
 def _parabola(t: Tensor, left: float, middle: float, right: float) -> Tensor:
     """Return the parabola through the values at -1, 0 and 1."""
     return t * (t * ((left + right) / 2 - middle) + (right - left) / 2) + middle
@@ -176,13 +175,7 @@ def _distances(inside: NDArray[np.bool_], beyond: int) -> NDArray[np.float32]:
 
 
 def find_problems(file: TemplateFile) -> list[str]:
-    """Say what is wrong with a template, each in a few words; an empty list if nothing is.
-
-    Example:
-        >>> layer = np.full((100, 100, 4), 255, np.uint8)
-        >>> find_problems(TemplateFile(Path("a.png"), layer, np.full((6, 2), 50.0)))[0]
-        'has no transparency: make what is not mask transparent'
-    """
+    """Say what is wrong with a template, each in a few words; an empty list if nothing is."""
     height, width = file.layer.shape[:2]
     opaque = file.layer[..., 3] > 127
     problems = []

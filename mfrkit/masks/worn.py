@@ -32,6 +32,7 @@ from mfrkit.masks.kinds import Shape
 from mfrkit.masks.outline import JAW_SCALE
 from mfrkit.masks.pose import Array, Pose
 from mfrkit.masks.spec import MaskSpec
+from mfrkit.masks.template import stretched
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -73,28 +74,21 @@ class CutOut(NamedTuple):
     edge: Plane
 
 
-def _grid() -> tuple[Array, Array]:
-    """Return x and y of the middles of the kept pixels, (ROWS, COLUMNS) each."""
-    x = (np.arange(COLUMNS) + 0.5) * _STEP - ACROSS
-    y = TOP + (np.arange(ROWS) + 0.5) * (BOTTOM - TOP) / ROWS
-    across, down = np.meshgrid(x, y)
-    return across, down
-
-
-_x, _y = _grid()
+# Face units of the middles of the kept pixels, (ROWS, COLUMNS) each.
+_x, _y = np.meshgrid(
+    (np.arange(COLUMNS) + 0.5) * _STEP - ACROSS,
+    TOP + (np.arange(ROWS) + 0.5) * (BOTTOM - TOP) / ROWS,
+)
 
 
 def cut_out(picture: NDArray[np.uint8], region: Plane, pose: Pose, camera: Camera) -> CutOut | str:
-    """Lay the mask of a face flat.
+    """Lay the mask of a face flat, or say why it cannot be used.
 
     Args:
         picture: (H, W, 3) RGB.
         region: (H, W) in [0, 1], how surely each pixel is covered.
         pose: Where that one head is.
         camera: What was read off it.
-
-    Returns:
-        The mask, or why it cannot be used.
     """
     if abs(pose.yaw[0]) > _MOST_YAW:
         return "turned away"
@@ -217,7 +211,6 @@ def _skin(camera: Camera, region: Plane, pose: Pose) -> Mask:
 
 
 def _mean(patches: Array, chosen: Mask) -> Array:
-    """Return the mean colour (3,) of some patches."""
     weights = PATCHES[:, 2] * chosen
     return np.asarray((patches * weights[:, None]).sum(0) / weights.sum())
 
@@ -304,13 +297,10 @@ class WornFile:
 
 
 class WornMasks(nn.Module):
-    """Cut-outs on the renderer's device.
+    """Cut-outs (N, 4, ROWS, COLUMNS) uint8, see `WornFile`, on the renderer's device.
 
     Which of them a face wears, its spec says: `texture_u` counts them off from the first, and a
     `texture_v` of one half or more mirrors.
-
-    Args:
-        planes: (N, 4, ROWS, COLUMNS) uint8, see `WornFile`.
     """
 
     planes: Tensor
@@ -333,24 +323,21 @@ def place_of(spec: MaskSpec, count: int) -> int:
     return int(spec.texture_u * count)
 
 
-class WornPictures:
+class WornPictures(NamedTuple):
     """The masks of b faces, to be read at places of the sheet.
 
-    Args:
+    Attributes:
         planes: (b, 4, H, W) in [0, 1]: RGB, and the outline's field.
         mirror: (b, 1, 1), -1 for a mask shown mirrored, else 1.
     """
 
-    def __init__(self, planes: Tensor, mirror: Tensor) -> None:
-        self._planes, self._mirror = planes, mirror
+    planes: Tensor
+    mirror: Tensor
 
     def read(self, look: Fields, x: Tensor, y: Tensor, planes: slice) -> Tensor:
         """Read planes 0 to 2, colour, or 3, the outline; see `mfrkit.masks.template.Template`."""
-        y = SHAPE.bottom - (look["end"] - y) * (
-            (SHAPE.bottom - SHAPE.top) / (look["end"] - look["level"])
-        )
-        u = x * (self._mirror / (ACROSS * look["broad"]))
-        v = (y - TOP) * (2 / (BOTTOM - TOP)) - 1
-        grid, tiles = torch.stack([u, v], dim=-1), self._planes[:, planes]
+        u = x * (self.mirror / (ACROSS * look["broad"]))
+        v = (stretched(look, y) - TOP) * (2 / (BOTTOM - TOP)) - 1
+        grid, tiles = torch.stack([u, v], dim=-1), self.planes[:, planes]
         found = F.grid_sample(tiles, grid, padding_mode="border", align_corners=False)
         return (found - 0.5) * (2 * REACH) if planes.start == 3 else found

@@ -41,11 +41,7 @@ class Operating:
     impostors: int
 
     def __post_init__(self) -> None:
-        """Refuse what no measurement gives.
-
-        Raises:
-            ValueError: a rate, a similarity or a count outside its range.
-        """
+        """Refuse what no measurement gives, as ValueError."""
         within = 0 < self.fmr <= 1 and 0 <= self.fnmr <= 1 and -1 <= self.threshold <= 1.001
         if not within or min(self.genuine, self.impostors) < 1:
             raise ValueError(f"thresholds: {self} is out of range")
@@ -55,20 +51,12 @@ Thresholds = Mapping[str, Sequence[Operating]]
 
 
 def state_of(first_masked: bool, second_masked: bool) -> str:
-    """Return what a card calls the state of two faces.
-
-    Example:
-        >>> state_of(True, False), state_of(True, True)
-        ('unmasked-masked', 'masked-masked')
-    """
+    """Return what a card calls the state of two faces."""
     return STATES[first_masked + second_masked]
 
 
 def read_thresholds(plain: Any) -> dict[str, tuple[Operating, ...]]:
-    """Rebuild thresholds from JSON types; fields of later versions are ignored.
-
-    Args:
-        plain: state -> list of objects with the fields of `Operating`, lowest threshold first.
+    """Rebuild thresholds from JSON types, state -> objects; fields of later versions are ignored.
 
     Raises:
         KeyError: a field is missing.
@@ -172,12 +160,7 @@ class ModelCard:
         return replace(self, config={}, metrics={}, thresholds={}, sha256="")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types, for the model file.
-
-        Example:
-            >>> ModelCard(name="a", task="region", architecture="region").to_json()["input_size"]
-            [112, 112]
-        """
+        """Return plain JSON types, for the model file."""
         plain = {"schema": SCHEMA, **asdict(self)}
         return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
 
@@ -188,11 +171,6 @@ class ModelCard:
         Raises:
             WeightsError: made by a newer, incompatible version, a field is missing, or holds
                 what it cannot hold.
-
-        Example:
-            >>> card = ModelCard(name="a", task="region", architecture="region")
-            >>> ModelCard.from_json(card.to_json()) == card
-            True
         """
         if card.get("schema") != SCHEMA:
             raise WeightsError(
@@ -266,11 +244,7 @@ def _std(text: str) -> Triple:
 
 @dataclass(frozen=True)
 class Feeding:
-    """What the user says of a network's input; None leaves it to what is assumed.
-
-    Convention:
-        As in a card: mean and std in RGB order, for values from 0 to 1.
-    """
+    """What the user says of a network's input, as in a card; None leaves it to what is assumed."""
 
     colour: Annotated[
         ColourOrder | None,
@@ -284,30 +258,6 @@ class Feeding:
         Triple | None,
         typer.Option(help="What they are then divided by: 0.5, 1/255 or R,G,B.", parser=_std),
     ] = None
-
-    @classmethod
-    def parse(
-        cls, colour: str | None = None, mean: str | None = None, std: str | None = None
-    ) -> "Feeding":
-        """Read the options `--colour`, `--mean` and `--std`.
-
-        Args:
-            colour: RGB or BGR.
-            mean: one number, or three with commas between; each may be a fraction.
-            std: likewise, positive.
-
-        Raises:
-            InputError: something else.
-
-        Example:
-            >>> Feeding.parse("bgr", "127.5/255", "0.5,0.5,0.25")
-            Feeding(colour='BGR', mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.25))
-        """
-        return cls(
-            None if colour is None else _colour(colour),
-            None if mean is None else _mean(mean),
-            None if std is None else _std(std),
-        )
 
     def apply(self, card: ModelCard) -> ModelCard:
         """Return a card with what the user says in place of what was assumed.

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard, Task
 from mfrkit.models.completion import Completion
-from mfrkit.models.recogniser import AveragesViews, LooksFirst, Recogniser, embed_faces, part_for
+from mfrkit.models.recogniser import OwnViews, Recogniser, embed_faces, part_for
 from mfrkit.models.region import RegionPredictor, decided, is_masked
 from mfrkit.models.registry import build_network, load_for_task
 from mfrkit.models.spaces import side_by_side
@@ -59,17 +59,11 @@ class CombinedRecogniser(nn.Module):
         return [cast(Recogniser, each) for each in self.masked]
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Embed faces.
-
-        Args:
-            faces: (B, 3, H, W) float, RGB in [0, 1], of the recognisers' input size.
+        """Embed faces, (B, 3, H, W) float, RGB in [0, 1], of the recognisers' input size.
 
         Returns:
             (B, D) float, not of unit length: of a bare face what its recogniser gives; of a masked
             one the mean direction, and the mean length, of what the others give.
-
-        Raises:
-            ShapeError: faces of another shape or size.
         """
         with torch.no_grad():
             worn = is_masked(decided(self.region(faces)))
@@ -96,12 +90,7 @@ class CombinedRecogniser(nn.Module):
 def build_combined(
     region: Mapping[str, Any], unmasked: Mapping[str, Any], masked: Sequence[Mapping[str, Any]]
 ) -> CombinedRecogniser:
-    """Build all networks with fresh weights, from their cards as JSON types.
-
-    Raises:
-        WeightsError: a damaged card.
-        InputError: an architecture that does not exist.
-    """
+    """Build all networks with fresh weights, from their cards as JSON types."""
     return CombinedRecogniser(
         RegionPredictor(*_built(region, "region")),
         Recogniser(*_built(unmasked, "recognition")),
@@ -126,22 +115,18 @@ def combined_card(
     _check_alike("take crops of different sizes", (region, *recognisers), "input_size")
     _check_alike("give embeddings of different lengths", recognisers, "embedding_dim")
     parts = [card.as_part().to_json() for card in (region, *recognisers)]
-    return ModelCard(
-        name=name,
-        task="recognition",
+    return _plain(
+        name,
+        (region, *recognisers),
         architecture="combined",
         arguments={"region": parts[0], "unmasked": parts[1], "masked": parts[2:]},
-        input_size=unmasked.input_size,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
         embedding_dim=unmasked.embedding_dim,
-        licence=_licences((region, *recognisers)),
         source=f"{region.name}; {unmasked.name} for bare faces, "
         f"{', '.join(card.name for card in masked)} for masked ones",
     )
 
 
-class SideBySide(AveragesViews):
+class SideBySide(OwnViews):
     """Recognisers of different spaces, whose cosines are averaged.
 
     Args:
@@ -165,12 +150,16 @@ class SideBySide(AveragesViews):
         """Return the parts."""
         return [cast(Recogniser, each) for each in self.parts]
 
-    def embed(self, faces: Tensor, *, flip: bool) -> Tensor:
-        """Embed faces, each part averaging with the mirror image by itself; see `embed_faces`.
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embed faces as they are; (B, sum of D) float, not of unit length."""
+        return self._row(faces, flip=False)
 
-        Returns:
-            (B, sum of D) float: the unit vectors side by side, times the mean of their lengths.
-        """
+    def average(self, faces: Tensor) -> Tensor:
+        """Embed faces, each part averaging with the mirror image by itself; see `OwnViews`."""
+        return self._row(faces, flip=True)
+
+    def _row(self, faces: Tensor, *, flip: bool) -> Tensor:
+        """Return the unit vectors side by side, times the mean of their lengths."""
         said = [embed_faces(each, faces, flip=flip) for each in self.recognisers]
         length = torch.stack([each.norm(dim=1, keepdim=True) for each in said]).mean(0)
         units = [F.normalize(each) for each in said]
@@ -179,12 +168,7 @@ class SideBySide(AveragesViews):
 
 
 def build_side_by_side(parts: Sequence[Mapping[str, Any]], shares: Sequence[float]) -> SideBySide:
-    """Build all networks with fresh weights, from their cards as JSON types.
-
-    Raises:
-        WeightsError: a damaged card.
-        InputError: an architecture that does not exist.
-    """
+    """Build all networks with fresh weights, from their cards as JSON types."""
     return SideBySide([Recogniser(*_built(each, "recognition")) for each in parts], shares)
 
 
@@ -195,33 +179,38 @@ def side_by_side_card(name: str, parts: Sequence[ModelCard], shares: Sequence[fl
         InputError: they take crops of different sizes.
     """
     _check_alike("take crops of different sizes", parts, "input_size")
-    return ModelCard(
-        name=name,
-        task="recognition",
+    return _plain(
+        name,
+        parts,
         architecture="side-by-side",
         arguments={"parts": [c.as_part().to_json() for c in parts], "shares": list(shares)},
-        input_size=parts[0].input_size,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
         embedding_dim=sum(card.embedding_dim or 0 for card in parts),
-        licence=_licences(parts),
         source="mean of the cosines of "
         + ", ".join(f"{c.name} ({share:.3g})" for c, share in zip(parts, shares, strict=True)),
     )
 
 
+def _plain(name: str, cards: Sequence[ModelCard], **others: Any) -> ModelCard:
+    """Return the card of a recogniser made of others, which normalise for themselves."""
+    return ModelCard(
+        name=name,
+        task="recognition",
+        input_size=cards[-1].input_size,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        licence="; ".join(dict.fromkeys(card.licence for card in cards if card.licence)),
+        **others,
+    )
+
+
 def _check_alike(difference: str, cards: Sequence[ModelCard], field: str) -> None:
-    values = {card.name: getattr(card, field) for card in cards}
-    if len(set(values.values())) > 1:
-        shown = ", ".join(f"{name} {value}" for name, value in values.items())
+    values = [getattr(card, field) for card in cards]
+    if len(set(values)) > 1:
+        shown = ", ".join(f"{card.name} {value}" for card, value in zip(cards, values, strict=True))
         raise InputError(f"these models {difference}: {shown}")
 
 
-def _licences(cards: Sequence[ModelCard]) -> str:
-    return "; ".join(dict.fromkeys(card.licence for card in cards if card.licence))
-
-
-class CompletingRecogniser(LooksFirst):
+class CompletingRecogniser(OwnViews):
     """Three networks as one: region predictor, generator, recogniser.
 
     Args:
@@ -255,19 +244,12 @@ class CompletingRecogniser(LooksFirst):
 
         Returns:
             (B, D) float, not of unit length.
-
-        Raises:
-            ShapeError: faces of another shape or size.
         """
-        return self.embed(self.complete(faces, region))
+        return self.recogniser.features(self.complete(faces, region))
 
-    def look(self, faces: Tensor) -> Tensor:
-        """Return the completed faces."""
-        return self.complete(faces)
-
-    def embed(self, looked: Tensor) -> Tensor:
-        """Return the (B, D) features of completed faces."""
-        return self.recogniser.features(looked)
+    def average(self, faces: Tensor) -> Tensor:
+        """Complete a face once, not its mirror image too: half the work; see `OwnViews`."""
+        return embed_faces(self.recogniser, self.complete(faces))
 
     def complete(self, faces: Tensor, region: Tensor | None = None) -> Tensor:
         """Return the (B, 3, H, W) faces the recogniser sees; arguments as for `forward`."""
@@ -280,28 +262,18 @@ class CompletingRecogniser(LooksFirst):
 def build_completing(
     region: Mapping[str, Any], generator: Mapping[str, Any], recogniser: Mapping[str, Any]
 ) -> CompletingRecogniser:
-    """Build the three networks with fresh weights.
-
-    Args:
-        region: card of the region predictor, as JSON types.
-        generator: card of the completion generator.
-        recogniser: card of the recogniser.
+    """Build the three networks with fresh weights, from their cards as JSON types.
 
     Raises:
         WeightsError: a damaged card.
         InputError: an architecture that does not exist, or is no generator.
     """
-    cards = [ModelCard.from_json(each) for each in (region, generator, recogniser)]
-    tasks: tuple[Task, ...] = ("region", "completion", "recognition")
-    networks = [
-        part_for(task, build_network(card.architecture, card.arguments), card)
-        for task, card in zip(tasks, cards, strict=True)
-    ]
-    if not isinstance(networks[1], Completion):
-        raise InputError(f"{cards[1].name}: {cards[1].architecture} is no completion generator")
-    return CompletingRecogniser(
-        RegionPredictor(networks[0], cards[0]), networks[1], Recogniser(networks[2], cards[2])
-    )
+    finder = RegionPredictor(*_built(region, "region"))
+    network, card = _built(generator, "completion")
+    if not isinstance(network, Completion):
+        raise InputError(f"{card.name}: {card.architecture} is no completion generator")
+    inner = Recogniser(*_built(recogniser, "recognition"))
+    return CompletingRecogniser(finder, network, inner)
 
 
 def load_generator(model: str) -> tuple[Completion, ModelCard]:
@@ -318,12 +290,7 @@ def completing_card(region: ModelCard, generator: ModelCard, recogniser: ModelCa
     Raises:
         InputError: they take crops of different sizes.
     """
-    sizes = {card.input_size for card in (region, generator, recogniser)}
-    if len(sizes) > 1:
-        raise InputError(
-            f"{region.name}, {generator.name} and {recogniser.name} take crops of different sizes: "
-            f"{', '.join(map(str, sizes))}"
-        )
+    _check_alike("take crops of different sizes", (region, generator, recogniser), "input_size")
     parts = {"region": region, "generator": generator, "recogniser": recogniser}
     bare = {name: card.as_part() for name, card in parts.items()}
     return replace(

@@ -38,12 +38,6 @@ def smooth_filling(faces: Tensor, hole: Tensor) -> Tensor:
 
     Returns:
         (B, 3, H, W) float in [0, 1], the face itself where the hole is 0.
-
-    Example:
-        >>> import torch
-        >>> faces = torch.tensor([[[[0.25, 0.9, 0.75]]]]).expand(1, 3, 1, 3)
-        >>> smooth_filling(faces, torch.tensor([[[[0.0, 1.0, 0.0]]]]))[0, 0, 0].tolist()
-        [0.25, 0.5, 0.75]
     """
     seen = 1 - hole
     return _fill(faces * seen, seen)
@@ -110,24 +104,17 @@ class Completion(nn.Module):
         raise NotImplementedError
 
     def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
-        """Return what the generator knows of masked faces before it draws.
+        """Return what the generator knows of masked faces before it draws, (B, C, H', W') float.
 
         Args:
             faces: as for `forward`.
             region: as for `forward`.
             descriptor: one of `descriptors`; empty for the first.
-
-        Returns:
-            The feature map, (B, C, H', W') float.
         """
         raise NotImplementedError
 
     def cut(self, descriptor: str) -> None:
-        """Let go of all that `encode` does not need up to a descriptor; nothing is drawn any more.
-
-        Args:
-            descriptor: one of `descriptors`.
-        """
+        """Let go of all that `encode` does not need up to a descriptor; nothing is drawn then."""
         raise NotImplementedError
 
     def compile(self, *args: Any, **options: Any) -> None:
@@ -180,13 +167,7 @@ def grown(region: Tensor, margin: int) -> Tensor:
 
 
 def composite(pictures: Tensor, faces: Tensor, hole: Tensor) -> Tensor:
-    """Lay pictures into the holes of faces; exactly the face where the hole is 0.
-
-    Example:
-        >>> white, black = torch.ones(1, 3, 1, 2), torch.zeros(1, 3, 1, 2)
-        >>> composite(white, black, torch.tensor([[[[0.0, 0.25]]]]))[0, 0].tolist()
-        [[0.0, 0.25]]
-    """
+    """Lay pictures into the holes of faces; exactly the face where the hole is 0."""
     return torch.lerp(faces, pictures.to(faces.dtype), hole.expand_as(faces))
 
 
@@ -204,10 +185,6 @@ class GatedConv(nn.Module):
         outputs: channels out.
         stride: 1, or 2 for even sides.
         dilation: distance between the taps of the 3x3 filter.
-
-    Example:
-        >>> GatedConv(3, 8, stride=2)(torch.zeros(1, 3, 8, 8)).shape
-        torch.Size([1, 8, 4, 4])
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
@@ -233,10 +210,6 @@ class SelfAttention(nn.Module):
     Args:
         channels: of the map, a multiple of `heads`.
         heads: independent attentions.
-
-    Example:
-        >>> SelfAttention(8, 2)(torch.zeros(1, 8, 3, 5)).shape
-        torch.Size([1, 8, 3, 5])
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -281,13 +254,6 @@ class SmallCompletion(Completion):
         widths: channels at a half, a quarter, an eighth and a sixteenth of the resolution.
         heads: of the attention at an eighth.
         margin: pixels by which a region is grown.
-
-    Example:
-        >>> faces, region = torch.rand(1, 3, 112, 112), torch.zeros(1, 1, 112, 112)
-        >>> network = SmallCompletion().eval()
-        >>> with torch.no_grad():
-        ...     torch.equal(network(faces, region), faces), network.encode(faces, region).shape
-        (True, torch.Size([1, 128, 14, 14]))
     """
 
     def __init__(
@@ -339,7 +305,7 @@ class SmallCompletion(Completion):
         del self.finish, self.picture
 
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
-        """Draw the faces at once; arguments and result as in `Completion`."""
+        """Draw the faces at once; as in `Completion`."""
         filled = smooth_filling(faces, hole)
         half, quarter, middle = self._features(filled, hole)
         x = self.rise_2(self.rise_4(middle, quarter), half)
@@ -366,12 +332,7 @@ def doubled(x: Tensor) -> Tensor:
 
 
 class Rise(nn.Module):
-    """Double the resolution and join what the encoder knew there.
-
-    Args:
-        inputs: channels of the coarse map.
-        outputs: channels of the fine one, and of the result.
-    """
+    """Double the resolution and join what the encoder knew there."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

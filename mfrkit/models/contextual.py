@@ -32,13 +32,6 @@ class ContextualCompletion(Completion):
     Args:
         width: channels of the first layers, c; 32 in the paper.
         margin: pixels by which a region is grown.
-
-    Example:
-        >>> faces, region = torch.rand(1, 3, 64, 64), torch.zeros(1, 1, 64, 64)
-        >>> network = ContextualCompletion(8).eval()
-        >>> with torch.no_grad():
-        ...     torch.equal(network(faces, region), faces), network.encode(faces, region).shape
-        (True, torch.Size([1, 64, 16, 16]))
     """
 
     def __init__(self, width: int = 32, margin: int = 2) -> None:
@@ -198,13 +191,7 @@ class Critics(nn.Module):
     Args:
         size: side of the faces; the local critic sees boxes of half of it.
         width: channels of the first layers; 64 in the paper.
-        spectral: see `Critic`.
-
-    Example:
-        >>> faces, hole = torch.rand(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
-        >>> hole[:, :, 32:] = 1
-        >>> Critics(64, 8, spectral=True)(faces, hole).shape
-        torch.Size([2, 2])
+        spectral: limit every layer's gain to 1.
     """
 
     def __init__(self, size: int, width: int, *, spectral: bool) -> None:
@@ -214,14 +201,11 @@ class Critics(nn.Module):
         self.part = Critic(size // 2, (width, 2 * width, 4 * width, 8 * width), spectral=spectral)
 
     def forward(self, faces: Tensor, hole: Tensor) -> Tensor:
-        """Score faces.
+        """Score faces, true ones or composites: (B, 2) float, the global and the local score.
 
         Args:
-            faces: (B, 3, size, size) float, RGB in [0, 1]: true ones, or composites.
+            faces: (B, 3, size, size) float, RGB in [0, 1].
             hole: (B, 1, size, size) float in [0, 1].
-
-        Returns:
-            (B, 2) float, the global and the local score.
         """
         seen = faces * 2 - 1
         part = cut_boxes(seen, hole_boxes(hole), self.size // 2)
@@ -231,21 +215,14 @@ class Critics(nn.Module):
 def hole_boxes(hole: Tensor) -> Tensor:
     """Return the box round each hole; the whole picture where there is none.
 
-    Convention:
-        Edges of pixels, not centres: a hole of the first pixel alone reaches from 0 to 1. No box
-        has a side below 8 pixels.
+    Edges of pixels, not centres: a hole of the first pixel alone reaches from 0 to 1. No box has a
+    side below 8 pixels.
 
     Args:
         hole: (B, 1, H, W) in [0, 1]; a pixel counts from one half.
 
     Returns:
         (B, 4) float32: left, top, right, bottom.
-
-    Example:
-        >>> hole = torch.zeros(1, 1, 32, 32)
-        >>> hole[0, 0, 10:20, 4:30] = 1
-        >>> hole_boxes(hole).tolist()
-        [[4.0, 10.0, 30.0, 20.0]]
     """
     covered = hole[:, 0] >= 0.5
     spans = []

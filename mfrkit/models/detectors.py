@@ -101,13 +101,9 @@ class RNet(nn.Module):
         self.dense5_2 = nn.Linear(128, 4)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Score and correct candidate boxes.
+        """Take (B, 3, 24, 24) crops, RGB in [0, 1], to probability (B,) and offsets (B, 4).
 
-        Args:
-            crops: (B, 3, 24, 24) float, RGB in [0, 1].
-
-        Returns:
-            (B,) float face probability and (B, 4) float offsets of x1, y1, x2, y2 in box sides.
+        The offsets are those of x1, y1, x2, y2 in box sides.
         """
         x = self.prelu1(self.conv1(_normalise(crops)))
         x = F.max_pool2d(x, 3, 2, ceil_mode=True)
@@ -138,10 +134,7 @@ class ONet(nn.Module):
         self.dense6_3 = nn.Linear(256, 10)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Score and correct candidate boxes, and place the five points in them.
-
-        Args:
-            crops: (B, 3, 48, 48) float, RGB in [0, 1].
+        """Take (B, 3, 48, 48) crops, RGB in [0, 1], to probability, offsets and points.
 
         Returns:
             (B,) float face probability, (B, 4) float offsets of x1, y1, x2, y2 in box sides, and
@@ -161,14 +154,7 @@ class ONet(nn.Module):
 
 
 class MTCNN(nn.Module):
-    """The three networks under one roof, so that one file holds their weights.
-
-    Example:
-        >>> networks = MTCNN()
-        >>> score, offsets, points = networks.onet(torch.zeros(2, 3, 48, 48))
-        >>> tuple(score.shape), tuple(offsets.shape), tuple(points.shape)
-        ((2,), (2, 4), (2, 5, 2))
-    """
+    """The three networks under one roof, so that one file holds their weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,14 +164,7 @@ class MTCNN(nn.Module):
 
 
 class OpenCVGraph(nn.Module):
-    """Holds a graph; `mfrkit.faces.yunet` hands it to OpenCV.
-
-    Attributes:
-        graph: (N,) uint8 buffer, the bytes of the ONNX file.
-
-    Args:
-        size: N.
-    """
+    """Holds a graph, N bytes of an ONNX file; `mfrkit.faces.yunet` hands it to OpenCV."""
 
     graph: Tensor
 
@@ -233,11 +212,6 @@ class FaceMesh(nn.Module):
     Attributes:
         mean: (468, 3) float32 buffer, the mean mesh in pixels of the plain 112-pixel crop; z in the
             same unit, smaller is nearer.
-
-    Example:
-        >>> mesh, score = FaceMesh().eval()(torch.zeros(2, 3, 192, 192))
-        >>> tuple(mesh.shape), tuple(score.shape)
-        ((2, 468, 3), (2,))
     """
 
     mean: Tensor

@@ -23,10 +23,6 @@ def resolve_device(name: str) -> torch.device:
 
     Raises:
         InputError: the device is not on this machine.
-
-    Example:
-        >>> resolve_device("cpu")
-        device(type='cpu')
     """
     has_mps = torch.backends.mps.is_available()
     if name == "auto":
@@ -52,12 +48,7 @@ def _why_no_cuda() -> str:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor to a device; to a GPU behind the work it has in hand, without waiting for it.
-
-    Args:
-        tensor: on the processor.
-        device: where it is wanted.
-    """
+    """Copy a tensor to a device; to a GPU behind the work it has in hand, without waiting."""
     if device.type == "cuda" and not tensor.is_cuda:
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
@@ -68,10 +59,6 @@ def single_core_pool(workers: int, name: str = "single-core") -> ThreadPoolExecu
 
     Limiting a thread also sets the default that later threads of the process begin with, hence the
     restoring; all threads must have started by then.
-
-    Args:
-        workers: number of threads.
-        name: of the threads.
     """
     before = torch.get_num_threads()
     started = threading.Barrier(workers + 1)
@@ -94,20 +81,11 @@ _COMPILERS = ("g++", "clang++", "c++", "cl")
 def compile_in_place(networks: Iterable[nn.Module]) -> None:
     """Let networks compile themselves at their first calls; names and weights stay as they are.
 
-    The kernels are made for one batch shape. It takes about a minute, and on a processor gains
-    most together with bf16, which on its own spends much time converting.
-
-    Args:
-        networks: called afterwards, always on batches of the same shape.
+    The kernels are made for one batch shape, that of all later calls. It takes about a minute, and
+    on a processor gains most together with bf16, which on its own spends much time converting.
 
     Raises:
         InputError: there is no C++ compiler.
-
-    Example:
-        >>> layer = nn.Linear(2, 2)
-        >>> compile_in_place([layer])
-        >>> sorted(layer.state_dict())
-        ['bias', 'weight']
     """
     named = os.environ.get("CXX")
     if not any(shutil.which(each) for each in ((named,) if named else _COMPILERS)):
@@ -117,19 +95,11 @@ def compile_in_place(networks: Iterable[nn.Module]) -> None:
 
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
-    """Return x where it is positive, and x times its channel's slope elsewhere.
+    """Return (B, C, H, W) where it is positive, and elsewhere times its channel's slope, (C,).
 
     On a processor, maps in `channels_last` order go back face by face, so that what the steps of
     the gradient hand on stays in the cache; torch's own way took 2 to 3 times as long. Gradients
     are the same but for the order of a sum.
-
-    Args:
-        x: (B, C, H, W) float.
-        weight: (C,) float.
-
-    Example:
-        >>> prelu(torch.tensor([[[[-2.0, 3.0]]]]), torch.tensor([0.25])).tolist()
-        [[[[-0.5, 3.0]]]]
     """
     pays = (
         torch.is_grad_enabled()

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mfrkit.errors import WeightsError
+from mfrkit.models.recogniser import Backbone
 
 _EPS = 1e-6
 _WIDER = 4  # times the width, between the two linear layers of a block
@@ -33,13 +34,7 @@ _LONGEST = 10000.0  # wavelength
 
 
 class Size(NamedTuple):
-    """What the published sizes differ in.
-
-    Attributes:
-        depths: blocks in each stage.
-        widths: channels in each stage.
-        heads: of the attention in each stage that has one.
-    """
+    """What the published sizes differ in: blocks and channels of each stage, heads of attention."""
 
     depths: tuple[int, int, int, int]
     widths: tuple[int, int, int, int]
@@ -54,7 +49,7 @@ SIZES: Mapping[str, Size] = {
 }
 
 
-class EdgeFace(nn.Module):
+class EdgeFace(Backbone):
     """The network behind `edgeface`: 2,242,620 parameters as x-small at 512 dimensions.
 
     Args:
@@ -64,12 +59,9 @@ class EdgeFace(nn.Module):
 
     Raises:
         ValueError: no such size, or a share outside its range.
-
-    Example:
-        >>> network = EdgeFace().eval()
-        >>> network(torch.zeros(2, 3, 112, 112)).shape
-        torch.Size([2, 512])
     """
+
+    finest = 4
 
     def __init__(self, embedding_dim: int = 512, size: str = "x-small", rank: float = 0.0) -> None:
         super().__init__()
@@ -78,6 +70,7 @@ class EdgeFace(nn.Module):
         if not 0 <= rank < 1:
             raise ValueError(f"rank {rank} is not in [0, 1)")
         depths, widths, heads = SIZES[size]
+        self.channels = widths[:3]
         self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 4, 4), ChannelNorm(widths[0], _EPS))
         self.stages = nn.ModuleList(
             Stage(index, depth, widths[max(0, index - 1)], widths[index], heads, rank)
@@ -91,34 +84,21 @@ class EdgeFace(nn.Module):
         )
         self.apply(_initialise)
 
-    def forward(self, faces: Tensor) -> Tensor:
-        """Embed normalised faces.
-
-        Args:
-            faces: (B, 3, 112, 112) float, normalised as the model card says.
-
-        Returns:
-            (B, D) float, not of unit length.
-        """
+    def maps(self, faces: Tensor) -> list[Tensor]:
+        """Return the maps after the first three stages; see `Backbone`."""
         # Channels side by side: what norms and linear layers read, and convolutions compute in.
         x = self.stem(faces.contiguous(memory_format=torch.channels_last))
-        for stage in self.stages:
-            x = stage(x)
-        embedding: Tensor = self.head["fc"](self.head["norm"](x.mean((2, 3))))
+        return [x := stage(x) for stage in list(self.stages)[:-1]]
+
+    def embed(self, coarse: Tensor) -> Tensor:
+        """Go on from the fourth stage; see `Backbone`."""
+        x = self.stages[-1](coarse).mean((2, 3))
+        embedding: Tensor = self.head["fc"](self.head["norm"](x))
         return embedding
 
 
 class Stage(nn.Module):
-    """Halve the side, but in the first stage; then blocks, the last of which may attend.
-
-    Args:
-        index: of the stage, from 0.
-        depth: blocks.
-        inputs: channels in.
-        width: channels out.
-        heads: of the attention.
-        rank: as for `EdgeFace`.
-    """
+    """Halve the side, but in the first stage; then blocks, the last of which may attend."""
 
     def __init__(
         self, index: int, depth: int, inputs: int, width: int, heads: int, rank: float
@@ -218,14 +198,7 @@ class ChannelAttention(nn.Module):
         return result
 
     def attended(self, asked: Tensor) -> Tensor:
-        """Let channels attend.
-
-        Args:
-            asked: (B, places, 3 times width), queries, keys and values in a row.
-
-        Returns:
-            (B, places, width).
-        """
+        """Let channels attend: queries, keys and values in a row, (B, places, 3 times width)."""
         # A channel's places side by side, in memory too: they are read three times over.
         rows = asked.transpose(1, 2).contiguous()
         query, key, value = rows.unflatten(1, (3, len(self.temperature), -1)).unbind(1)
@@ -294,17 +267,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 def linear(inputs: int, outputs: int, rank: float) -> nn.Module:
-    """Return a linear layer, whole or of low rank.
-
-    Args:
-        inputs: values in.
-        outputs: values out.
-        rank: as a share of the smaller of the two, 0 for a whole one.
-
-    Example:
-        >>> [tuple(each.shape) for each in linear(100, 300, 0.6).state_dict().values()]
-        [(60, 100), (300, 60), (300,)]
-    """
+    """Return a linear layer, whole or of a rank that is this share of its smaller side."""
     if not rank:
         return nn.Linear(inputs, outputs)
     return LowRank(inputs, outputs, low_rank(inputs, outputs, rank))
@@ -329,15 +292,13 @@ _BOOKKEEPING = re.compile(r"(.*)\.(scale|zero_point)")
 _NARROW = "stages.0.blocks.0.mlp.fc1.linear1.weight"
 
 
-def unpack(content: Mapping[Any, Any]) -> "dict[str, Tensor]":
+def unpack(content: Mapping[Any, Any]) -> dict[str, Tensor]:
     """Return the tensors of a state dict, those of quantised linear layers as float32.
 
     Args:
         content: whatever a program saved by name; what is no tensor and holds none is left out,
             as is a tensor that claims more values than were saved.
     """
-    import torch
-
     packed = {
         name.removesuffix(_PACKED): pair
         for name, pair in content.items()
@@ -359,21 +320,15 @@ def unpack(content: Mapping[Any, Any]) -> "dict[str, Tensor]":
     return tensors
 
 
-def _is_whole(tensor: "Tensor") -> bool:
+def _is_whole(tensor: Tensor) -> bool:
     """Whether each value lies in the file: a stride of 0 makes billions of one."""
-    import torch
-
     if tensor.layout is not torch.strided:
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
-def arguments_of(tensors: "Mapping[str, Tensor]", where: str) -> dict[str, Any]:
-    """Tell how `mfrkit.models.edgeface.EdgeFace` is built to take some tensors.
-
-    Args:
-        tensors: by bare names.
-        where: the file, for messages.
+def arguments_of(tensors: Mapping[str, Tensor], where: str) -> dict[str, Any]:
+    """Tell how `EdgeFace` is built to take some tensors by bare names.
 
     Raises:
         WeightsError: of no published size, or without the last layer.
@@ -393,12 +348,12 @@ def arguments_of(tensors: "Mapping[str, Tensor]", where: str) -> dict[str, Any]:
     return arguments
 
 
-def _width(tensors: "Mapping[str, Tensor]", stage: int) -> int:
+def _width(tensors: Mapping[str, Tensor], stage: int) -> int:
     first = tensors.get(f"stages.{stage}.blocks.0.conv_dw.weight")
     return 0 if first is None else len(first)
 
 
-def _rank(tensors: "Mapping[str, Tensor]", where: str) -> float:
+def _rank(tensors: Mapping[str, Tensor], where: str) -> float:
     """Return the share, in hundredths, that gives all layers of low rank theirs."""
     ranks = {
         (first.shape[1], len(tensors[name.replace("linear1", "linear2")]), len(first))

@@ -34,12 +34,7 @@ _CPU_VIEWS = 8
 
 
 class EmbeddedFaces(NamedTuple):
-    """Some embeddings.
-
-    Attributes:
-        vectors: (B, D) float32, unit norm.
-        norms: (B,) float32, length of the network's output before normalisation.
-    """
+    """Some embeddings: unit `vectors` (B, D) float32, and the `norms` (B,) they had before."""
 
     vectors: NDArray[np.float32]
     norms: NDArray[np.float32]
@@ -86,13 +81,7 @@ class EmbedEngine:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def __call__(self, faces: NDArray[np.uint8]) -> EmbeddedFaces:
-        """Embed one batch.
-
-        Args:
-            faces: (B, H, W, 3) uint8, RGB.
-
-        Returns:
-            B vectors and norms in the order of `faces`.
+        """Embed one batch, (B, H, W, 3) uint8, RGB; results in its order.
 
         Raises:
             ShapeError: not uint8 (B, H, W, 3) of the recogniser's input size.
@@ -101,19 +90,9 @@ class EmbedEngine:
         return self._join(self._submit(faces))
 
     def map(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[EmbeddedFaces]:
-        """Embed batches while the caller makes the next ones and uses the last ones.
+        """Embed batches, as by a call, while the caller makes the next ones and uses the last ones.
 
         Takes only a few batches ahead of what it has given back, so memory stays bounded.
-
-        Args:
-            batches: (B, H, W, 3) uint8, RGB; B may differ between them.
-
-        Yields:
-            One result for each batch, in order.
-
-        Raises:
-            ShapeError: as for a single batch.
-            WeightsError: as for a single batch.
         """
         waiting: deque[list[Future[Tensor]]] = deque()
         for batch in batches:

@@ -16,17 +16,17 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.io.checkpoints import file_sha256, load_pickled, mismatches
 from mfrkit.models import edgeface
 from mfrkit.models.cards import Feeding, ModelCard, describe
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.recogniser import Recogniser
+from mfrkit.models.registry import build_network
 
 ADAFACE_LANDMARK = "body.0.res_layer.1.weight"
 _ENDS: Mapping[str, str] = {
@@ -50,16 +50,11 @@ _PARTS: Mapping[str, str] = {
 _NORM_EPS = 1e-5
 
 
-def from_adaface(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+def from_adaface(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under our names, completed by those AdaFace does without.
 
     Names that are not AdaFace's are kept, for the check that comes after to complain of.
-
-    Args:
-        tensors: by bare names.
     """
-    import torch
-
     places = _places(tensors)
     renamed = {_rename(name, places): tensor for name, tensor in tensors.items()}
     head = renamed.get("fc.weight")
@@ -78,7 +73,7 @@ def from_adaface(tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     return {f"layer1.0.downsample.{name}": tensor for name, tensor in shortcut.items()} | renamed
 
 
-def _places(tensors: "Mapping[str, Tensor]") -> dict[str, str]:
+def _places(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """Return stage and unit in our names for the number of each unit in one row of them all."""
     convolutions = (f"body.{number}.res_layer.1.weight" for number in range(len(tensors)))
     places: dict[str, str] = {}
@@ -128,7 +123,7 @@ _NO_NAMES = (
 _BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "argparse.Namespace")
 
 
-def load_foreign(path: Path) -> "Recogniser":
+def load_foreign(path: Path) -> Recogniser:
     """Load a network of InsightFace's, AdaFace's or EdgeFace's names, normalised as theirs are.
 
     Convention:
@@ -145,9 +140,6 @@ def load_foreign(path: Path) -> "Recogniser":
         InputError: there is no such file.
         WeightsError: not loadable without running code, or no network of this family.
     """
-    from mfrkit.models.recogniser import Recogniser
-    from mfrkit.models.registry import build_network
-
     tensors, wrapper = strip_wrappers(read_tensors(path), str(path))
     family, feeding = _family(tensors, wrapper)
     tensors, architecture, arguments = identify(tensors, str(path))
@@ -176,7 +168,7 @@ def load_foreign(path: Path) -> "Recogniser":
     return Recogniser(network, replace(card, note=note)).eval()
 
 
-def _family(tensors: "Mapping[str, Tensor]", wrapper: str) -> tuple[str, Feeding]:
+def _family(tensors: Mapping[str, Tensor], wrapper: str) -> tuple[str, Feeding]:
     """Tell whose network it is, and how it is fed, from names and what stood before them."""
     if ADAFACE_LANDMARK in tensors:
         return "AdaFace", Feeding("BGR", (0.5,) * 3, (0.5,) * 3)
@@ -186,7 +178,7 @@ def _family(tensors: "Mapping[str, Tensor]", wrapper: str) -> tuple[str, Feeding
     return family, Feeding("RGB", (0.5,) * 3, (0.5,) * 3)
 
 
-def strip_wrappers(content: object, where: str) -> "tuple[dict[str, Tensor], str]":
+def strip_wrappers(content: object, where: str) -> tuple[dict[str, Tensor], str]:
     """Find the network's tensors in what a training program saved.
 
     Args:
@@ -220,7 +212,7 @@ def strip_wrappers(content: object, where: str) -> "tuple[dict[str, Tensor], str
 
 def _networks(
     content: object, place: tuple[str, ...]
-) -> "Iterator[tuple[tuple[str, ...], tuple[dict[str, Tensor], str]]]":
+) -> Iterator[tuple[tuple[str, ...], tuple[dict[str, Tensor], str]]]:
     """Yield the networks in a container, under the names of the containers they are in."""
     if not isinstance(content, Mapping) or len(place) > _DEPTH:
         return
@@ -246,13 +238,9 @@ def _ranks(place: tuple[str, ...], depth: int) -> list[int]:
 
 
 def identify(
-    tensors: "dict[str, Tensor]", where: str
-) -> "tuple[dict[str, Tensor], str, dict[str, Any]]":
+    tensors: dict[str, Tensor], where: str
+) -> tuple[dict[str, Tensor], str, dict[str, Any]]:
     """Tell an architecture from its parameters.
-
-    Args:
-        tensors: by bare names.
-        where: the file, for messages.
 
     Returns:
         The tensors under the names they have here, the architecture and its arguments.
@@ -270,7 +258,7 @@ def identify(
         raise WeightsError(f"{where}: tensors of other shapes than their names say") from error
 
 
-def _iresnet(tensors: "Mapping[str, Tensor]", where: str) -> tuple[str, dict[str, Any]]:
+def _iresnet(tensors: Mapping[str, Tensor], where: str) -> tuple[str, dict[str, Any]]:
     blocks = [
         {int(m[1]) for name in tensors if (m := re.match(rf"layer{stage}\.(\d+)\.", name))}
         for stage in range(1, 5)
@@ -305,8 +293,6 @@ def read_tensors(path: Path) -> object:
         InputError: there is no such file.
         WeightsError: it is damaged, or no such file.
     """
-    import torch
-
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
     try:
@@ -323,8 +309,6 @@ def _stand_ins(path: Path) -> list[Any]:
 
     Nothing of Lightning's is imported or called, whether it is installed or not.
     """
-    import torch
-
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except _NO_NAMES:  # older than the zip form, or damaged: no Lightning

@@ -43,13 +43,6 @@ class GuidedUpsampler(Completion):
         blocks: residual blocks, each of which is a descriptor; 8 in the paper.
         side: of the picture it works at; 0 takes faces as they come.
         margin: pixels of the face by which a region is grown.
-
-    Example:
-        >>> faces, region = torch.rand(1, 3, 112, 112), torch.zeros(1, 1, 112, 112)
-        >>> network = GuidedUpsampler(4, blocks=2).eval()
-        >>> with torch.no_grad():
-        ...     torch.equal(network(faces, region), faces), network.encode(faces, region).shape
-        (True, torch.Size([1, 16, 64, 64]))
     """
 
     def __init__(self, width: int = 64, blocks: int = 8, side: int = 256, margin: int = 2) -> None:
@@ -88,7 +81,7 @@ class GuidedUpsampler(Completion):
         del self.draw
 
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
-        """Draw the faces at once; arguments and result as in `Completion`."""
+        """Draw the faces at once; as in `Completion`."""
         drawn = torch.tanh(self.draw(self.blocks(self._stem(faces, hole))).float())
         return [_resized((drawn + 1) / 2, (faces.shape[2], faces.shape[3]))]
 
@@ -145,12 +138,6 @@ class ResNet22(nn.Module):
         descriptor: what it is fed.
         embedding_dim: D, the length of the embedding.
         widths: channels of the four stages; the convolution has those of the first.
-
-    Example:
-        >>> import torch
-        >>> network = ResNet22(Descriptor(8, 28), 16, (4, 4, 8, 8)).eval()
-        >>> network(torch.zeros(2, 8, 28, 28)).shape
-        torch.Size([2, 16])
     """
 
     def __init__(self, descriptor: Descriptor, embedding_dim: int, widths: Sequence[int]) -> None:
@@ -180,11 +167,6 @@ class Trunk(nn.Module):
 
     Raises:
         InputError: MobileFaceNet has no map of this side.
-
-    Example:
-        >>> import torch
-        >>> Trunk(Descriptor(8, 28), 16).eval()(torch.zeros(2, 8, 28, 28)).shape
-        torch.Size([2, 16])
     """
 
     def __init__(self, descriptor: Descriptor, embedding_dim: int) -> None:
@@ -303,14 +285,11 @@ class GenerativeRecogniser(nn.Module):
         return self
 
     def forward(self, faces: Tensor, region: Tensor | None = None) -> Tensor:
-        """Embed faces.
+        """Embed (B, 3, H, W) faces, RGB in [0, 1]: (B, D) float, not of unit length.
 
         Args:
-            faces: (B, 3, H, W) float, RGB in [0, 1].
+            faces: what is embedded.
             region: (B, 1, H, W) float in [0, 1], 1 where the face is covered; None to predict it.
-
-        Returns:
-            (B, D) float, not of unit length.
         """
         if region is None:
             region = self.region.cover(faces)

@@ -21,13 +21,7 @@ _FINAL_SIDE = 7  # a 112-pixel face after four halvings
 
 
 class IResBlock(nn.Module):
-    """Norm, convolve, norm, PReLU, convolve (here the stride), norm; add the input.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        stride: 1, or 2 to halve the side.
-    """
+    """Norm, convolve, norm, PReLU, convolve (here the stride), norm; add the input."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -59,13 +53,6 @@ class IResNet(Backbone):
         blocks: Units in each of the four stages.
         embedding_dim: D, the length of the embedding.
         dropout: Share of the last feature map dropped while training, in [0, 1).
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):
-        ...     network = IResNet((1, 1, 1, 1), embedding_dim=64).eval()
-        >>> network(torch.zeros(2, 3, 112, 112, device="meta")).shape
-        torch.Size([2, 64])
     """
 
     channels = _WIDTHS[:3]

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 
 def is_foreign(model: str) -> bool:
-    """Whether a model's card comes with loading it: a file of another program, or two models.
-
-    Example:
-        >>> is_foreign("w600k_r50.onnx"), is_foreign("completion+arcface"), is_foreign("arcface")
-        (True, True, False)
-    """
+    """Whether a model's card comes with loading it: a file of another program, or two models."""
     return Path(model).suffix in FOREIGN or is_completed(model)
 
 
@@ -40,16 +35,13 @@ def is_completed(model: str) -> bool:
 def load_recogniser(
     model: str, device: "torch.device | str" = "cpu", feeding: Feeding | None = None
 ) -> "Recogniser":
-    """Load a model that turns faces into embeddings.
+    """Load a model that turns faces into embeddings, in eval mode.
 
     Args:
         model: bundled name, model file, a file of another program (`FOREIGN`), or
             `GENERATOR+RECOGNISER`, which sees completed faces.
         device: where it goes.
         feeding: what is known of how a file of another program is fed; None assumes it.
-
-    Returns:
-        The recogniser in eval mode.
 
     Raises:
         InputError: no such model, it is for another task, or feeding is given for a model whose
@@ -71,7 +63,7 @@ def load_recogniser(
     if feeding is not None and feeding != ASSUMED:
         raise InputError(f"{model}: says itself how it is fed; leave out --colour, --mean, --std")
     if is_completed(model):
-        return load_completing(*model.split("+", 1)).to(device)
+        return _load_completed(*model.split("+", 1)).to(device)
     network, card = load_for_task(model, "recognition", device)
     return Recogniser(network, card).to(device).eval()
 
@@ -79,35 +71,20 @@ def load_recogniser(
 def recogniser_card(model: str, feeding: Feeding | None = None) -> ModelCard:
     """Return a recogniser's card, without loading its network where the file has it.
 
-    Args:
-        model: as for `load_recogniser`, which also names the errors.
-        feeding: likewise.
+    Arguments and errors are those of `load_recogniser`.
     """
     if is_foreign(model) or feeding not in (None, ASSUMED):
         return load_recogniser(model, feeding=feeding).card
     return read_card(model)[0]
 
 
-def load_completing(generator: str, recogniser: str, region: str = REGION) -> "Recogniser":
-    """Put a recogniser behind a generator, as both are.
-
-    Args:
-        generator: bundled name or model file.
-        recogniser: bundled name, model file, or a file of another program.
-        region: bundled name or model file of the region predictor.
-
-    Returns:
-        The recogniser of completed faces, in eval mode.
-
-    Raises:
-        InputError: no such models, models for other tasks, or for crops of different sizes.
-        WeightsError: a file is damaged.
-    """
+def _load_completed(generator: str, recogniser: str) -> "Recogniser":
+    """Put a recogniser behind a generator, as both are."""
     from mfrkit.models.combined import CompletingRecogniser, completing_card, load_generator
     from mfrkit.models.recogniser import Recogniser
     from mfrkit.models.region import load_region
 
-    finder, inner = load_region(region), load_recogniser(recogniser)
+    finder, inner = load_region(REGION), load_recogniser(recogniser)
     network, card = load_generator(generator)
     digest = hashlib.sha256(f"{finder.card.sha256}{card.sha256}{inner.card.sha256}".encode())
     whole = replace(

@@ -80,11 +80,6 @@ class Attention(nn.Module):
     Args:
         channels: of the backbone's maps.
         widths: channels at a quarter and at an eighth of the resolution.
-
-    Example:
-        >>> maps = [torch.rand(1, 4, side, side) for side in (16, 8, 4)]
-        >>> Attention((4, 4, 4))(maps).round(decimals=4).unique().tolist()
-        [0.8999999761581421]
     """
 
     def __init__(self, channels: tuple[int, int, int], widths: tuple[int, int] = (32, 64)) -> None:
@@ -112,12 +107,7 @@ class Attention(nn.Module):
 
 
 class IdentityBranch(nn.Module):
-    """The backbone with the decoupling in its middle.
-
-    Args:
-        backbone: the recogniser's network.
-        decouple: whether to part identity from mask.
-    """
+    """The backbone with the decoupling in its middle, if identity is to be parted from mask."""
 
     def __init__(self, backbone: Backbone, *, decouple: bool) -> None:
         super().__init__()
@@ -208,15 +198,7 @@ class Decoder(nn.Module):
         self.picture = no_change(_FINEST)
 
     def forward(self, parts: Decoupled, filled: Tensor) -> Tensor:
-        """Draw.
-
-        Args:
-            parts: of which only the identity part is seen.
-            filled: (B, 3, H, W) float, RGB in [0, 1], whose holes are filled smoothly.
-
-        Returns:
-            (B, 3, H, W) float32 in [0, 1].
-        """
+        """Draw (B, 3, H, W) in [0, 1] from identity and pictures with smoothly filled holes."""
         fine, middle, coarse = (
             narrow(each) for narrow, each in zip(self.narrow, parts.identity(), strict=True)
         )
@@ -239,11 +221,6 @@ class MeerNet(MultiTask):
 
     Raises:
         InputError: a backbone that cannot be cut in the middle.
-
-    Example:
-        >>> network = MeerNet().eval()
-        >>> network(torch.zeros(2, 3, 112, 112)).shape
-        torch.Size([2, 192])
     """
 
     def __init__(
@@ -256,7 +233,7 @@ class MeerNet(MultiTask):
     ) -> None:
         super().__init__()
         network = build_network(backbone, arguments or {})
-        if not isinstance(network, Backbone):
+        if not isinstance(network, Backbone) or network.finest != _FOLD:
             raise InputError(
                 f"{backbone}: is no backbone for meer; take mobilefacenet or iresnet50"
             )
@@ -296,11 +273,7 @@ class MeerNet(MultiTask):
 
 
 class MeerRegion(nn.Module):
-    """The region predictor in a MEER network.
-
-    Args:
-        network: whose weights it uses.
-    """
+    """The region predictor in a MEER network, on its weights."""
 
     def __init__(self, network: MeerNet) -> None:
         super().__init__()
@@ -313,14 +286,10 @@ class MeerRegion(nn.Module):
 
 
 class MeerCompletion(Completion):
-    """The generator in a MEER network.
+    """The generator in a MEER network, on its weights.
 
     Unlike others it sees the mask itself, which its attention has to take out of the features: the
     hole says where its picture is laid in, and where the smooth filling is below it.
-
-    Args:
-        network: whose weights it uses.
-        card: how to normalise for it.
     """
 
     def __init__(self, network: MeerNet, card: ModelCard) -> None:
@@ -329,7 +298,7 @@ class MeerCompletion(Completion):
         self.descriptors = {"identity": Descriptor(network.identity.backbone.channels[-1], _PLACES)}
 
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
-        """Draw the faces at once; arguments and result as in `Completion`."""
+        """Draw the faces at once; as in `Completion`."""
         network = cast(MeerNet, self.carded.network)
         return [network.draw(self._parts(faces), faces, hole)]
 

@@ -33,9 +33,6 @@ _QUARTER, _EIGHTH = "04", "11"  # the last blocks at these resolutions
 class Unit(nn.Module):
     """Pad, convolve, and apply a per-channel PReLU if the unit has one.
 
-    Convention:
-        `weight` (out, in / groups, k, k), `bias` (out,), `prelu` (out,) or absent.
-
     Args:
         inputs: Channels in.
         outputs: Channels out.
@@ -98,16 +95,7 @@ class InvertedResidual(nn.Sequential):
 
 
 class MobileFaceNet(Backbone):
-    """The bundled recogniser's network: 1,292,992 parameters at 192 dimensions.
-
-    Args:
-        embedding_dim: D, the length of the embedding.
-
-    Example:
-        >>> network = MobileFaceNet().eval()
-        >>> network(torch.zeros(2, 3, 112, 112)).shape
-        torch.Size([2, 192])
-    """
+    """The bundled recogniser's network: 1,292,992 parameters at D = 192."""
 
     channels = (64, 64, 128)
 

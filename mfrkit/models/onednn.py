@@ -12,7 +12,7 @@ matrices of low rank multiplied out. (Figures: `examples/bench_embed.py`, for Ed
 
 import copy
 import platform
-from typing import TypeGuard, cast
+from typing import TypeGuard, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from mfrkit.models.edgeface import AttendingBlock, ConvBlock, EdgeFace, LowRank,
 from mfrkit.models.meer import MeerNet
 from mfrkit.models.mobilefacenet import MobileFaceNet, Unit
 
+_Network = TypeVar("_Network", bound=nn.Module)
 _VIEWS = 8  # faces at a time: few enough that the widest feature maps stay in the cache
 
 
@@ -39,10 +40,9 @@ def has_blocked_layout() -> bool:
 
 
 class BlockedMobileFaceNet(nn.Module):
-    """The same network with the same weights, computed in blocked layout.
+    """The same network, or one built round it, with the same weights, computed in blocked layout.
 
-    Args:
-        network: or one built round it; left as it is, the weights are copied.
+    The network given is left as it is.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -54,11 +54,7 @@ class BlockedMobileFaceNet(nn.Module):
 
     def __init__(self, network: MobileFaceNet | MeerNet) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        for module in list(self.network.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, Unit):
-                    setattr(module, name, _BlockedUnit(child))
+        self.network: nn.Module = _blocked(network)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Embed normalised faces, (B, 3, 112, 112) float32 on the CPU, as (B, D)."""
@@ -67,34 +63,29 @@ class BlockedMobileFaceNet(nn.Module):
 
 
 class BlockedFaceMesh(nn.Module):
-    """The same network with the same weights, computed in blocked layout.
-
-    Args:
-        network: left as it is, the weights are copied.
-
-    Example:
-        >>> _ = torch.manual_seed(0)
-        >>> network, faces = FaceMesh().eval(), torch.rand(1, 3, 192, 192)
-        >>> with torch.inference_mode():
-        ...     torch.allclose(BlockedFaceMesh(network)(faces)[0], network(faces)[0], atol=1e-3)
-        True
-    """
+    """The same network with the same weights, computed in blocked layout; leaves the one given."""
 
     def __init__(self, network: FaceMesh) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        for module in list(self.network.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, MeshBlock):
-                    setattr(module, name, _BlockedMeshBlock(child))
-                elif isinstance(child, Unit):
-                    setattr(module, name, _BlockedUnit(child))
+        self.network = _blocked(network)
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor]:
         """Find vertices, see `FaceMesh`; (B, 3, 192, 192) float32 on the CPU."""
         features = self.network.features(faces.to_mkldnn())
         mesh, score = self.network.mesh(features), self.network.score(features)
         return shape_answers(mesh.to_dense(), score.to_dense())
+
+
+def _blocked(network: _Network) -> _Network:
+    """Return a copy that computes in blocked layout and does not train."""
+    network = copy.deepcopy(network).requires_grad_(False).eval()
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, MeshBlock):
+                setattr(module, name, _BlockedMeshBlock(child))
+            elif isinstance(child, Unit):
+                setattr(module, name, _BlockedUnit(child))
+    return network
 
 
 class _BlockedMeshBlock(nn.Module):
@@ -149,26 +140,12 @@ _FINE_VIEWS = 16  # of these, as many in the first stage as leave its wide maps 
 
 def is_fusible(network: nn.Module) -> TypeGuard[EdgeFace]:
     """Whether `FusedEdgeFace` can stand in for this network on this machine's processor."""
-    return (
-        isinstance(network, EdgeFace)
-        and platform.machine().lower() in {"x86_64", "amd64"}
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+    has_operators = has_blocked_layout() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return isinstance(network, EdgeFace) and has_operators
 
 
 class FusedEdgeFace(nn.Module):
-    """The same network with the same weights.
-
-    Args:
-        network: left as it is, the weights are copied.
-
-    Example:
-        >>> network, faces = EdgeFace().eval(), torch.rand(2, 3, 112, 112)
-        >>> with torch.inference_mode():
-        ...     torch.allclose(FusedEdgeFace(network)(faces), network(faces), atol=1e-4)
-        True
-    """
+    """The same network with the same weights; the one given stays as it is."""
 
     def __init__(self, network: EdgeFace) -> None:
         super().__init__()

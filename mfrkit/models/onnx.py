@@ -39,12 +39,8 @@ _CONSTANT_VALUES = 1_000_000
 def expected_input(graph: Any) -> tuple[float, float]:
     """Return mean and std a network expects to be applied, for values in [0, 1].
 
-    Convention:
-        Of the usual ranges the one is chosen that what the graph does to it first takes closest to
-        -1 to 1.
-
-    Args:
-        graph: an ONNX graph.
+    Of the usual ranges the one is chosen that what the graph does to it first takes closest to -1
+    to 1.
     """
     scale, shift = 1.0, 0.0
     for factor, term in _steps(graph):
@@ -182,16 +178,13 @@ class OnnxNetwork(nn.Module):
 
 
 def load_onnx(path: Path) -> Recogniser:
-    """Load an ONNX recogniser.
+    """Load an ONNX recogniser in eval mode; ONNX Runtime uses a GPU where it can.
 
     Convention:
         RGB, normalised as the start of the graph suggests; see `expected_input`.
 
     Args:
         path: the file; weights kept outside it lie where it says, in its folder or below.
-
-    Returns:
-        The recogniser in eval mode, on the CPU; ONNX Runtime uses a GPU where it can.
 
     Raises:
         InputError: there is no such file, or the packages it needs are not installed.
@@ -240,11 +233,7 @@ def _check_embedding(features: Tensor, path: Path) -> None:
 
 
 def _with_origin(card: ModelCard, session: Any, path: Path) -> ModelCard:
-    """Return a file's card with what the file itself tells of its origin.
-
-    Raises:
-        WeightsError: what mfrkit has written into it is damaged.
-    """
+    """Return a file's card with what the file itself tells of its origin."""
     told = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
     if told is None:
         return card
@@ -257,12 +246,7 @@ def _with_origin(card: ModelCard, session: Any, path: Path) -> ModelCard:
 
 
 def _read_graph(path: Path) -> Any:
-    """Read the graph without the weights that other files hold.
-
-    Raises:
-        WeightsError: not a graph.
-        InputError: weights lie outside the file's folder.
-    """
+    """Read the graph without the weights that other files hold, which must lie in its folder."""
     damage: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
     try:
         graph = needed("onnx").load(path, load_external_data=False).graph
@@ -322,11 +306,7 @@ def _input_size(session: Any, path: Path) -> tuple[int, int]:
 
 
 def needed(package: str) -> ModuleType:
-    """Import one of the packages of the extra `onnx`.
-
-    Raises:
-        InputError: it is not installed.
-    """
+    """Import one of the packages of the extra `onnx`, or say how to install it."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -340,13 +320,7 @@ _MAX_DIFFERENCE = 1e-3  # of unit embeddings
 
 
 class FedAsUsual(nn.Module):
-    """A recogniser that takes RGB as (v - 127.5) / 127.5, whatever its network was trained on.
-
-    Example:
-        >>> from mfrkit.models.loading import load_recogniser
-        >>> FedAsUsual(load_recogniser("arcface"))(torch.zeros(1, 3, 112, 112)).shape
-        torch.Size([1, 192])
-    """
+    """A recogniser that takes RGB as (v - 127.5) / 127.5, whatever its network was trained on."""
 
     def __init__(self, recogniser: Recogniser) -> None:
         super().__init__()

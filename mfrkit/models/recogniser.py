@@ -4,8 +4,7 @@ Faces come as RGB in [0, 1], whatever the network was trained on. Networks may d
 task: one model file, several uses. Backbones can be cut where a feature map is still a map.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +18,12 @@ class Backbone(nn.Module):
     """A network from faces to embeddings, in two halves.
 
     Attributes:
-        channels: of the maps at a half, a quarter and an eighth of the resolution.
+        channels: of the maps, fine ones first.
+        finest: pixels of a face along one of the first map.
     """
 
     channels: tuple[int, int, int]
+    finest = 2
 
     def maps(self, faces: Tensor) -> list[Tensor]:
         """Compute the first half.
@@ -31,40 +32,21 @@ class Backbone(nn.Module):
             faces: (B, 3, H, W) float, normalised as the model card says; sides multiples of 16.
 
         Returns:
-            The last map at each resolution: (B, C, H / 2, W / 2), then quarters, then eighths.
+            The last map (B, C, H, W) at each of three resolutions, each half the one before.
         """
         raise NotImplementedError
 
     def embed(self, coarse: Tensor) -> Tensor:
-        """Compute the second half.
-
-        Args:
-            coarse: (B, C, 14, 14), the last of the maps.
-
-        Returns:
-            (B, D) float, not of unit length.
-        """
+        """Compute the second half: the last map of a face of 112x112 to (B, D), of any length."""
         raise NotImplementedError
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Embed normalised faces.
-
-        Args:
-            faces: (B, 3, 112, 112) float, normalised as the model card says.
-
-        Returns:
-            (B, D) float, not of unit length.
-        """
+        """Embed (B, 3, 112, 112) faces, normalised as the card says: (B, D), not of unit length."""
         return self.embed(self.maps(faces)[-1])
 
 
 class Carded(nn.Module):
-    """A network and what it takes to feed it.
-
-    Args:
-        network: takes (B, 3, H, W) normalised faces.
-        card: how to normalise for it.
-    """
+    """A network and the card that says how to normalise (B, 3, H, W) faces for it."""
 
     mean: Tensor
     std: Tensor
@@ -78,17 +60,7 @@ class Carded(nn.Module):
         self.register_buffer("std", torch.tensor(card.std).view(3, 1, 1), persistent=False)
 
     def raw(self, faces: Tensor) -> Tensor:
-        """Call the network on faces in the form it wants.
-
-        Args:
-            faces: (B, 3, H, W) float, RGB in [0, 1], of the card's input size.
-
-        Returns:
-            What the network gives.
-
-        Raises:
-            ShapeError: not floating point, or of another shape or size.
-        """
+        """Return what the network gives for faces as `prepare` takes them."""
         result: Tensor = self.network(self.prepare(faces))
         return result
 
@@ -96,10 +68,10 @@ class Carded(nn.Module):
         """Return (B, 3, H, W) faces in the form the network wants.
 
         Args:
-            faces: as for `raw`.
+            faces: (B, 3, H, W) float, RGB in [0, 1], of the card's input size.
 
         Raises:
-            ShapeError: as for `raw`.
+            ShapeError: not floating point, or of another shape or size.
         """
         check_faces(faces, self.card)
         mean, std = self.card.mean, self.card.std
@@ -111,11 +83,7 @@ class Carded(nn.Module):
 
 
 def check_faces(faces: Tensor, card: ModelCard) -> None:
-    """Refuse a batch the card's network cannot take.
-
-    Raises:
-        ShapeError: `faces` is not (B, 3, H, W) floating point of the card's input size.
-    """
+    """Raise ShapeError unless faces are (B, 3, H, W) floating point of the card's input size."""
     if not faces.is_floating_point():
         raise ShapeError(f"{card.name}: expected float faces in [0, 1], got {faces.dtype}")
     size = card.input_size
@@ -132,15 +100,10 @@ class MultiTask(nn.Module):
     """A network whose card names further tasks under `also`."""
 
     def part(self, task: Task, card: ModelCard) -> nn.Module:
-        """Return what does one task, as the models that do nothing else are called.
+        """Return what does one of the card's tasks, on this network's own weights.
 
-        Args:
-            task: one of the card's.
-            card: of this network.
-
-        Returns:
-            A module on this network's own weights: for `recognition` and `region` it takes
-            normalised faces, for `completion` it is a `Completion`.
+        It is called as the models that do nothing else: for `recognition` and `region` with
+        normalised faces, for `completion` as a `Completion`.
         """
         raise NotImplementedError
 
@@ -150,31 +113,12 @@ def part_for(task: Task, network: nn.Module, card: ModelCard) -> nn.Module:
     return network.part(task, card) if isinstance(network, MultiTask) else network
 
 
-class LooksFirst(nn.Module):
-    """A network that makes something of the faces before it embeds them.
+class OwnViews(nn.Module):
+    """A network that averages a face with its mirror image in a way of its own."""
 
-    It is done once for a face and its mirror image, which is half the work of a generator.
-    """
-
-    def look(self, faces: Tensor) -> Tensor:
-        """Return what is embedded, (B, 3, H, W), of faces as `forward` takes them."""
+    def average(self, faces: Tensor) -> Tensor:
+        """Return (B, D) embeddings of faces, as `forward` takes them, and their mirror images."""
         raise NotImplementedError
-
-    def embed(self, looked: Tensor) -> Tensor:
-        """Return the (B, D) embeddings of what `look` gave, or of its mirror image."""
-        raise NotImplementedError
-
-
-class AveragesViews(nn.Module):
-    """A network whose parts average a face with its mirror image, each by itself."""
-
-    def embed(self, faces: Tensor, *, flip: bool) -> Tensor:
-        """Return (B, D) embeddings of faces as `forward` takes them, averaged if asked to."""
-        raise NotImplementedError
-
-    def forward(self, faces: Tensor) -> Tensor:
-        """Embed faces as they are; (B, D) float, not of unit length."""
-        return self.embed(faces, flip=False)
 
 
 class Recogniser(Carded):
@@ -206,17 +150,7 @@ class Recogniser(Carded):
         return self.raw(faces)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Embed faces on the unit sphere, so that a dot product is a cosine.
-
-        Args:
-            faces: as for `features`.
-
-        Returns:
-            (B, D) float, unit norm.
-
-        Raises:
-            ShapeError: as for `features`.
-        """
+        """Embed faces on the unit sphere, so that dot products are cosines; else as `features`."""
         return F.normalize(self.features(faces))
 
 
@@ -233,56 +167,34 @@ def embed_faces(recogniser: Recogniser, faces: Tensor, *, flip: bool = True) -> 
 
     Returns:
         (B, D) float, not of unit length.
-
-    Raises:
-        ShapeError: as `Recogniser.features`.
     """
     if not flip:
         return recogniser.features(faces)
     network = recogniser.network
-    if isinstance(network, AveragesViews):
-        return network.embed(recogniser.prepare(faces), flip=True)
+    if isinstance(network, OwnViews):
+        return network.average(recogniser.prepare(faces))
     # One call for both views: twice the batch keeps the processor better fed.
-    if isinstance(network, LooksFirst):
-        looked = network.look(recogniser.prepare(faces))
-        both = network.embed(torch.cat([looked, looked.flip(3)]))
-    else:
-        both = recogniser.features(torch.cat([faces, faces.flip(3)]))
+    both = recogniser.features(torch.cat([faces, faces.flip(3)]))
     straight, mirrored = both.chunk(2)
     return (straight + mirrored) / 2
 
 
-# Type of the network -> the modules after which its resolution falls.
-STAGES: Mapping[str, tuple[str, ...]] = {
-    "MobileFaceNet": ("stem", "block.04", "block.11"),
-    "IResNet": ("layer1", "layer2", "layer3"),
-    "EdgeFace": ("stages.0", "stages.1", "stages.2"),
-}
-
-
 class Seen(NamedTuple):
-    """What is seen in B faces.
-
-    Attributes:
-        maps: (B, C, H, W) feature maps, fine ones first.
-        embedding: (B, D), unit norm.
-    """
+    """What is seen in B faces: (B, C, H, W) maps, fine ones first, and (B, D) of unit norm."""
 
     maps: list[Tensor]
     embedding: Tensor
 
 
 class FaceFeatures(nn.Module):
-    """Look at faces of any size through a recogniser.
+    """Look at faces of any size through a recogniser, whose weights stay as they are.
 
-    Args:
-        recogniser: whose weights stay as they are; gradients reach the faces.
+    Gradients reach the faces.
 
     Raises:
         InputError: a recogniser of an unknown family.
 
     Example:
-        >>> import torch
         >>> from mfrkit.models.loading import load_recogniser
         >>> seen = FaceFeatures(load_recogniser("arcface"))(torch.rand(1, 3, 112, 112))
         >>> [tuple(each.shape[1:]) for each in seen.maps]
@@ -292,25 +204,18 @@ class FaceFeatures(nn.Module):
     def __init__(self, recogniser: Recogniser) -> None:
         super().__init__()
         self.recogniser = recogniser
-        self._maps: list[Tensor] = []
-        family = type(recogniser.network).__name__
-        if family not in STAGES:
+        if not isinstance(recogniser.network, Backbone):
+            family = type(recogniser.network).__name__
             raise InputError(
                 f"{recogniser.card.name}: no feature maps are known of {family}; "
-                f"choose one of {', '.join(STAGES)}"
+                "choose one of MobileFaceNet, IResNet, EdgeFace"
             )
-        for name in STAGES[family]:
-            recogniser.network.get_submodule(name).register_forward_hook(self._note)
 
     def forward(self, faces: Tensor) -> Seen:
         """Look at faces (B, 3, H, W), RGB in [0, 1]."""
         size, resized = self.recogniser.card.input_size, faces
         if size is not None and tuple(faces.shape[2:]) != size:
             resized = F.interpolate(faces, size, mode="bilinear", antialias=True)
-        self._maps = []
-        embedding = self.recogniser(resized)
-        maps, self._maps = self._maps, []
-        return Seen(maps, embedding)
-
-    def _note(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        self._maps.append(output)
+        network = cast(Backbone, self.recogniser.network)
+        maps = network.maps(self.recogniser.prepare(resized))
+        return Seen(maps, F.normalize(network.embed(maps[-1])))

@@ -74,10 +74,6 @@ class RegionNet(nn.Module):
 
     Args:
         widths: channels at strides 2, 4, 8 and 16.
-
-    Example:
-        >>> RegionNet()(torch.zeros(2, 3, 112, 112)).shape
-        torch.Size([2, 1, 112, 112])
     """
 
     def __init__(self, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
@@ -98,13 +94,13 @@ class RegionNet(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(widths[0], 4, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return logits.
+        """Return logits, above 0 where a pixel is more likely covered than not.
 
         Args:
             faces: (B, 3, H, W) float, normalised; H and W multiples of 16.
 
         Returns:
-            (B, 1, H, W) float, above 0 where a pixel is more likely covered than not.
+            (B, 1, H, W) float.
         """
         maps = [self.stem(faces)]
         for down in self.down:
@@ -118,11 +114,7 @@ class RegionNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3x3 layers beside a straight path.
-
-    Args:
-        width: channels.
-    """
+    """Two 3x3 layers beside a straight path."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -145,15 +137,7 @@ def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 class RegionPredictor(Carded):
-    """Say how much of each pixel of a face is covered.
-
-    Example:
-        >>> from mfrkit.models.cards import ModelCard
-        >>> card = ModelCard(name="region", task="region", architecture="region")
-        >>> region = RegionPredictor(RegionNet(), card).eval()(torch.rand(1, 3, 112, 112))
-        >>> tuple(region.shape), 0 <= float(region.detach().min()) <= 1
-        ((1, 1, 112, 112), True)
-    """
+    """Say how much of each pixel of a face is covered."""
 
     def forward(self, faces: Tensor) -> Tensor:
         """Predict regions.
@@ -180,15 +164,12 @@ class RegionPredictor(Carded):
 
     @torch.inference_mode()
     def find(self, faces: Tensor, *, straps: bool = False) -> Tensor:
-        """Predict regions of crops of any size, decided wherever they nearly are.
+        """Predict (B, 1, H, W) regions of crops of any size, decided wherever they nearly are.
 
         Args:
             faces: (B, 3, H, W) float, RGB in [0, 1].
             straps: take in the straps of masks, see `find_straps`; whether a face is masked does
                 not depend on it.
-
-        Returns:
-            (B, 1, H, W) float in [0, 1].
         """
         size, own = faces.shape[2:], self.card.input_size or faces.shape[2:]
         predicted = self(_resized(faces, own))
@@ -225,14 +206,7 @@ def _resized(planes: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def load_region(model: str, device: torch.device | str = "cpu") -> RegionPredictor:
-    """Load a region predictor.
-
-    Args:
-        model: bundled name or model file.
-        device: where it goes.
-
-    Returns:
-        The predictor in eval mode.
+    """Load a region predictor in eval mode, from a bundled name or a model file.
 
     Raises:
         InputError: no such model, or it is for another task.
@@ -244,28 +218,10 @@ def load_region(model: str, device: torch.device | str = "cpu") -> RegionPredict
 
 
 def covered_share(region: Tensor) -> Tensor:
-    """Return the share of each picture that is covered for more than a half.
-
-    Args:
-        region: (B, 1, H, W) float in [0, 1].
-
-    Returns:
-        (B,) float32 in [0, 1].
-
-    Example:
-        >>> covered_share(torch.tensor([[[[0.9, 0.2], [0.6, 0.5]]]])).tolist()
-        [0.5]
-    """
+    """Return (B,) the share of each (B, 1, H, W) region that is covered for more than a half."""
     return (region > 0.5).flatten(1).float().mean(1)
 
 
 def is_masked(region: Tensor) -> Tensor:
-    """Decide whether faces are covered enough to be called masked.
-
-    Args:
-        region: (B, 1, H, W) float in [0, 1].
-
-    Returns:
-        (B,) bool: at least `MASKED_AREA` of the picture is covered.
-    """
+    """Return (B,) bool: whether at least `MASKED_AREA` of each (B, 1, H, W) region is covered."""
     return covered_share(region) >= MASKED_AREA

@@ -39,10 +39,6 @@ def find_model(model: str) -> Path:
     Raises:
         InputError: neither a bundled name nor a file.
         WeightsError: a bundled name whose file was removed.
-
-    Example:
-        >>> find_model("arcface").name
-        'arcface.safetensors'
     """
     if model in BUNDLED:
         path = WEIGHTS / f"{model}.safetensors"
@@ -100,9 +96,6 @@ def verify(model: str, header: Header, path: Path) -> bool:
 
 def read_tensors(model: str) -> tuple[ModelCard, dict[str, "Tensor"]]:
     """Read a model's weights whole, with those its file shares with others.
-
-    Args:
-        model: bundled name or model file.
 
     Returns:
         Its card, which says of nothing that it is shared, as nothing any longer is; and its tensors
@@ -220,8 +213,7 @@ def build_network(architecture: str, arguments: Mapping[str, object]) -> "nn.Mod
         InputError: no such architecture, or it does not take these arguments.
 
     Example:
-        >>> network = build_network("mobilefacenet", {"embedding_dim": 128})
-        >>> type(network).__name__
+        >>> type(build_network("mobilefacenet", {"embedding_dim": 128})).__name__
         'MobileFaceNet'
     """
     if architecture not in ARCHITECTURES:
@@ -240,14 +232,7 @@ def build_network(architecture: str, arguments: Mapping[str, object]) -> "nn.Mod
 
 
 def load_network(model: str, device: "torch.device | str" = "cpu") -> tuple["nn.Module", ModelCard]:
-    """Build a model's network and load its weights, checked by hash, name and shape.
-
-    Args:
-        model: bundled name or model file.
-        device: where the network goes.
-
-    Returns:
-        The network in eval mode, and its card.
+    """Build a model's network in eval mode and load its weights, checked by hash, name and shape.
 
     Raises:
         InputError: no such model.
@@ -291,31 +276,16 @@ def load_for_task(
 
 
 def save_network(path: Path, network: "nn.Module", card: ModelCard) -> None:
-    """Write a network and its card as a model file.
-
-    Args:
-        path: file to write.
-        network: the bare network, without the recogniser or any wrapper around it.
-        card: its card; `sha256` is filled in.
-
-    Raises:
-        WeightsError: weights that the card says are another model's are not.
-    """
+    """Write a bare network, without any wrapper, as a model file; errors as `write_model`."""
     write_model(path, network.state_dict(), card)
 
 
 @contextmanager
 def _no_larger_than(values: int) -> Iterator[None]:
-    """Stop the building of a network that grows beyond the file its card came in.
+    """Stop the building of a network that grows beyond the file its card came in, as ValueError.
 
     A card of some bytes can ask for any number of layers of any width, all of them before their
-    shapes could be compared with those of the file.
-
-    Args:
-        values: in all tensors of the file, as `_cost` counts them.
-
-    Raises:
-        ValueError: in the middle of building, which `build_network` tells of.
+    shapes could be compared with those of the file, whose values `_cost` counts.
     """
     from torch.nn.modules import module as modules
 

@@ -13,15 +13,10 @@ from mfrkit.errors import InputError
 
 
 def shares_of(weights: Sequence[float], count: int, what: str) -> tuple[float, ...]:
-    """Return weights whose sum is 1.
-
-    Args:
-        weights: positive, one a space; none weighs all alike.
-        count: of the spaces.
-        what: they come from, for the message.
+    """Return weights whose sum is 1, one a space; none weighs all alike.
 
     Raises:
-        InputError: another number of weights.
+        InputError: another number of weights than there are of `what`.
 
     Example:
         >>> shares_of((3, 1), 2, "files"), shares_of((), 2, "files")
@@ -45,11 +40,5 @@ def side_by_side(
 
     Returns:
         (N, sum of D), unit norm.
-
-    Example:
-        >>> import numpy as np
-        >>> one, two = np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]])
-        >>> side_by_side([one, two], [0.75, 0.25], np.concatenate).round(3).tolist()
-        [[0.866, 0.0, 0.3, 0.4]]
     """
     return join([each * math.sqrt(share) for each, share in zip(units, shares, strict=True)], 1)

@@ -25,12 +25,6 @@ class EmbeddingUnmasker(nn.Module):
         dim: D of the templates.
         width: values between the layers.
         layers: fully connected ones, at least 2.
-
-    Example:
-        >>> import torch
-        >>> template = torch.tensor([[0.6, 0.8]])
-        >>> EmbeddingUnmasker(dim=2, width=8).eval()(template).tolist() == template.tolist()
-        True
     """
 
     def __init__(self, dim: int = 512, width: int = 512, layers: int = 4) -> None:

@@ -1,7 +1,22 @@
+from typing import get_type_hints
+
 import pytest
 
 from mfrkit.errors import InputError
 from mfrkit.models.cards import Feeding, ModelCard, describe
+
+
+def said(*words):
+    """What the options `--colour`, `--mean` and `--std` make of their words."""
+    options = get_type_hints(Feeding, include_extras=True).values()
+    read = [option.__metadata__[0].parser for option in options]
+    return Feeding(*(w if w is None else r(w) for r, w in zip(read, words, strict=True)))
+
+
+def test_words_are_read():
+    assert said("bgr", "127.5/255", "0.5,0.5,0.25") == Feeding(
+        "BGR", (0.5, 0.5, 0.5), (0.5, 0.5, 0.25)
+    )
 
 
 @pytest.mark.parametrize(
@@ -17,7 +32,7 @@ from mfrkit.models.cards import Feeding, ModelCard, describe
 )
 def test_what_is_no_feeding(words, message):
     with pytest.raises(InputError, match=message):
-        Feeding.parse(*words)
+        said(*words)
 
 
 @pytest.mark.parametrize(
@@ -31,4 +46,4 @@ def test_what_is_no_feeding(words, message):
 )
 def test_it_is_told_in_values_people_know(mean, std, shown):
     card = ModelCard(name="a", task="recognition", architecture="onnx")
-    assert describe(Feeding.parse(None, mean, std).apply(card)) == shown
+    assert describe(said(None, mean, std).apply(card)) == shown

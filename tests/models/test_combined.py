@@ -89,6 +89,8 @@ def test_other_crops_and_other_spaces_are_refused():
         combined_card("c", region, card(), [card("b", input_size=(8, 8))])
     with pytest.raises(InputError, match="embeddings of different lengths: a 4, b 5"):
         combined_card("c", region, card(embedding_dim=4), [card("b", embedding_dim=5)])
+    with pytest.raises(InputError, match="embeddings of different lengths: a 4, a 5"):
+        combined_card("c", region, card("a", embedding_dim=4), [card("a", embedding_dim=5)])
 
 
 def test_the_card_names_its_parts_and_their_licences():

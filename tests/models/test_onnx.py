@@ -236,7 +236,7 @@ def test_what_the_user_says_of_its_input_counts(tmp_path):
     write(tmp_path / "a.onnx")
     path = str(tmp_path / "a.onnx")
     plain = load_recogniser(path)
-    said = load_recogniser(path, feeding=Feeding.parse("bgr", "0", "1/255"))
+    said = load_recogniser(path, feeding=Feeding("BGR", (0.0,) * 3, (1 / 255,) * 3))
     face = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1).expand(1, 3, SIDE, SIDE)
     fed = said.prepare(face)[0, :, 0, 0]
     torch.testing.assert_close(fed, torch.tensor([153.0, 102.0, 51.0]))
@@ -244,4 +244,4 @@ def test_what_the_user_says_of_its_input_counts(tmp_path):
     assert said.card.sha256 != plain.card.sha256
     assert load_recogniser(path, feeding=Feeding()).card == plain.card
     with pytest.raises(InputError, match="arcface: says itself how it is fed"):
-        load_recogniser("arcface", feeding=Feeding.parse("bgr"))
+        load_recogniser("arcface", feeding=Feeding("BGR"))

@@ -14,7 +14,7 @@ from mfrkit.io.checkpoints import file_sha256, read_header, rewrite_card
 from mfrkit.methods.method import bare
 from mfrkit.models import cards, registry
 from mfrkit.models.cards import BUNDLED, ModelCard, Operating
-from mfrkit.models.loading import load_completing, load_recogniser
+from mfrkit.models.loading import load_recogniser
 from mfrkit.models.registry import (
     ARCHITECTURES,
     WEIGHTS,
@@ -279,7 +279,7 @@ SHARED = {"region.network": "region", "generator": "completion"}
 @pytest.fixture(scope="module")
 def completing():
     """A recogniser of completed faces, of whose parts two are bundled models."""
-    recogniser = load_completing("completion", "arcface")
+    recogniser = load_recogniser("completion+arcface")
     return recogniser.network, recogniser.card
 
 
