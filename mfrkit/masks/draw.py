@@ -28,7 +28,7 @@ class Layer:
         alpha: (b, h, w) in [0, 1], how much of each pixel is covered.
         keep: (b, h, w) in [0, 1], what is left of the picture, under the contact shadow.
         color: (b, 3, h, w) RGB, `alpha` times the mask's colour; highlights may exceed 1.
-        quality: (b,) what to hand to `jpeg.add_grain`; None if no face has any grain.
+        quality: (b,) what to hand to `camera.add_grain`; None if no face has any grain.
     """
 
     rows: slice

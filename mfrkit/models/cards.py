@@ -11,7 +11,7 @@ faces only, and for embeddings averaged with the mirror image, as `embed` makes 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import isfinite
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args, get_type_hints
 
 import typer
 
@@ -72,13 +72,8 @@ def read_thresholds(plain: Any) -> dict[str, tuple[Operating, ...]]:
 
 
 def _operating(point: Mapping[str, Any]) -> Operating:
-    return Operating(
-        fmr=float(point["fmr"]),
-        threshold=float(point["threshold"]),
-        fnmr=float(point["fnmr"]),
-        genuine=int(point["genuine"]),
-        impostors=int(point["impostors"]),
-    )
+    kinds = get_type_hints(Operating)
+    return Operating(**{name: kind(point[name]) for name, kind in kinds.items()})
 
 
 Task = Literal["recognition", "detection", "landmarks", "completion", "region", "unmasking"]

@@ -255,8 +255,7 @@ class CompletingRecogniser(OwnViews):
         """Return the (B, 3, H, W) faces the recogniser sees; arguments as for `forward`."""
         if region is None:
             region = self.region.cover(faces)
-        completed: Tensor = self.generator(faces, region)
-        return completed
+        return self.generator(faces, region)
 
 
 def build_completing(

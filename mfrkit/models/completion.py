@@ -289,7 +289,8 @@ class SmallCompletion(Completion):
     def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
         """Return the features at an eighth of the resolution, or those of a step up from there."""
         self.check(faces, region)
-        half, quarter, x = self._encode(faces, self.hole(region))
+        hole = self.hole(region)
+        half, quarter, x = self._features(smooth_filling(faces, hole), hole)
         if descriptor in ("rise_4", "joined_4", "rise_2"):
             x = self.rise_4(x, quarter)
         if descriptor == "joined_4":
@@ -312,9 +313,6 @@ class SmallCompletion(Completion):
         change = self.picture(F.elu(self.finish(doubled(x))))
         # Half precision has too few steps for a picture.
         return [(filled + change.float()).clamp(0, 1)]
-
-    def _encode(self, faces: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self._features(smooth_filling(faces, hole), hole)
 
     def _features(self, filled: Tensor, hole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         seen = torch.cat([filled * 2 - 1, hole], 1)
@@ -342,5 +340,4 @@ class Rise(nn.Module):
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Map (B, inputs, H, W) and (B, outputs, 2H, 2W) to the latter's shape."""
         risen = doubled(self.narrow(coarse))
-        joined: Tensor = self.join(torch.cat([risen, fine], 1))
-        return joined
+        return self.join(torch.cat([risen, fine], 1))

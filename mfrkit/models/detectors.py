@@ -244,8 +244,7 @@ class FaceMesh(nn.Module):
 
     def features(self, faces: Tensor) -> Tensor:
         """Return what both heads read, (B, 32, 3, 3)."""
-        features: Tensor = self.neck(self.blocks(self.stem(faces)))
-        return features
+        return self.neck(self.blocks(self.stem(faces)))
 
 
 def shape_answers(mesh: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:

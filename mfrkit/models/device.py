@@ -108,8 +108,7 @@ def prelu(x: Tensor, weight: Tensor) -> Tensor:
         and x.is_contiguous(memory_format=torch.channels_last)
         and not torch.compiler.is_compiling()
     )
-    result: Tensor = _FaceByFace.apply(x, weight) if pays else F.prelu(x, weight)
-    return result
+    return _FaceByFace.apply(x, weight) if pays else F.prelu(x, weight)
 
 
 class PReLU(nn.PReLU):

@@ -93,8 +93,7 @@ class EdgeFace(Backbone):
     def embed(self, coarse: Tensor) -> Tensor:
         """Go on from the fourth stage; see `Backbone`."""
         x = self.stages[-1](coarse).mean((2, 3))
-        embedding: Tensor = self.head["fc"](self.head["norm"](x))
-        return embedding
+        return self.head["fc"](self.head["norm"](x))
 
 
 class Stage(nn.Module):
@@ -119,8 +118,7 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, width, H // 2, W // 2), or H, W in the first stage."""
-        y: Tensor = self.blocks(self.downsample(x))
-        return y
+        return self.blocks(self.downsample(x))
 
 
 class ConvBlock(nn.Module):
@@ -194,8 +192,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, places, width) to the same shape."""
-        result: Tensor = self.proj(self.attended(self.qkv(x)))
-        return result
+        return self.proj(self.attended(self.qkv(x)))
 
     def attended(self, asked: Tensor) -> Tensor:
         """Let channels attend: queries, keys and values in a row, (B, places, 3 times width)."""
@@ -240,8 +237,7 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., width) to the same shape."""
-        y: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return y
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class LowRank(nn.Module):
@@ -254,8 +250,7 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., inputs) to (..., outputs)."""
-        y: Tensor = self.linear2(self.linear1(x))
-        return y
+        return self.linear2(self.linear1(x))
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -28,6 +28,7 @@ from mfrkit.errors import InputError
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.completion import Completion, Descriptor
 from mfrkit.models.mobilefacenet import MobileFaceNet, Unit
+from mfrkit.models.recogniser import resized
 from mfrkit.models.region import RegionPredictor
 from mfrkit.models.registry import build_network
 
@@ -72,8 +73,7 @@ class GuidedUpsampler(Completion):
         """Return the output of a residual block, the last one if no other is named."""
         self.check(faces, region)
         count = _number(descriptor) if descriptor else len(self.blocks)
-        features: Tensor = self.blocks[:count](self._stem(faces, self.hole(region)))
-        return features
+        return self.blocks[:count](self._stem(faces, self.hole(region)))
 
     def cut(self, descriptor: str) -> None:
         """Let go of the blocks behind a descriptor, and of the decoder."""
@@ -83,13 +83,12 @@ class GuidedUpsampler(Completion):
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
         """Draw the faces at once; as in `Completion`."""
         drawn = torch.tanh(self.draw(self.blocks(self._stem(faces, hole))).float())
-        return [_resized((drawn + 1) / 2, (faces.shape[2], faces.shape[3]))]
+        return [resized((drawn + 1) / 2, faces.shape[2:])]
 
     def _stem(self, faces: Tensor, hole: Tensor) -> Tensor:
         shown = torch.cat([torch.lerp(faces, torch.ones_like(faces), hole), hole], 1)  # white holes
-        own = (self.side, self.side) if self.side else (faces.shape[2], faces.shape[3])
-        features: Tensor = self.stem(_resized(shown, own))
-        return features
+        own = (self.side, self.side) if self.side else faces.shape[2:]
+        return self.stem(resized(shown, own))
 
 
 class _Block(nn.Module):
@@ -111,12 +110,6 @@ def _reflecting(width: int, dilation: int) -> nn.Conv2d:
 
 def _number(descriptor: str) -> int:
     return int(descriptor.removeprefix("block_"))
-
-
-def _resized(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(planes.shape[2:]) == size:
-        return planes
-    return F.interpolate(planes, size, mode="bilinear", antialias=True)
 
 
 _FINAL_SIDE = 7  # about what the last feature map is brought down to
@@ -154,8 +147,7 @@ class ResNet22(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W) descriptors to (B, D) embeddings, not of unit length."""
-        embedding: Tensor = self.fc(self.stages(self.enter(features)).mean((2, 3)))
-        return embedding
+        return self.fc(self.stages(self.enter(features)).mean((2, 3)))
 
 
 class Trunk(nn.Module):
@@ -192,8 +184,7 @@ class Trunk(nn.Module):
         x = self.enter(features)
         for block in self.block.values():
             x = block(x)
-        embedding: Tensor = self.head(x).flatten(1)
-        return embedding
+        return self.head(x).flatten(1)
 
 
 class _Basic(nn.Module):
@@ -293,8 +284,7 @@ class GenerativeRecogniser(nn.Module):
         """
         if region is None:
             region = self.region.cover(faces)
-        embedding: Tensor = self.reformer(self.encoder.encode(faces, region, self.descriptor))
-        return embedding
+        return self.reformer(self.encoder.encode(faces, region, self.descriptor))
 
     def classify(self, embeddings: Tensor) -> Tensor:
         """Return the (B, K) scores of everybody, for (B, D) embeddings of any length.
@@ -307,8 +297,7 @@ class GenerativeRecogniser(nn.Module):
         directions = F.normalize(embeddings)
         if self.scale:
             return self.scale * directions @ F.normalize(self.classifier.weight).T
-        scores: Tensor = self.classifier(directions)
-        return scores
+        return self.classifier(directions)
 
 
 def with_classifier(network: nn.Module, arguments: Mapping[str, Any]) -> GenerativeRecogniser:

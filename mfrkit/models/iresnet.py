@@ -42,8 +42,7 @@ class IResBlock(nn.Module):
         y = self.prelu(self.bn2(self.conv1(self.bn1(x))))
         y = self.bn3(self.conv2(y))
         shortcut = x if self.downsample is None else self.downsample(x)
-        result: Tensor = y + shortcut
-        return result
+        return y + shortcut
 
 
 class IResNet(Backbone):
@@ -85,8 +84,7 @@ class IResNet(Backbone):
     def embed(self, coarse: Tensor) -> Tensor:
         """Go on from the fourth stage; see `Backbone`."""
         x = self.dropout(self.bn2(self.layer4(coarse)).flatten(1))
-        embedding: Tensor = self.features(self.fc(x))
-        return embedding
+        return self.features(self.fc(x))
 
 
 def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:

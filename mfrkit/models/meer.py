@@ -243,8 +243,7 @@ class MeerNet(MultiTask):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return the (B, D) embedding of normalised faces, not of unit length."""
-        embedding: Tensor = self.identity(faces)[0]
-        return embedding
+        return self.identity(faces)[0]
 
     def draw(self, parts: Decoupled, faces: Tensor, hole: Tensor) -> Tensor:
         """Draw whole faces.
@@ -262,8 +261,7 @@ class MeerNet(MultiTask):
         """
         if self.decoder is None:
             raise InputError("this meer was trained with method.synthesise = false: it cannot draw")
-        picture: Tensor = self.decoder(parts, smooth_filling(faces, hole))
-        return picture
+        return self.decoder(parts, smooth_filling(faces, hole))
 
     def part(self, task: Task, card: ModelCard) -> nn.Module:
         """Return this network, its region predictor or its generator; see `MultiTask`."""
@@ -281,8 +279,7 @@ class MeerRegion(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Return logits (B, 1, H, W) of normalised faces."""
-        logits: Tensor = self.meer.region(self.meer.identity.decouple(faces))
-        return logits
+        return self.meer.region(self.meer.identity.decouple(faces))
 
 
 class MeerCompletion(Completion):

@@ -162,8 +162,7 @@ class FusedEdgeFace(nn.Module):
         """Embed normalised faces, (B, 3, 112, 112) float32 on the CPU, as (B, D)."""
         faces = faces.contiguous(memory_format=torch.channels_last)
         fine = torch.cat([self.fine(part) for part in faces.split(_FINE_VIEWS)])
-        embedding: Tensor = self.head(self.norm(self.coarse(fine).mean((2, 3))))
-        return embedding
+        return self.head(self.norm(self.coarse(fine).mean((2, 3))))
 
 
 class _Fused(nn.Module):
@@ -183,17 +182,11 @@ class _Fused(nn.Module):
 
     def forward(self, x: Tensor, then: str = "none") -> Tensor:
         """Map (..., inputs) to (..., outputs)."""
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self.weight, self.bias, then, [], "none"
-        )
-        return result
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, then, [], "none")
 
     def added(self, x: Tensor, to: Tensor) -> Tensor:
         """Map (..., inputs) to (..., outputs) and add another tensor of that shape."""
-        result: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-            x, to, self.weight, self.bias, "add"
-        )
-        return result
+        return torch.ops.mkldnn._linear_pointwise.binary(x, to, self.weight, self.bias, "add")
 
 
 class _FusedConvBlock(nn.Module):

@@ -4,6 +4,7 @@ Faces come as RGB in [0, 1], whatever the network was trained on. Networks may d
 task: one model file, several uses. Backbones can be cut where a feature map is still a map.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -61,8 +62,7 @@ class Carded(nn.Module):
 
     def raw(self, faces: Tensor) -> Tensor:
         """Return what the network gives for faces as `prepare` takes them."""
-        result: Tensor = self.network(self.prepare(faces))
-        return result
+        return self.network(self.prepare(faces))
 
     def prepare(self, faces: Tensor) -> Tensor:
         """Return (B, 3, H, W) faces in the form the network wants.
@@ -94,6 +94,13 @@ def check_faces(faces: Tensor, card: ModelCard) -> None:
             f"{card.name}: expected faces (B, 3, {wanted}), got {tuple(faces.shape)}; "
             "mfrkit align makes crops of the right size"
         )
+
+
+def resized(planes: Tensor, size: Sequence[int]) -> Tensor:
+    """Return (B, C, H, W) planes at another (height, width), the same ones if it is theirs."""
+    if tuple(planes.shape[2:]) == tuple(size):
+        return planes
+    return F.interpolate(planes, list(size), mode="bilinear", antialias=True)
 
 
 class MultiTask(nn.Module):
@@ -213,9 +220,7 @@ class FaceFeatures(nn.Module):
 
     def forward(self, faces: Tensor) -> Seen:
         """Look at faces (B, 3, H, W), RGB in [0, 1]."""
-        size, resized = self.recogniser.card.input_size, faces
-        if size is not None and tuple(faces.shape[2:]) != size:
-            resized = F.interpolate(faces, size, mode="bilinear", antialias=True)
+        own = resized(faces, self.recogniser.card.input_size or faces.shape[2:])
         network = cast(Backbone, self.recogniser.network)
-        maps = network.maps(self.recogniser.prepare(resized))
+        maps = network.maps(self.recogniser.prepare(own))
         return Seen(maps, F.normalize(network.embed(maps[-1])))

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mfrkit.models.recogniser import Carded
+from mfrkit.models.recogniser import Carded, resized
 from mfrkit.models.registry import load_for_task
 
 _SURE, _LIKELY = 0.75, 0.15
@@ -109,8 +109,7 @@ class RegionNet(nn.Module):
         for up, merge in zip(self.up, self.merge, strict=True):
             x = F.interpolate(up(x), scale_factor=2.0, mode="nearest")
             x = merge(F.relu(x + maps.pop()))
-        logits: Tensor = self.head(x)
-        return logits
+        return self.head(x)
 
 
 class Residual(nn.Module):
@@ -172,12 +171,12 @@ class RegionPredictor(Carded):
                 not depend on it.
         """
         size, own = faces.shape[2:], self.card.input_size or faces.shape[2:]
-        predicted = self(_resized(faces, own))
+        predicted = self(resized(faces, own))
         region = decided(predicted)
         if straps:
             worn = is_masked(region).view(-1, 1, 1, 1)
             region = torch.maximum(region, find_straps(predicted) * worn)
-        return _resized(region, size)
+        return resized(region, size)
 
 
 def decided(region: Tensor) -> Tensor:
@@ -197,12 +196,6 @@ def decided(region: Tensor) -> Tensor:
         [0.0, 0.0, 0.5, 0.75, 1.0]
     """
     return (2 * region - 0.5).clamp(0, 1)
-
-
-def _resized(planes: Tensor, size: Sequence[int]) -> Tensor:
-    if tuple(planes.shape[2:]) == tuple(size):
-        return planes
-    return F.interpolate(planes, list(size), mode="bilinear", antialias=True)
 
 
 def load_region(model: str, device: torch.device | str = "cpu") -> RegionPredictor:

@@ -14,7 +14,7 @@ from mfrkit.models.iresnet import IResNet
 from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import Recogniser
 
-CROPS = np.random.default_rng(0).integers(0, 256, (21, 112, 112, 3), np.uint8)
+CROPS = np.random.default_rng(0).integers(0, 256, (10, 112, 112, 3), np.uint8)
 STUB = ModelCard(
     name="stub", task="recognition", architecture="none", input_size=(2, 2), embedding_dim=3
 )
@@ -41,21 +41,21 @@ def plain(recogniser, crops, *, flip):
 
 
 @pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_agrees_with_the_plain_module(arcface, flip, workers):
+def test_agrees_with_the_plain_module(arcface, flip):
     expected = plain(arcface, CROPS, flip=flip)
-    with EmbedEngine(arcface, flip=flip, workers=workers) as engine:
-        vectors, norms = engine(CROPS)
     length = np.linalg.norm(expected, axis=1)
-    cosine = (vectors * expected).sum(1) / length
-    assert vectors.dtype == norms.dtype == np.float32
-    assert (1 - cosine).max() < 1e-4
-    np.testing.assert_allclose(norms, length, rtol=1e-4)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    for workers in (1, 2):
+        with EmbedEngine(arcface, flip=flip, workers=workers) as engine:
+            vectors, norms = engine(CROPS)
+        cosine = (vectors * expected).sum(1) / length
+        assert vectors.dtype == norms.dtype == np.float32
+        assert (1 - cosine).max() < 1e-4
+        np.testing.assert_allclose(norms, length, rtol=1e-4)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
 
 
 def test_order_and_values_do_not_depend_on_the_batches(arcface):
-    sizes = [1, 0, 7, 2, 11]
+    sizes = [1, 0, 3, 2, 4]
     starts = np.cumsum([0, *sizes])
     batches = [CROPS[at : at + size] for at, size in zip(starts, sizes, strict=False)]
     with EmbedEngine(arcface, workers=2) as engine:

@@ -3,6 +3,7 @@
 import pickle
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from torch import nn
 
 from mfrkit.errors import InputError, WeightsError
 from mfrkit.methods.method import Teachers
+from mfrkit.models import foreign
 from mfrkit.models.edgeface import EdgeFace
-from mfrkit.models.foreign import load_foreign
+from mfrkit.models.foreign import load_foreign, strip_wrappers
 from mfrkit.models.iresnet import iresnet18
 from mfrkit.models.loading import load_recogniser
 
@@ -22,22 +24,40 @@ def network():
     return iresnet18(embedding_dim=16).eval()
 
 
+@pytest.fixture
+def loaded(monkeypatch):
+    """Load what a file would hold, without writing and reading it."""
+    monkeypatch.setattr(foreign, "file_sha256", lambda path: "0" * 64)
+
+    def load(content):
+        monkeypatch.setattr(foreign, "read_tensors", lambda path: content)
+        return load_foreign(Path("checkpoint.pt"))
+
+    return load
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda state: state,
         lambda state: {f"module.{k}": v for k, v in state.items()},
         lambda state: {"epoch": 3, "state_dict": {f"model.{k}": v for k, v in state.items()}},
         lambda state: {"backbone": state, "head": {"weight": torch.zeros(4, 16)}},
         lambda state: (
             {"net.backbone." + k: v for k, v in state.items()} | {"head.weight": torch.zeros(4, 16)}
         ),
-        lambda state: {k: v for k, v in state.items() if "num_batches" not in k},
     ],
 )
-def test_wrappers_are_stripped(network, wrap, tmp_path):
+def test_wrappers_are_stripped(network, wrap):
+    state = network.state_dict()
+    bare = strip_wrappers(wrap(state), "a")[0]
+    assert bare.keys() == state.keys()
+    assert all(torch.equal(bare[name], state[name]) for name in state)
+
+
+def test_a_bare_state_dict_without_counters_is_loaded(network, tmp_path):
     path = tmp_path / "backbone.pth"
-    torch.save(wrap(network.state_dict()), path)
+    state = network.state_dict()
+    torch.save({k: v for k, v in state.items() if "num_batches" not in k}, path)
     recogniser = load_recogniser(str(path))
     assert (recogniser.card.architecture, recogniser.card.embedding_dim) == ("iresnet18", 16)
     faces = torch.rand(2, 3, 112, 112)
@@ -264,11 +284,9 @@ def test_adaface_units_of_another_kind_are_named(adaface, tmp_path):
         (lambda s: {**s, "layer1.0.se.weight": torch.zeros(1)}, "1 unexpected"),
     ],
 )
-def test_what_does_not_fit_is_named(network, change, message, tmp_path):
-    path = tmp_path / "model.pt"
-    torch.save(change(network.state_dict()), path)
+def test_what_does_not_fit_is_named(network, change, message, loaded):
     with pytest.raises(WeightsError, match=message):
-        load_foreign(path)
+        loaded(change(network.state_dict()))
 
 
 def test_missing_and_damaged_files(tmp_path):
@@ -303,27 +321,21 @@ def test_cosines_of_two_teachers_are_averaged(network, tmp_path):
         lambda state: {f"{n}.{k}": v for n in ("student", "teacher") for k, v in state.items()},
     ],
 )
-def test_networks_are_found_wherever_they_are(network, wrap, tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    torch.save(wrap(network.state_dict()), path)
-    card = load_foreign(path).card
+def test_networks_are_found_wherever_they_are(network, wrap, loaded):
+    card = loaded(wrap(network.state_dict())).card
     assert (card.architecture, card.colour, card.mean) == ("iresnet18", "RGB", (0.5, 0.5, 0.5))
 
 
-def test_of_two_networks_none_is_guessed(network, tmp_path):
-    path = tmp_path / "two.pt"
-    torch.save({"first": network.state_dict(), "second": {"a": network.state_dict()}}, path)
+def test_of_two_networks_none_is_guessed(network, loaded):
     with pytest.raises(WeightsError, match=r"holds several networks: first, second\.a"):
-        load_foreign(path)
+        loaded({"first": network.state_dict(), "second": {"a": network.state_dict()}})
 
 
 @pytest.mark.parametrize("wrapper", ["features.module.", "module.features."])
-def test_magface_is_fed_bgr_from_0_to_1(network, wrapper, tmp_path):
-    path = tmp_path / "magface.pth"
+def test_magface_is_fed_bgr_from_0_to_1(network, wrapper, loaded):
     state = {f"{wrapper}{k}": v for k, v in network.state_dict().items()}
     content = {**state, "module.fc.weight": torch.ones(16, 4)}
-    torch.save({"arch": "iresnet18", "state_dict": content}, path)
-    recogniser = load_foreign(path)
+    recogniser = loaded({"arch": "iresnet18", "state_dict": content})
     assert recogniser.card.note.startswith("Fed BGR, values from 0 to 1, as MagFace does")
     faces = torch.rand(2, 3, 112, 112)
     with torch.no_grad():
