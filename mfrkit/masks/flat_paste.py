@@ -63,16 +63,13 @@ def fit_homography(shift: tuple[float, float], centred: bool) -> Array:
 def paste(
     faces: Tensor, points: Tensor, specs: Sequence[MaskSpec], artwork: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Paste the artwork on faces.
+    """Paste the artwork on faces: whole 255ths, (B, 3, H, W), and the region (B, H, W) in [0, 1].
 
     Args:
         faces: (B, 3, H, W) float32 RGB in [0, 1].
         points: (B, 5, 2) where they are; the crop they would be aligned to carries the mask.
         specs: B specs of one of the kinds in `PASTED`; their shift is in artwork pixels.
         artwork: What `draw_artwork` returned, on the faces' device.
-
-    Returns:
-        (B, 3, H, W) masked faces, whole 255ths, and (B, H, W) region in [0, 1].
     """
     to_crop = similarity_from_points(points.cpu().numpy().astype(np.float64), template())
     maps = []

@@ -79,15 +79,12 @@ def half_width(y: Array, chin: Array | float = 0.0) -> Array:
 
 
 def sheet_to_pixels(pose: Pose, y: Array, angle: Array) -> Array:
-    """Take sheet points to pixels.
+    """Take sheet points to pixels, (B, N, 2) float64.
 
     Args:
         pose: B placements.
         y: (N,) float64, height in face units.
         angle: (N,) float64, radians round the cylinder, 0 at the mid-line.
-
-    Returns:
-        (B, N, 2) float64, (x, y) in pixels.
     """
     width = pose.girth[:, None] * half_width(y, pose.chin[:, None])  # (B, N)
     front, at, fall, round_, _ = (column[:, None] for column in _profile(pose))
@@ -187,12 +184,7 @@ def pixels_to_sheet(place: Fields, rows: Tensor, columns: Tensor) -> Sheet:
 
 
 def bounding_boxes(pose: Pose, top: float, size: tuple[int, int]) -> NDArray[np.int64]:
-    """Return the pixels that hold each head's sheet below a height.
-
-    Args:
-        pose: B placements.
-        top: That height, face units.
-        size: (H, W) of the picture.
+    """Return the pixels that hold each head's sheet below a height, in a picture of a size (H, W).
 
     Returns:
         (B, 2, 2): first row and column, and those behind the last, within the picture; of a face
@@ -231,13 +223,12 @@ _GIRTHS, _CHINS = (0.82, 1.22), (-0.25, 0.35)  # beyond these a landmark has gon
 def follow_jaw(pose: Pose, landmarks: NDArray[np.floating]) -> Pose:
     """Return the placements with each head's width and chin taken from its jaw line.
 
+    Girth stays within 0.82 and 1.22, chin within -0.25 and 0.35 face units.
+
     Args:
         pose: B placements.
         landmarks: (B, 68, 2) pixels in iBUG order; a face that has none holds NaN and keeps the
             mean head.
-
-    Returns:
-        B placements; girth within 0.82 and 1.22, chin within -0.25 and 0.35 face units.
 
     Raises:
         ShapeError: `landmarks` is not (B, 68, 2).

@@ -135,15 +135,15 @@ PASTED_SHIFTS = (10, 40)
 PASTED_COLORS = 150
 
 
+def _drawing(name: str, about: str, shape: Shape, *colors: str) -> Kind:
+    """Return a kind of a benchmark's drawings: flat, of any of these colours alike."""
+    return Kind(name=name, about=about, shape=shape, colors=dict.fromkeys(colors, 1.0), flat=True)
+
+
 def _nist(code: str, about: str, shape: Shape) -> Kind:
     """Return one of the drawn shapes of the NIST face mask tests: flat colour on the lower face."""
-    return Kind(
-        name=f"nist-{code}",
-        about=f"NIST-style flat shape {code}: {about}",
-        shape=shape,
-        colors={"lightblue": 1.0, "black": 1.0, "white": 1.0},
-        flat=True,
-    )
+    about = f"NIST-style flat shape {code}: {about}"
+    return _drawing(f"nist-{code}", about, shape, "lightblue", "black", "white")
 
 
 # Ngan, Grother, Hanaoka, NISTIR 8311 (2020): wide or round, three heights on the nose. There the
@@ -157,6 +157,7 @@ _NIST = (
     _nist("f", "round, low", Shape(outline="round", top=0.71, side=0.78, bottom=1.80)),
 )
 
+_PASTE = Shape(outline="pasted", cut="none")
 _PICTURES = (
     Kind(
         name=TEMPLATE,
@@ -176,23 +177,14 @@ _PICTURES = (
         cord=0.018,
         shaded=True,
     ),
-    Kind(
-        name="maskinv",
-        about="the flat paste of the MaskInv code, 8 pixels to the left as published",
-        shape=Shape(outline="pasted", cut="none"),
-        colors={"grey": 1.0},
-        flat=True,
+    _drawing(
+        "maskinv",
+        "the flat paste of the MaskInv code, 8 pixels to the left as published",
+        _PASTE,
+        "grey",
     ),
-    Kind(
-        name="maskinv-centred",
-        about="the same paste without its 8-pixel shift",
-        shape=Shape(outline="pasted", cut="none"),
-        colors={"grey": 1.0},
-        flat=True,
-    ),
+    _drawing("maskinv-centred", "the same paste without its 8-pixel shift", _PASTE, "grey"),
 )
-
-PUBLISHED = (*_NIST, *_PICTURES)
 
 
 _PRINTED = {
@@ -204,11 +196,10 @@ _PRINTED = {
     "lips": 0.03,
 }
 _DYES = {
-        "black": 0.26, "white": 0.08, "grey": 0.14, "navy": 0.14, "red": 0.07, "maroon": 0.05,
-        "pink": 0.06, "teal": 0.06, "olive": 0.05, "purple": 0.04, "beige": 0.05,
-    }  # fmt: skip
+    "black": 0.26, "white": 0.08, "grey": 0.14, "navy": 0.14, "red": 0.07, "maroon": 0.05,
+    "pink": 0.06, "teal": 0.06, "olive": 0.05, "purple": 0.04, "beige": 0.05,
+}  # fmt: skip
 _RESPIRATOR = {"white": 0.78, "grey": 0.06, "black": 0.10, "blue": 0.06}
-_PRIMARIES = dict.fromkeys(("black", "white", "red", "green", "navy", "lightblue"), 1.0)
 _CUP = Shape(
     top=0.24, peak=0.20, fall=0.56, side=0.87, taper=0.10,
     bottom=1.86, chin=0.52, jaw=0.94, corner=0.30,
@@ -365,14 +356,13 @@ _OCCLUDERS = (
         skin=True,
         crease=(0.004, 0.012),
     ),
-    Kind(
-        name="rectangle",
-        about="flat rectangle over the lower face, as in occlusion studies",
-        shape=Shape(outline="box", top=0.45, side=0.95, bottom=1.75, cut="none"),
-        colors=_PRIMARIES,
-        flat=True,
+    _drawing(
+        "rectangle",
+        "flat rectangle over the lower face, as in occlusion studies",
+        Shape(outline="box", top=0.45, side=0.95, bottom=1.75, cut="none"),
+        "black", "white", "red", "green", "navy", "lightblue",
     ),
 )  # fmt: skip
 
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (*_WORN, *_OCCLUDERS, *PUBLISHED)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (*_WORN, *_OCCLUDERS, *_NIST, *_PICTURES)}

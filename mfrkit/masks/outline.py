@@ -54,7 +54,7 @@ def from_top(look: Fields, square: Tensor, y: Tensor) -> Tensor:
 
 
 def cords(look: Fields, x: Tensor, y: Tensor) -> Tensor:
-    """Return the field of both cords, on both sides of the head.
+    """Return the field of both cords, on both sides of the head; they run on past the silhouette.
 
     Args:
         look: For "upper" and "lower" the columns `{which}_x` (where it starts, plus its half
@@ -62,9 +62,6 @@ def cords(look: Fields, x: Tensor, y: Tensor) -> Tensor:
             b of unit length); and `cord` (half width).
         x: (B, H, W) distance from the mid-line, face units.
         y: (B, H, W) height.
-
-    Returns:
-        (B, H, W) signed distance; the cords run on outwards past the silhouette.
     """
     outside = x.abs()
     apart = []

@@ -24,7 +24,6 @@ class Weave:
         u, v: (n, h, w) along and across the weave, in repeats.
         x, y: (n, h, w) in the mask's frame, face units.
         blur: (n, 1, 1) width of an edge, in repeats.
-        tiles: Noise.
     """
 
     u: Tensor

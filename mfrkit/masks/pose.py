@@ -77,12 +77,7 @@ class Pose:
 
 
 def turn(points: Array, yaw: Array, pitch: Array) -> tuple[Array, Array, Array]:
-    """Turn and tip face points.
-
-    Args:
-        points: (B, N, 3) float64, face units, length already applied.
-        yaw: (B,) radians.
-        pitch: (B,) radians.
+    """Turn and tip face points (B, N, 3) by yaw and pitch, (B,) radians; length is already applied.
 
     Returns:
         x and y after both, and depth after the turn alone, each (B, N), face units.

@@ -6,6 +6,8 @@ here: `mfrkit models list` must answer at once.
 A recogniser's card also says at which similarity two faces count as one person's. Masks make
 strangers alike and one person's photos unlike, so a threshold holds for one state of the two
 faces only, and for embeddings averaged with the mirror image, as `embed` makes them.
+
+A file of another program has no card. How it is fed is assumed, unless the user says it: `Feeding`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -38,12 +38,6 @@ class CombinedRecogniser(nn.Module):
         region: says what is covered.
         unmasked: embeds bare faces.
         masked: embed masked faces, one or more, of the same embedding space.
-
-    Example:
-        >>> region = ModelCard(name="r", task="region", architecture="region").to_json()
-        >>> face = ModelCard(name="a", task="recognition", architecture="mobilefacenet").to_json()
-        >>> build_combined(region, face, [face, face]).eval()(torch.rand(2, 3, 112, 112)).shape
-        torch.Size([2, 192])
     """
 
     def __init__(
@@ -127,16 +121,11 @@ def combined_card(
 
 
 class SideBySide(OwnViews):
-    """Recognisers of different spaces, whose cosines are averaged.
+    """Recognisers of different spaces, for crops of one size, whose cosines are averaged.
 
     Args:
-        recognisers: at least two, for crops of one size.
+        recognisers: at least two.
         shares: of each in the cosine, their sum 1.
-
-    Example:
-        >>> face = ModelCard(name="a", task="recognition", architecture="mobilefacenet").to_json()
-        >>> build_side_by_side([face, face], [0.5, 0.5]).eval()(torch.rand(2, 3, 112, 112)).shape
-        torch.Size([2, 384])
     """
 
     def __init__(self, recognisers: Sequence[Recogniser], shares: Sequence[float]) -> None:
@@ -211,23 +200,7 @@ def _check_alike(difference: str, cards: Sequence[ModelCard], field: str) -> Non
 
 
 class CompletingRecogniser(OwnViews):
-    """Three networks as one: region predictor, generator, recogniser.
-
-    Args:
-        region: says what is covered.
-        generator: fills it.
-        recogniser: sees the completed face.
-
-    Example:
-        >>> import torch
-        >>> cards = [
-        ...     ModelCard(name="r", task="region", architecture="region").to_json(),
-        ...     ModelCard(name="c", task="completion", architecture="completion-small").to_json(),
-        ...     ModelCard(name="a", task="recognition", architecture="mobilefacenet").to_json(),
-        ... ]
-        >>> build_completing(*cards).eval()(torch.rand(1, 3, 112, 112)).shape
-        torch.Size([1, 192])
-    """
+    """Three networks as one: region predictor, generator, recogniser of the completed face."""
 
     def __init__(
         self, region: RegionPredictor, generator: Completion, recogniser: Recogniser
@@ -236,14 +209,11 @@ class CompletingRecogniser(OwnViews):
         self.region, self.generator, self.recogniser = region, generator, recogniser
 
     def forward(self, faces: Tensor, region: Tensor | None = None) -> Tensor:
-        """Embed faces.
+        """Embed faces, of the recogniser's input size: (B, D) float, not of unit length.
 
         Args:
-            faces: (B, 3, H, W) float, RGB in [0, 1], of the recogniser's input size.
+            faces: (B, 3, H, W) float, RGB in [0, 1].
             region: (B, 1, H, W) float in [0, 1], 1 where a face is covered; None predicts it.
-
-        Returns:
-            (B, D) float, not of unit length.
         """
         return self.recogniser.features(self.complete(faces, region))
 

@@ -92,24 +92,18 @@ class Completion(nn.Module):
         self.margin, self.multiple = margin, multiple
 
     def pictures(self, faces: Tensor, hole: Tensor) -> list[Tensor]:
-        """Draw the faces, from a first sketch to the final picture.
+        """Draw the faces, from a first sketch to the final picture: (B, 3, H, W) float32 in [0, 1].
 
         Args:
             faces: (B, 3, H, W) float, RGB in [0, 1].
             hole: (B, 1, H, W) float in [0, 1]; what the faces show where it is 1 has no influence.
-
-        Returns:
-            Pictures (B, 3, H, W) float32 in [0, 1], at least one.
         """
         raise NotImplementedError
 
     def encode(self, faces: Tensor, region: Tensor, descriptor: str = "") -> Tensor:
         """Return what the generator knows of masked faces before it draws, (B, C, H', W') float.
 
-        Args:
-            faces: as for `forward`.
-            region: as for `forward`.
-            descriptor: one of `descriptors`; empty for the first.
+        Faces and region are those of `forward`; of `descriptors` the first unless one is named.
         """
         raise NotImplementedError
 

@@ -83,9 +83,6 @@ def borrow_patches(features: Tensor, hole: Tensor) -> Tensor:
     Args:
         features: (B, C, H, W) float, H and W even.
         hole: (B, 1, H, W) in [0, 1]; nothing is borrowed from a patch that touches it.
-
-    Returns:
-        (B, C, H, W) float.
     """
     height, width = features.shape[2] // _SHRUNK, features.shape[3] // _SHRUNK
     small = features[:, :, ::_SHRUNK, ::_SHRUNK]
@@ -239,15 +236,9 @@ def hole_boxes(hole: Tensor) -> Tensor:
 
 
 def cut_boxes(faces: Tensor, boxes: Tensor, side: int) -> Tensor:
-    """Cut boxes out and scale them to squares, bilinearly; gradients reach the faces.
+    """Cut boxes, as `hole_boxes` gives them, out of (B, C, H, W) and scale them to squares.
 
-    Args:
-        faces: (B, C, H, W) float.
-        boxes: (B, 4), as `hole_boxes` gives them; beyond the picture its border goes on.
-        side: of the result, pixels.
-
-    Returns:
-        (B, C, side, side) float.
+    Bilinearly; gradients reach the faces. Beyond the picture its border goes on.
     """
     height, width = faces.shape[2:]
     left, top, right, bottom = (

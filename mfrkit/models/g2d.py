@@ -153,12 +153,8 @@ class ResNet22(nn.Module):
 class Trunk(nn.Module):
     """MobileFaceNet from some block on, with a learned 3x3 convolution before it.
 
-    Args:
-        descriptor: what it is fed; of a side MobileFaceNet has maps of: 56, 28 or 14.
-        embedding_dim: D, the length of the embedding.
-
     Raises:
-        InputError: MobileFaceNet has no map of this side.
+        InputError: MobileFaceNet has no map of the descriptor's side; it has 56, 28 and 14.
     """
 
     def __init__(self, descriptor: Descriptor, embedding_dim: int) -> None:
@@ -301,11 +297,9 @@ class GenerativeRecogniser(nn.Module):
 
 
 def with_classifier(network: nn.Module, arguments: Mapping[str, Any]) -> GenerativeRecogniser:
-    """Return a network of the same weights with a fresh classifier.
+    """Return a `GenerativeRecogniser` of the same weights and other arguments: other people.
 
-    Args:
-        network: a `GenerativeRecogniser`; its own classifier, if it has one, stays behind.
-        arguments: of the new network: those of the old one, and other people.
+    Its classifier is fresh; the network's own, if it has one, stays behind.
     """
     made, weights = GenerativeRecogniser(**arguments), network.state_dict()
     fresh = {k: v for k, v in made.state_dict().items() if k.startswith("classifier.")}

@@ -75,12 +75,7 @@ def _share(maps: list[Tensor], share: Tensor) -> list[Tensor]:
 
 
 class Attention(nn.Module):
-    """A feature pyramid that gives A.
-
-    Args:
-        channels: of the backbone's maps.
-        widths: channels at a quarter and at an eighth of the resolution.
-    """
+    """A feature pyramid that gives A, with these channels at a quarter and at an eighth."""
 
     def __init__(self, channels: tuple[int, int, int], widths: tuple[int, int] = (32, 64)) -> None:
         super().__init__()
@@ -145,12 +140,7 @@ MARGIN = 2  # pixels by which regions are grown, as by the other generators
 
 
 class RegionHead(nn.Module):
-    """Say of every pixel, from the mask part alone, whether it is covered.
-
-    Args:
-        channels: of the backbone's maps.
-        widths: channels at a half, a quarter and an eighth of the resolution.
-    """
+    """Say of every pixel, from the mask part alone, whether it is covered."""
 
     def __init__(
         self, channels: tuple[int, int, int], widths: tuple[int, int, int] = (16, 32, 64)
@@ -176,12 +166,7 @@ class RegionHead(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Draw the face without mask, from the identity part and a smooth filling of the hole.
-
-    Args:
-        channels: of the backbone's maps.
-        widths: channels at a half, a quarter and an eighth of the resolution.
-    """
+    """Draw the face without mask, from the identity part and a smooth filling of the hole."""
 
     def __init__(
         self, channels: tuple[int, int, int], widths: tuple[int, int, int] = (32, 64, 128)
@@ -246,15 +231,12 @@ class MeerNet(MultiTask):
         return self.identity(faces)[0]
 
     def draw(self, parts: Decoupled, faces: Tensor, hole: Tensor) -> Tensor:
-        """Draw whole faces.
+        """Draw whole faces, (B, 3, H, W) float32 in [0, 1].
 
         Args:
             parts: of the faces' features.
             faces: (B, 3, H, W) float, RGB in [0, 1].
             hole: (B, 1, H, W) float in [0, 1], where they are to be drawn anew.
-
-        Returns:
-            (B, 3, H, W) float32 in [0, 1].
 
         Raises:
             InputError: there is no decoder.

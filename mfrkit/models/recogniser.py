@@ -27,13 +27,10 @@ class Backbone(nn.Module):
     finest = 2
 
     def maps(self, faces: Tensor) -> list[Tensor]:
-        """Compute the first half.
+        """Compute the first half: the last map (B, C, H, W) at three resolutions, fine ones first.
 
         Args:
             faces: (B, 3, H, W) float, normalised as the model card says; sides multiples of 16.
-
-        Returns:
-            The last map (B, C, H, W) at each of three resolutions, each half the one before.
         """
         raise NotImplementedError
 
@@ -200,12 +197,6 @@ class FaceFeatures(nn.Module):
 
     Raises:
         InputError: a recogniser of an unknown family.
-
-    Example:
-        >>> from mfrkit.models.loading import load_recogniser
-        >>> seen = FaceFeatures(load_recogniser("arcface"))(torch.rand(1, 3, 112, 112))
-        >>> [tuple(each.shape[1:]) for each in seen.maps]
-        [(64, 56, 56), (64, 28, 28), (128, 14, 14)]
     """
 
     def __init__(self, recogniser: Recogniser) -> None:

@@ -28,13 +28,10 @@ _SQUARE, _NEXT = np.ones((_WIDEST, _WIDEST), np.uint8), np.ones((3, 3), np.uint8
 
 
 def find_straps(predicted: Tensor) -> Tensor:
-    """Find narrow likely cover that hangs on sure cover.
+    """Find narrow likely cover that hangs on sure cover: 1 there and a pixel round it, else 0.
 
     Args:
         predicted: (B, 1, H, W) float in [0, 1], how sure a predictor is of cover; crops of 112.
-
-    Returns:
-        The same shape, 1 on straps and a pixel round them, 0 elsewhere.
 
     Example:
         >>> predicted = torch.zeros(1, 1, 24, 24)
@@ -94,14 +91,7 @@ class RegionNet(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(widths[0], 4, 3, padding=1), nn.PixelShuffle(2))
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Return logits, above 0 where a pixel is more likely covered than not.
-
-        Args:
-            faces: (B, 3, H, W) float, normalised; H and W multiples of 16.
-
-        Returns:
-            (B, 1, H, W) float.
-        """
+        """Map (B, 3, H, W), sides multiples of 16, to logits (B, 1, H, W), above 0 where hidden."""
         maps = [self.stem(faces)]
         for down in self.down:
             maps.append(down(maps[-1]))
@@ -139,13 +129,10 @@ class RegionPredictor(Carded):
     """Say how much of each pixel of a face is covered."""
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Predict regions.
+        """Predict regions: (B, 1, H, W) float in [0, 1], 1 where the face is covered.
 
         Args:
             faces: (B, 3, H, W) float, RGB in [0, 1], of the card's input size.
-
-        Returns:
-            (B, 1, H, W) float in [0, 1], 1 where the face is covered.
 
         Raises:
             ShapeError: not floating point, or of another shape or size.
@@ -180,16 +167,10 @@ class RegionPredictor(Carded):
 
 
 def decided(region: Tensor) -> Tensor:
-    """Turn how sure a predictor is of cover into how much is covered.
+    """Turn how sure a predictor is of cover, in [0, 1], into how much is covered, of any shape.
 
     A tenth of a doubt, taken for a tenth of skin, would let a red mask redden the completed chin;
     as much the other way round, it would blur bare skin. Three quarters are sure enough.
-
-    Args:
-        region: (B, 1, H, W) float in [0, 1], as predicted.
-
-    Returns:
-        The same shape, 0 up to 1/4, 1 from 3/4, and one half where it was one half.
 
     Example:
         >>> decided(torch.tensor([0.1, 0.25, 0.5, 0.625, 0.9])).tolist()

@@ -114,10 +114,7 @@ def read_tensors(model: str) -> tuple[ModelCard, dict[str, "Tensor"]]:
 def write_model(path: Path, tensors: Mapping[str, "Tensor"], card: ModelCard) -> None:
     """Write a model file, without the weights its card says are another model's.
 
-    Args:
-        path: file to write.
-        tensors: all of them, by name.
-        card: its card; `sha256` is filled in.
+    The card's `sha256` is filled in.
 
     Raises:
         WeightsError: weights that are said to be shared are not those of the other model.
@@ -257,12 +254,10 @@ def load_for_task(
 ) -> tuple["nn.Module", ModelCard]:
     """Load a model that must be for a given task; otherwise as `load_network`.
 
-    Returns:
-        The network, or that part of a network of several tasks which does this one; and its card.
+    Of a network of several tasks it gives the part which does this one.
 
     Raises:
         InputError: no such model, or it is for another task.
-        WeightsError: as `load_network`.
     """
     from mfrkit.models.recogniser import part_for
 

@@ -31,14 +31,5 @@ def shares_of(weights: Sequence[float], count: int, what: str) -> tuple[float, .
 def side_by_side(
     units: Sequence[Any], shares: Sequence[float], join: Callable[[list[Any], int], Any]
 ) -> Any:
-    """Lay unit vectors in a row.
-
-    Args:
-        units: (N, D) of each space, unit norm; arrays or tensors.
-        shares: of each space in the cosine, their sum 1.
-        join: `numpy.concatenate` or `torch.cat`.
-
-    Returns:
-        (N, sum of D), unit norm.
-    """
+    """Lay unit vectors (N, D) of each space in a row; arrays or tensors, and what joins them."""
     return join([each * math.sqrt(share) for each, share in zip(units, shares, strict=True)], 1)
