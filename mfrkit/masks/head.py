@@ -311,15 +311,7 @@ def place_heads(
         return follow_jaw(fit_mesh(marks, told), marks)
     pose = fit_pose(points)
     if meshed.any():
-        pose = _replaced(pose, meshed, fit_mesh(marks[meshed], told[meshed]))
+        others = fit_mesh(marks[meshed], told[meshed])
+        for field in fields(Pose):
+            getattr(pose, field.name)[meshed] = getattr(others, field.name)
     return follow_jaw(pose, marks)
-
-
-def _replaced(pose: Pose, which: NDArray[np.bool_], others: Pose) -> Pose:
-    """Return placements with those of some faces taken from `others`."""
-    columns = []
-    for field in fields(Pose):
-        column = getattr(pose, field.name).copy()
-        column[which] = getattr(others, field.name)
-        columns.append(column)
-    return Pose(*columns)

@@ -115,11 +115,12 @@ _DEPTH = 5  # of containers in containers
 # Every such network has one of these; what stands before it is a wrapper.
 _LANDMARK = "layer1.0.conv1.weight"
 _LANDMARKS = (_LANDMARK, ADAFACE_LANDMARK, edgeface.LANDMARK)
-# What PyTorch Lightning keeps beside the weights.
+# What reading the names in a file that is no checkpoint makes torch raise.
 _NO_NAMES = (
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError,
     AttributeError, AssertionError, struct.error,
 )  # fmt: skip
+# Of classes that PyTorch Lightning keeps beside the weights.
 _BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "argparse.Namespace")
 
 
