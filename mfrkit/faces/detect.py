@@ -172,22 +172,14 @@ def select(
     min_score: float = 0.0,
     min_size: float = 0.0,
 ) -> list[Face]:
-    """Choose faces of one photo.
+    """Choose faces of one photo: at most one, unless the policy is "all".
 
     "largest" takes the face with the largest box. "center" takes the one with the largest
     ``area - 2 * d ** 2``, where d is the distance from the box's centre to the photo's: the large
     face in the middle, as a photographer would mean it; faces less than a quarter as large as the
     largest are nobody's subject, wherever they are. "all" takes every face, largest first.
 
-    Args:
-        faces: what a detector found.
-        policy: how to choose.
-        photo_size: (height, width) of the photo, pixels.
-        min_score: lowest score that counts.
-        min_size: smallest box that counts, by its longer side, pixels.
-
-    Returns:
-        The chosen faces, at most one unless `policy` is "all".
+    `photo_size` is (height, width); `min_size` counts by the longer side of a box; both in pixels.
 
     Raises:
         InputError: unknown policy.

@@ -23,7 +23,7 @@ _ARCFACE_POINTS = (
 
 
 def template(size: int = ARCFACE_SIZE, margin: float = 0.0) -> np.ndarray:
-    """Say where the five points belong in a crop.
+    """Say where the five points belong in a crop, (5, 2) float64, in ArcFace order.
 
     Convention:
         (x, y) in crop pixels, scaled as InsightFace does: pixel 0 stays at 0. The margin shrinks
@@ -33,10 +33,6 @@ def template(size: int = ARCFACE_SIZE, margin: float = 0.0) -> np.ndarray:
     Args:
         size: side of the square crop, a multiple of 112 pixels.
         margin: how much more the crop shows on each side, in sides of the plain crop, 0 to 10.
-
-    Returns:
-        (5, 2) float64: image-left eye, image-right eye, nose tip, image-left and image-right
-        mouth corner.
 
     Raises:
         InputError: size is not a positive multiple of 112 or too large, or margin is out of range.
@@ -112,18 +108,10 @@ def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def warp(photo: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """Cut an aligned square out of a photo.
+    """Cut an aligned square (size, size, 3) out of a photo (H, W, 3), uint8, by the (2, 3) map.
 
     Bilinear; black beyond the photo. A face more than twice as large as in the crop is first
     averaged down by a whole factor, so that fine detail does not alias.
-
-    Args:
-        photo: (H, W, 3) uint8.
-        matrix: (2, 3) float similarity, photo to crop.
-        size: side of the crop, pixels.
-
-    Returns:
-        (size, size, 3) uint8, a new array.
     """
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     if scale < 0.5 or max(photo.shape[:2]) > _WARPED:

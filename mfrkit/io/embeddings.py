@@ -81,16 +81,10 @@ def _dataset_name(field: str) -> str:
 def write_embeddings(
     path: Path, blocks: Iterable[Rows], dim: int, attributes: dict[str, Any]
 ) -> int:
-    """Write a complete embedding file from blocks of rows in order; memory is one block.
+    """Write a complete embedding file from blocks of rows in order, and return the number of rows.
 
-    Args:
-        path: final name; it appears only when the file is complete.
-        blocks: in row order.
-        dim: D, needed when no input gave a vector.
-        attributes: root attributes beside schema, version, date, count and `complete`.
-
-    Returns:
-        The number of rows.
+    Memory is one block. The file appears when it is complete. D is needed when no input gave a
+    vector; schema, version, date, count and `complete` are added to the root attributes.
     """
     with replacing(path) as temporary, FallibleFile(temporary) as target:
         with h5py.File(target, "w") as file:

@@ -132,12 +132,9 @@ else:
 
 @contextmanager
 def held(output: Path, lock: Path | None = None, *, shared: bool = False) -> Iterator[None]:
-    """Hold an output while the block runs.
+    """Hold an output while the block runs; with `shared`, others may who share it too.
 
-    Args:
-        output: what is written, for messages.
-        lock: the file to lock; a hidden one beside the output if None.
-        shared: let others in that share it too, but none that wants it alone.
+    The lock is a hidden file beside the output unless one is named.
 
     Raises:
         HeldError: another run holds it; the message names that run.

@@ -54,9 +54,8 @@ def open_hdf5(path: Path) -> h5py.File:
 def find_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset | None:
     """Return a dataset that lies in the file itself, or None if there is none of this name.
 
-    Raises:
-        InputError: something else has the name, its data lie elsewhere, or it claims more than
-            the file can hold.
+    Something else of the name, data that lie elsewhere, or more of them than the file can hold are
+    an InputError.
     """
     holder: Any = file
     for part in name.split("/"):

@@ -310,12 +310,9 @@ def _decode_any(picture: Image.Image) -> NDArray[np.uint8]:
 
 
 def encode_image(image: NDArray[np.uint8], suffix: str, *, quality: int = 95) -> bytes:
-    """Encode a picture.
+    """Encode a picture, (H, W, 3) RGB or (H, W) grey, as `.png` or as `.jpg` of full colour.
 
-    Args:
-        image: (H, W, 3) RGB or (H, W) grey, uint8.
-        suffix: `.png` (lossless) or `.jpg`; any other is an ImageError.
-        quality: JPEG quality in [1, 100]; colour is not subsampled.
+    Any other suffix is an ImageError. The quality of JPEG is in [1, 100].
     """
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)

@@ -154,11 +154,7 @@ def _table_rows(text: str, where: str, delimiter: str) -> Iterator[tuple[Line, l
 
 
 def table_pair(line: Line, row: Sequence[str], columns: Mapping[str, int]) -> Pair:
-    """Read one row of a table, given where `a`, `b`, `same` and perhaps `fold` are.
-
-    Raises:
-        InputError: a cell is missing or not what its column holds.
-    """
+    """Read one row of a table, given where `a`, `b`, `same` and perhaps `fold` are."""
     if len(row) <= max(columns.values()):
         raise line.malformed(f"at least {max(columns.values()) + 1} columns")
     a, b = listed_key(row[columns["a"]]), listed_key(row[columns["b"]])

@@ -171,12 +171,10 @@ def _operations(content: bytes) -> Iterator[tuple[str, Any]]:
 
 
 def write_bin(path: Path, pictures: Sequence[bytes], same: Sequence[bool]) -> None:
-    """Write a verification file that InsightFace's and this reader take.
+    """Write a verification file that InsightFace's and this reader take, whole.
 
-    Args:
-        path: the file; it appears when it is complete.
-        pictures: 2 P encoded pictures (JPEG or PNG); 2 i and 2 i + 1 make up pair i.
-        same: P labels, whether the two show one person.
+    Of 2 P encoded pictures (JPEG or PNG), 2 i and 2 i + 1 make up pair i; P labels say whether the
+    two show one person.
     """
     if len(pictures) != 2 * len(same):
         raise InputError(f"{len(pictures)} pictures for {len(same)} pairs: expected two for each")

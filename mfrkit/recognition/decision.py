@@ -40,10 +40,7 @@ def fmr_for(fpir: float, people: int) -> float:
     """Return the FMR of one comparison at which strangers are taken for somebody this often.
 
     A stranger is compared with everybody, and comparisons are taken to err independently:
-    FPIR = 1 - (1 - FMR)^K for K people.
-
-    Raises:
-        InputError: an FPIR outside (0, 1).
+    FPIR = 1 - (1 - FMR)^K for K people. An FPIR outside (0, 1) is an InputError.
 
     Example:
         >>> round(fmr_for(0.01, 100), 6)

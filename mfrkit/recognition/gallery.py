@@ -73,12 +73,8 @@ class Exact:
 class Approximate:
     """Looks into the likeliest cells only (an inverted file of faiss); may miss the best.
 
-    Args:
-        vectors: (K, D) float32 of unit norm.
-        path: file the index is kept in; one of other vectors is made anew.
-
-    Raises:
-        InputError: faiss is not installed.
+    The index is kept in the file `path`; one of other than these (K, D) unit vectors is made anew.
+    Without faiss it is an InputError.
     """
 
     def __init__(self, vectors: NDArray[np.float32], path: Path) -> None:
@@ -153,7 +149,7 @@ def pooled(
     masked: NDArray[np.int8],
     skipped: Mapping[str, str],
 ) -> Gallery:
-    """Make one template of each person's photos.
+    """Make one template of each person's photos; InputError if nobody is left.
 
     Args:
         keys: N names of photos.
@@ -161,9 +157,6 @@ def pooled(
         vectors: (N, D) float; those without direction count as skipped. They may be overwritten.
         masked: (N,) int8: -1 unknown, 0, 1.
         skipped: photos that give nothing -> why.
-
-    Raises:
-        InputError: nobody is left.
     """
     unit, usable = unit_rows(vectors)
     lost = {keys[row]: _NO_DIRECTION for row in np.flatnonzero(~usable).tolist()}
@@ -325,7 +318,7 @@ def search_decider(
     fmr: float | None = None,
     threshold: float | Threshold | None = None,
 ) -> tuple[Decider, str | None]:
-    """Choose the thresholds of a search.
+    """Choose the thresholds of a search among so many people.
 
     Args:
         card: of the model that made the embeddings.

@@ -64,8 +64,7 @@ def enrol(
         approximate: look templates up through a faiss index, kept beside the embeddings.
 
     Raises:
-        InputError: nothing there, nobody with a usable face, embeddings of another model, or no
-            faiss.
+        InputError: nothing there, nobody with a usable face, another model, or no faiss.
         OSError: the index cannot be written.
     """
     if embedder is None or is_embedding_file(source):
