@@ -1,6 +1,7 @@
 """The house rules of style that a linter does not know."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import Counter
@@ -44,6 +45,11 @@ LEAVES = {"errors", "config", "console", "options", "__version__"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.AST:
+    return ast.parse(path.read_text())
+
+
 def imported_layers(tree: ast.AST) -> Iterator[str]:
     """Yield the second part of every absolute import of the package, inside functions too."""
     for node in ast.walk(tree):
@@ -66,15 +72,15 @@ def test_imports_point_down(path):
     layer = layer_of(path)
     if layer:
         allowed = MAY_IMPORT[layer] | LEAVES | {layer}
-        extra = set(imported_layers(ast.parse(path.read_text()))) - allowed
+        extra = set(imported_layers(tree_of(path))) - allowed
         assert not extra, f"{path.name} ({layer}) must not import {sorted(extra)}"
 
 
 def imported_modules(path: Path) -> set[Path]:
     """Return the package's files that a file imports anything from, inside functions too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mfrkit"):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             files = (PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in names)
             found |= {file for file in files if file in MODULES}
@@ -100,7 +106,7 @@ def test_imported_layers_sees_imports_inside_functions():
 def test_modules_and_functions_stay_small(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 500
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             docstring = ast.get_docstring(node, clean=False) or ""
             # A command's signature is its table of options; what it does comes after.
@@ -116,7 +122,7 @@ def test_rooms_stay_small():
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_functions_are_fully_annotated(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
             bare = [
