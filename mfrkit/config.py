@@ -151,8 +151,7 @@ class RunOptions(Checked):
         ),
     ] = None
     json: Annotated[
-        bool,
-        typer.Option("--json", help="With --cluster: print one JSON object, with each node."),
+        bool, typer.Option("--json", help="With --cluster: print one JSON object, with each node.")
     ] = False
 
     def __post_init__(self) -> None:

@@ -204,8 +204,7 @@ class OnnxOptions:
     """Which recogniser to write as an ONNX file; None takes its name."""
 
     model: Annotated[
-        str,
-        typer.Argument(metavar="NAME|FILE", help="Recogniser: whatever embed --model takes."),
+        str, typer.Argument(metavar="NAME|FILE", help="Recogniser: whatever embed --model takes.")
     ]
     output: Annotated[
         Path | None,

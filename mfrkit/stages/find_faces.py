@@ -27,11 +27,7 @@ Choose = Callable[[Sequence[Face], tuple[int, int]], list[Face]]
 # A turned face must make good this share of what the other's score lacks; its score if it is alone.
 _BETTER, _ALONE = 0.3, 0.75
 # By quarters of a turn counterclockwise.
-_TURNS = {
-    1: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    2: cv2.ROTATE_180,
-    3: cv2.ROTATE_90_CLOCKWISE,
-}
+_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
 @dataclass(frozen=True)

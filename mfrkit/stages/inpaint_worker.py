@@ -108,11 +108,7 @@ class CompletionWorker:
         WeightsError: a model file is damaged.
     """
 
-    def __init__(
-        self,
-        options: InpaintOptions,
-        counted: Counter[bool],
-    ) -> None:
+    def __init__(self, options: InpaintOptions, counted: Counter[bool]) -> None:
         self._options, self._counted = options, counted
         self._device = resolve_device(options.run.device)
         generator, card = load_for_task(options.model, "completion", self._device)

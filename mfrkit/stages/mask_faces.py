@@ -255,11 +255,7 @@ class MaskFaces:
     @cached_property
     def _finder(self) -> FaceFinder:
         return FaceFinder(
-            self._detector,
-            self._device,
-            mesh=self.mesh,
-            min_size=_MIN_SIZE,
-            workers=self._workers,
+            self._detector, self._device, mesh=self.mesh, min_size=_MIN_SIZE, workers=self._workers
         )
 
     @cached_property

@@ -201,8 +201,7 @@ class SynthMaskOptions(Checked):
     texture: Texture = None
     coverage: Coverage = None
     template: Annotated[
-        Path | None,
-        typer.Option(help="Your own mask: a PNG, its six points in a .json beside it."),
+        Path | None, typer.Option(help="Your own mask: a PNG, its six points in a .json beside it.")
     ] = None
     worn_from: Annotated[
         Path | None,
@@ -416,8 +415,7 @@ class PackOptions:
         CROPS,
     ]
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="train.rec, train.tar or train-{000..009}.tar."),
+        Path, typer.Option("--output", "-o", help="train.rec, train.tar or train-{000..009}.tar.")
     ] = Path("train.rec")
     run: Annotated[RunOptions, Some("workers", "force", "dry_run", "max_skipped")] = field(
         default_factory=RunOptions

@@ -98,10 +98,7 @@ def test_a_pipeline_runs_side_by_side_and_equals_the_separate_stages(mfr, photos
 
 
 def test_masks_are_the_same_bytes_whatever_the_batch_worker_or_shard(mfr, worked):
-    runs = {
-        "one": ["-b", "1", "-j", "1"],
-        "many": ["-b", "64", "-j", "4"],
-    }
+    runs = {"one": ["-b", "1", "-j", "1"], "many": ["-b", "64", "-j", "4"]}
     for name, options in runs.items():
         mfr("synth-mask", worked.folder / "crops", "-o", name, "--seed", "7", *options, check=0)
     for index in (1, 2):

@@ -43,10 +43,7 @@ def test_what_no_node_has_is_refused():
 
 def test_without_ray_one_line_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with (
-        pytest.raises(InputError, match=r"pip install 'mfrkit\[cluster\]'"),
-        joined("local"),
-    ):
+    with pytest.raises(InputError, match=r"pip install 'mfrkit\[cluster\]'"), joined("local"):
         pass
 
 

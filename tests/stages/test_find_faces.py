@@ -50,11 +50,9 @@ def test_turned_photos_give_the_same_faces(detector, quarters, upright):
         there = transform_points(corners, np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2])
         upright_there = transform_points(corners, np.linalg.inv(np.vstack([before, [0, 0, 1]]))[:2])
         x, y = there.T
-        back = {
-            1: (y, width - 1 - x),
-            2: (width - 1 - x, height - 1 - y),
-            3: (height - 1 - y, x),
-        }[quarters]
+        back = {1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (height - 1 - y, x)}[
+            quarters
+        ]
         side = np.hypot(*(upright_there[1] - upright_there[0]))
         assert np.abs(np.stack(back, 1) - upright_there).max() < 0.06 * side
 
