@@ -1,7 +1,6 @@
 """Find faces in photos and cut them out: photos in, aligned crops and a manifest out.
 
-This module checks and drives; `mfrkit.stages.align_worker` does the work and loads torch for it, so
-that a wrong argument is refused at once.
+Checks and drives; `mfrkit.stages.align_worker` does the work, see `mfrkit.stages.run`.
 """
 
 from typing import TYPE_CHECKING
@@ -16,13 +15,7 @@ if TYPE_CHECKING:
 
 
 def align(options: AlignOptions, console: Console) -> Tally:
-    """Align every photo of a source.
-
-    Raises:
-        InputError: an output that exists, a pair list that cannot be read, or a detector whose
-            weights are missing.
-        PartialError: too many photos gave no face.
-    """
+    """Align every photo of a source; errors as `run_stage`, and of missing weights."""
     cells: list[Cell] = []
 
     def prepare() -> Process:

@@ -1,7 +1,6 @@
 """Complete what covers faces: masked crops in, completed ones and a manifest out.
 
-This module checks and drives; `mfrkit.stages.inpaint_worker` does the work and loads torch for it,
-so that a wrong argument is refused at once.
+Checks and drives; `mfrkit.stages.inpaint_worker` does the work, see `mfrkit.stages.run`.
 """
 
 from collections import Counter

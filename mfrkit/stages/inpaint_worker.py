@@ -30,16 +30,10 @@ from mfrkit.stages.sink import source_name
 _FIELDS = ("region", "region_exact")
 
 
-def read_region(item: Item, place: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read how much of each pixel of a face of this (height, width) is covered: (H, W) uint8.
+def _read_region(item: Item, place: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read how much of each pixel of a face is covered: (H, W) uint8 of its size, height and width.
 
-    Args:
-        item: the face.
-        place: `manifest`, or a folder with a PNG under each face's key.
-        size: of the face.
-
-    Raises:
-        ImageError: no region for this face, an unreadable one, or one of another size.
+    `place` is `manifest`, or a folder with a PNG under each face's key.
     """
     if place == "manifest":
         if _is_bare(item.record):
@@ -139,7 +133,7 @@ class CompletionWorker:
                 raise ImageError(f"{width}x{height} is no aligned crop, run mfrkit align")
             region = None
             if self._finder is None:
-                region = read_region(item, self._options.region, (height, width))
+                region = _read_region(item, self._options.region, (height, width))
         except ImageError as error:
             return _Job(item, str(error))
         return _Job(item, None, picture, region)

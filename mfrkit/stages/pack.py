@@ -51,12 +51,8 @@ def find_crops(source: str, keys: Collection[str]) -> dict[str, Path | Packed]:
     }
 
 
-def require_crops(source: str, keys: Collection[str], wanted_by: Path) -> dict[str, Path | Packed]:
-    """Return where the crops of some keys are, all of them.
-
-    Raises:
-        InputError: as `find_crops`, or one is missing; the first few are named.
-    """
+def _require_crops(source: str, keys: Collection[str], wanted_by: Path) -> dict[str, Path | Packed]:
+    """Return where the crops of some keys are, all of them."""
     found = find_crops(source, keys)
     missing = [key for key in keys if key not in found]
     if missing:
@@ -243,7 +239,7 @@ def pack_bin(pairs: Path, crops: str, output: Path, console: Console, *, force: 
     listed = read_pairs(pairs)
     order = np.argsort(listed.fold, kind="stable").tolist()
     keys = [key for place in order for key in (listed.a[place], listed.b[place])]
-    paths = require_crops(crops, dict.fromkeys(keys), pairs)
+    paths = _require_crops(crops, dict.fromkeys(keys), pairs)
     pictures = {key: _read_picture(path) for key, path in paths.items()}
     odd = [key for key, (_, size) in pictures.items() if size != _USUAL]
     if odd:

@@ -48,7 +48,7 @@ def list_kinds(sheet: Path | None, *, seed: int, force: bool, console: Console) 
     portraits, renderer = list(load_portraits()), MaskRenderer()
     names = [name for name in KINDS if name not in OWN]
     cells = [
-        Cell(mask_portrait(renderer, portraits[place % len(portraits)], name, seed), name)
+        Cell(_mask_portrait(renderer, portraits[place % len(portraits)], name, seed), name)
         for place, name in enumerate(names)
     ]
     write_contact_sheet(sheet, cells, columns=5, side=150)
@@ -67,7 +67,7 @@ def check_template(picture: Path, path: Path, *, force: bool, console: Console) 
     cells = [Cell(_with_points(file), file.path.name)]
     renderer = MaskRenderer(file)
     for name, portrait in zip(PORTRAITS, load_portraits(), strict=True):
-        cells.append(Cell(mask_portrait(renderer, portrait, TEMPLATE, 0), Path(name).stem))
+        cells.append(Cell(_mask_portrait(renderer, portrait, TEMPLATE, 0), Path(name).stem))
     write_contact_sheet(path, cells, columns=2, side=_SHOWN // 2)
     console.info(f"sheet -> {path}")
     if problems:
@@ -86,7 +86,7 @@ def load_portraits() -> Iterator[Portrait]:
         yield warp(photo, matrix, _SIDE), transform_points(points, matrix)
 
 
-def mask_portrait(
+def _mask_portrait(
     renderer: MaskRenderer, portrait: Portrait, kind: str, seed: int
 ) -> NDArray[np.uint8]:
     """Return a portrait, (H, W, 3) uint8, wearing a kind of mask."""

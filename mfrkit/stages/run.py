@@ -1,5 +1,8 @@
 """Run a per-image stage: inputs in, records out, every input accounted for.
 
+A stage is a driver, such as `align`, which loads no torch, so that a wrong argument is refused at
+once, and a worker, such as `align_worker`, which is loaded when its output may be written.
+
 Results that an input's key gives rise to are kept apart from those of other inputs: `--variants
 2` makes `x.mask2` of `x`, and `align --select all` makes `x.face2`; either may be an input's own
 key as well, and one picture would take the place of the other. A sheet shows the run's first

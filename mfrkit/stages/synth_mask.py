@@ -1,8 +1,7 @@
 """Put synthetic masks on faces: pictures in, masked ones, their regions and a manifest out.
 
-This module checks and drives, batches side by side, in threads or in processes;
-`mfrkit.stages.synth_mask_worker` does the work and loads torch for it, so that a wrong argument
-is refused at once.
+Checks and drives, batches side by side, in threads or in processes;
+`mfrkit.stages.synth_mask_worker` does the work, see `mfrkit.stages.run`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -98,20 +98,15 @@ def _blocks(block: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in faces if isinstance(each, dict)]
 
 
-def variant_key(item: Item, variant: int) -> str:
-    """Return the key of the n-th masked version of an input; the first keeps the input's own.
-
-    Example:
-        >>> variant_key(Item(0, Record("ann/1", "ann/1.png", "ann/1.jpg"), None), 2)
-        'ann/1.mask2'
-    """
+def _variant_key(item: Item, variant: int) -> str:
+    """Return the key of the n-th masked version of an input; the first keeps the input's own."""
     return item.record.key if variant == 1 else f"{item.record.key}.mask{variant}"
 
 
 _REACH = 3.4  # half side of a window in distances between eyes or from eyes to mouth
 
 
-def mask_photo(
+def _mask_photo(
     renderer: MaskRenderer,
     photo: NDArray[np.uint8],
     places: Sequence[Place],
@@ -119,9 +114,8 @@ def mask_photo(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[NDArray[np.uint8]]]:
     """Mask every face of a photo, (H, W, 3) uint8 RGB, the smallest (farthest) first.
 
-    Returns:
-        The masked photo; (H, W) uint8, how much of each pixel is covered; and each face's own
-        region in that shape, in the order of `places`.
+    Returns the masked photo; (H, W) uint8, how much of each pixel is covered; and each face's own
+    region in that shape, in the order of `places`.
     """
     masked = photo.copy()
     regions = [np.zeros(photo.shape[:2], np.uint8) for _ in places]
@@ -201,7 +195,7 @@ class MaskDrawer:
         ready = [job for group in jobs for job in group]
         for job in ready:
             if job.subject.is_photo:
-                job.picture, job.region, job.own_regions = mask_photo(
+                job.picture, job.region, job.own_regions = _mask_photo(
                     self._renderer, job.subject.picture, job.subject.places, job.specs
                 )
         crops = [job for job in ready if not job.subject.is_photo]
@@ -220,7 +214,7 @@ class MaskDrawer:
     def _subjects(self, items: list[Item]) -> list[Subject]:
         """Decode inputs and find their faces, as the run did whose masks are worn again."""
         book, detector = self._book, self._options.detector
-        early = [book is not None and book.is_early(variant_key(item, 1)) for item in items]
+        early = [book is not None and book.is_early(_variant_key(item, 1)) for item in items]
         subjects: dict[int, Subject] = {}
         for finder, which in ((self._faces, False), (self._early_faces, True)):
             chosen = [
@@ -236,7 +230,7 @@ class MaskDrawer:
         for variant in range(1, self._options.variants + 1):
             if subject.reason is not None:
                 return []
-            key, count = variant_key(subject.item, variant), len(subject.places)
+            key, count = _variant_key(subject.item, variant), len(subject.places)
             if self._book is not None:
                 specs = self._book.specs(key, count)
                 if specs is None:

@@ -37,7 +37,7 @@ def many(tmp_path_factory):
     return shell.folder
 
 
-def wait_for(condition, timeout=60):
+def wait_for(condition, timeout=300):
     end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, "nothing happened in time"
