@@ -20,6 +20,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,8 @@ from PIL import Image
 from mfrkit.config import RunOptions
 from mfrkit.console import Console
 from mfrkit.models.loading import load_recogniser
-from mfrkit.training.build import build
-from mfrkit.training.distill import resolve
-from mfrkit.training.distill_settings import find_method
-from mfrkit.training.fit import FitParts, fit
+from mfrkit.training.distill import build, find_method, resolve
+from mfrkit.training.fit import fit
 from mfrkit.training.options import DistillRequest
 from mfrkit.training.world import World
 
@@ -57,16 +56,7 @@ class Ours:
         method = find_method(request.method)
         built = build(method, request, self.settings, torch.device("cpu"), World(), Console(-1))
         self.folder = tempfile.TemporaryDirectory()
-        self.parts = FitParts(
-            task=built.task,
-            batches=built.batches,
-            show=built.show,
-            check=None,
-            keep=lambda *_: None,
-            folder=Path(self.folder.name),
-            device=built.device,
-            workers=1,
-        )
+        self.parts = replace(built, check=None, folder=Path(self.folder.name))
 
     def __call__(self) -> None:
         fit(self.parts, self.settings.fit, Console(-1), World(), resume=False)

@@ -1,7 +1,7 @@
 """What every training method is: an object that turns a batch of two views into named losses."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -72,17 +72,6 @@ class FaceBatch:
             name: torch.where(some, values, 0).sum() / some.sum() for name, some in named.items()
         }
 
-    def with_templates(self, template: Tensor, centre: Tensor) -> "FaceBatch":
-        """Return the same faces with their teacher's embeddings and those' means."""
-        return replace(self, template=template, centre=centre)
-
-    @classmethod
-    def of(cls, masked: Tensor, clean: Tensor) -> "FaceBatch":
-        """Return a batch of unknown people with no mask drawn, for tests and examples."""
-        unknown = torch.full((len(masked),), -1, dtype=torch.int64)
-        region = torch.zeros_like(masked[:, :1])
-        return cls(masked, clean, region, unknown, torch.arange(len(masked)))
-
 
 Losses = dict[str, Tensor]
 
@@ -128,14 +117,6 @@ class Frozen(nn.Module):
     """A network that never trains: fixed weights, always in eval mode.
 
     Gradients still reach its input, which an identity-preserving loss needs.
-
-    Args:
-        network: set to eval mode, its parameters asked for no gradients.
-
-    Example:
-        >>> frozen = Frozen(nn.Dropout()).train()
-        >>> frozen.network.training
-        False
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -151,12 +132,28 @@ class Frozen(nn.Module):
         result: Tensor = self.network(faces)
         return result
 
+    def template(self, batch: FaceBatch) -> Tensor:
+        """Return what it gives for a batch's clean faces, or what is known already, as float32.
 
-def check_finite(template: Tensor) -> None:
-    """Refuse a teacher that gives nonsense, rather than distil it.
+        Raises:
+            WeightsError: see `check_finite`.
+        """
+        with torch.no_grad():
+            template = self(batch.clean) if batch.template is None else batch.template
+        return check_finite(template).float()
+
+
+def check_finite(template: Tensor) -> Tensor:
+    """Return a teacher's embeddings, rather than distil nonsense.
 
     Raises:
-        WeightsError: an embedding is not finite.
+        WeightsError: one is not finite.
     """
     if not bool(template.isfinite().all()):
         raise WeightsError("the teacher's output is not finite; its weights are unusable")
+    return template
+
+
+def full_precision(features: Tensor) -> torch.autocast:
+    """Return a context that computes losses of features: they ask for more than half precision."""
+    return torch.autocast(features.device.type, enabled=False)

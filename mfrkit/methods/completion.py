@@ -24,7 +24,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
 
 import cv2
 import numpy as np
@@ -58,20 +57,7 @@ _WIDTH = (0.05, 0.18)
 
 
 def draw_strokes(generator: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Draw the hole of one face.
-
-    Args:
-        generator: source of all that is drawn.
-        size: (height, width) in pixels.
-
-    Returns:
-        (H, W) float32, 0 or 1.
-
-    Example:
-        >>> hole = draw_strokes(np.random.default_rng(0), (112, 112))
-        >>> sorted(set(hole.flatten().tolist()))
-        [0.0, 1.0]
-    """
+    """Draw the hole of one face of this (height, width): (H, W) float32, 0 or 1."""
     height, width = size
     side = min(size)
     hole = np.zeros(size, np.uint8)
@@ -135,8 +121,6 @@ class CompletionOptions:
     critic_width: int = 24
 
     def __post_init__(self) -> None:
-        if self.game not in get_args(Game):
-            raise InputError(f"method.game {self.game!r}: expected {' or '.join(get_args(Game))}")
         weights = ("hole", "known", "sketch", "features", "style", "identity", "variation")
         for name in (*weights, "adversarial", "penalty"):
             if getattr(self, name) < 0:

@@ -21,7 +21,7 @@ Differs:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ from mfrkit.errors import InputError
 from mfrkit.losses.image import masked_l1
 from mfrkit.losses.margin import MarginHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
-from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, full_precision
 from mfrkit.methods.method import (
     LONG_FIT,
     SMALL_VIEWS,
@@ -94,8 +94,6 @@ class DeOcclusionOptions:
             raise InputError(
                 f"method.relation {unknown[0]!r}: expected some of {', '.join(RELATIONS)}"
             )
-        if self.target not in get_args(Target):
-            raise InputError(f"method.target {self.target!r}: expected hard or soft")
         weights = [self.weight(name) for name in RELATIONS] + [self.identity]
         if min(*weights, self.joint) < 0 or not any(weights):
             raise InputError("method weights must not be negative, and not all 0")
@@ -163,23 +161,20 @@ class DeOcclusion(Task):
         Raises:
             WeightsError: the teacher's output is not finite.
         """
-        template = self.teacher(batch.clean) if batch.template is None else batch.template
-        check_finite(template)
+        template = self.teacher.template(batch)
         shown = batch.shown
         region = self.network.region.cover(shown)
         with torch.set_grad_enabled(bool(self.options.joint)):
             completed = self.network.complete(shown, region)
         features = self.network.recogniser.features(completed)
-        # The losses ask for more digits than half precision has.
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             own, real, unnamed = batch.parts(features.float())
-            losses = self._relations(own, template.float(), batch)
+            losses = self._relations(own, template, batch)
             if self.options.joint:
                 hole = self.network.generator.hole(region[: len(batch)])
                 losses["joint"] = masked_l1(completed[: len(batch)].float(), batch.clean, hole)
-            weights = {name: getattr(self.options, name) for name in losses}
             total, really = self.really_worn(real, unnamed, batch)
-            total = total + sum(weights[name] * value for name, value in losses.items())
+            total = total + sum(getattr(self.options, n) * value for n, value in losses.items())
         return {"loss": total, **losses, **really}
 
     def _relations(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:

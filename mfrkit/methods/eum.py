@@ -51,24 +51,19 @@ def self_restrained_triplet(
 
     Raises:
         ShapeError: different shapes.
-
-    Example:
-        >>> a, n = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-        >>> self_restrained_triplet(a, a, n).tolist(), self_restrained_triplet(n, a, n).tolist()
-        ([0.0], [4.0])
     """
     if not anchor.shape == positive.shape == negative.shape:
         shapes = ", ".join(str(tuple(each.shape)) for each in (anchor, positive, negative))
         raise ShapeError(f"the templates of triplets differ in shape: {shapes}")
     positive, negative = positive.detach(), negative.detach()
-    genuine = squared_distance(anchor, positive)
-    impostor = squared_distance(anchor, negative)
-    usual = squared_distance(positive, negative).mean()
+    genuine = _squared_distance(anchor, positive)
+    impostor = _squared_distance(anchor, negative)
+    usual = _squared_distance(positive, negative).mean()
     limit = torch.where(impostor.mean() >= usual, usual, impostor)
     return F.relu(genuine - limit + margin)
 
 
-def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+def _squared_distance(a: Tensor, b: Tensor) -> Tensor:
     """Return the (B,) squared distances of the directions of (B, D) vectors, in [0, 4]."""
     return 2 - 2 * F.cosine_similarity(a, b)
 
@@ -163,19 +158,10 @@ class Eum(Task):
 def others(templates: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Give each face of a batch another person's template, drawn by torch's default generator.
 
-    Faces of unknown people count as different from all.
-
-    Args:
-        templates: (B, D) float.
-        label: (B,) int64, -1 where unknown.
+    Faces of unknown people, with a label of -1, count as different from all.
 
     Returns:
         (B, D) float, and (B,) bool, False where the batch holds nobody else.
-
-    Example:
-        >>> templates = torch.tensor([[1.0], [2.0], [3.0]])
-        >>> others(templates, torch.tensor([0, 0, 1]))[0][:2].tolist()
-        [[3.0], [3.0]]
     """
     same = torch.eye(len(label), dtype=torch.bool, device=label.device)
     same |= (label[:, None] == label) & (label[:, None] >= 0)

@@ -37,7 +37,7 @@ from mfrkit.config import REGION
 from mfrkit.errors import InputError
 from mfrkit.losses.margin import MarginHead, create_margin
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
-from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, full_precision
 from mfrkit.methods.method import (
     SMALL_VIEWS,
     GeneratorPhase,
@@ -110,7 +110,24 @@ class ClassifierOptions:
             raise InputError(f"method.scale must be positive, not {self.scale}")
 
 
-class RelationReforming(Task):
+class _OnEmbeddings(Task):
+    """A phase whose student is a recogniser around a `GenerativeRecogniser`."""
+
+    def __init__(self, student: Recogniser) -> None:
+        super().__init__()
+        self.student = student
+
+    @property
+    def network(self) -> GenerativeRecogniser:
+        """Return the student's network."""
+        return cast(GenerativeRecogniser, self.student.network)
+
+    def compiled(self) -> list[nn.Module]:
+        """Return the region predictor's network and the reformer."""
+        return [self.network.region.network, self.network.reformer]
+
+
+class RelationReforming(_OnEmbeddings):
     """Phase 2: draw a reformer to the relations its teacher sees among unmasked faces.
 
     Args:
@@ -122,21 +139,11 @@ class RelationReforming(Task):
     def __init__(
         self, *, student: Recogniser, teacher: nn.Module, options: ReformerOptions
     ) -> None:
-        super().__init__()
-        self.student = student
+        super().__init__(student)
         self.teacher = Frozen(teacher)
         self.options = options
         self.network.requires_grad_(False)
         self.network.reformer.requires_grad_(True)
-
-    @property
-    def network(self) -> GenerativeRecogniser:
-        """Return the student's network."""
-        return cast(GenerativeRecogniser, self.student.network)
-
-    def compiled(self) -> list[nn.Module]:
-        """Return the region predictor's network and the reformer."""
-        return [self.network.region.network, self.network.reformer]
 
     def forward(self, batch: FaceBatch) -> Losses:
         """Return `loss`, `instance`, `pair`, `triplet`, and the instance's means by view.
@@ -144,13 +151,9 @@ class RelationReforming(Task):
         Raises:
             WeightsError: the teacher's output is not finite.
         """
-        with torch.no_grad():
-            known = batch.template
-            template = (self.teacher(batch.clean) if known is None else known).float()
-        check_finite(template)
+        template = self.teacher.template(batch)
         features: Tensor = self.student.features(batch.masked)  # type: ignore[operator]
-        # The losses ask for more digits than half precision has.
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             return self._losses(features.float(), template, batch)
 
     def _losses(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
@@ -164,7 +167,7 @@ class RelationReforming(Task):
         return {"loss": torch.as_tensor(total), **losses, **batch.by_view(instance.detach())}
 
 
-class FeatureClassification(Task):
+class FeatureClassification(_OnEmbeddings):
     """Phase 3: name the people of the training data from their embeddings.
 
     Args:
@@ -174,8 +177,7 @@ class FeatureClassification(Task):
     """
 
     def __init__(self, *, student: Recogniser, head: MarginHead | None, tune: bool) -> None:
-        super().__init__()
-        self.student = student
+        super().__init__(student)
         self.head = head
         self.tune = tune
         self.network.requires_grad_(tune)
@@ -184,15 +186,6 @@ class FeatureClassification(Task):
             self.network.classifier.requires_grad_(True)
             if head is not None:
                 head.weight = self.network.classifier.weight  # type: ignore[assignment]
-
-    @property
-    def network(self) -> GenerativeRecogniser:
-        """Return the student's network."""
-        return cast(GenerativeRecogniser, self.student.network)
-
-    def compiled(self) -> list[nn.Module]:
-        """Return the region predictor's network and the reformer."""
-        return [self.network.region.network, self.network.reformer]
 
     def train(self, mode: bool = True) -> "FeatureClassification":
         """Set the mode; what does not train keeps its running statistics."""
@@ -204,7 +197,7 @@ class FeatureClassification(Task):
     def forward(self, batch: FaceBatch) -> Losses:
         """Return `loss`, and `correct`, the share of the known people that rank first."""
         features: Tensor = self.student.features(batch.masked)  # type: ignore[operator]
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             return self._losses(features.float(), batch.label)
 
     def _losses(self, features: Tensor, label: Tensor) -> Losses:
@@ -279,11 +272,6 @@ def _reforming_student(
     """Put a fresh reformer behind a generator's encoder, or go on with one there is.
 
     MobileFaceNet's trunk starts from the teacher's weights, if the teacher is one of its width.
-
-    Args:
-        model: `student` names the reformer, `init` the generator or recogniser to start from.
-        options: of the method.
-        teacher: the first one; gives the width of the embedding where `model` does not.
 
     Raises:
         InputError: no such models, or parts that do not fit together.
@@ -367,7 +355,7 @@ def _build_classifying(parts: MethodParts, options: ClassifierOptions) -> Featur
     head = None
     if scale:
         dim = student.card.embedding_dim or 0  # the classifier is exported with the student
-        head = MarginHead(dim, parts.identities, create_margin(options.margin), scale)
+        head = MarginHead(dim, len(parts.people), create_margin(options.margin), scale)
     return FeatureClassification(student=student, head=head, tune=options.tune)
 
 

@@ -22,7 +22,7 @@ Differs:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from mfrkit.errors import InputError, ShapeError
 from mfrkit.losses.margin import MarginHead
 from mfrkit.losses.relation import pair_loss, template_distance, triplet_loss
-from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, Task, check_finite, full_precision
 from mfrkit.methods.method import LONG_FIT, SMALL_VIEWS, Method, MethodParts, Preset, build_head
 from mfrkit.methods.real_masks import WornLosses
 from mfrkit.models.recogniser import Recogniser
@@ -47,11 +47,6 @@ def attention_map(features: Tensor) -> Tensor:
 
     Returns:
         (B, H * W) float, at least 0, unit norm.
-
-    Example:
-        >>> import torch
-        >>> attention_map(torch.tensor([[[[3.0, 0.0]], [[0.0, 1.0]]]]))
-        tensor([[0.9939, 0.1104]])
     """
     return F.normalize(features.square().sum(1).flatten(1))
 
@@ -86,14 +81,6 @@ class Tap:
 
     Raises:
         InputError: no stage, or more than one, of this name.
-
-    Example:
-        >>> import torch
-        >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten())
-        >>> tap = Tap(network, "0")
-        >>> _ = network(torch.zeros(1, 3, 2, 2))
-        >>> tuple(tap.take().shape)
-        (1, 4, 2, 2)
     """
 
     def __init__(self, network: nn.Module, stage: str) -> None:
@@ -150,8 +137,7 @@ class MaskInvOptions:
             cache always does; the teacher then computes twice.
 
     Raises:
-        InputError: on construction, for an unknown distance, a negative weight, no weight at all,
-            or a share that is none.
+        InputError: on construction, for a negative weight, or none at all.
     """
 
     distance: Distance = "cosine"
@@ -167,8 +153,6 @@ class MaskInvOptions:
     flip_target: bool = False
 
     def __post_init__(self) -> None:
-        if self.distance not in get_args(Distance):
-            raise InputError(f"method.distance {self.distance!r}: expected cosine or mse")
         weights = [self.template, self.identity, self.pairs, self.triplets, self.attention]
         if min(*weights, self.unmasked) < 0 or not any(weights):
             raise InputError("method weights must not be negative, and not all 0")
@@ -215,11 +199,9 @@ class MaskInv(Task):
         Raises:
             WeightsError: the teacher's output is not finite.
         """
-        template = self._template(batch).float()
-        check_finite(template)
+        template = self._template(batch)
         features = self.embed(batch.shown)
-        # The losses ask for more digits than half precision has.
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             return self._losses(features.float(), template, batch)
 
     def embed(self, faces: Tensor) -> Tensor:
@@ -235,12 +217,11 @@ class MaskInv(Task):
     @torch.no_grad()
     def _template(self, batch: FaceBatch) -> Tensor:
         """Return what the student is pulled to, (B, E) of unit norm."""
-        if batch.template is not None:
-            return batch.template
+        if batch.template is not None or not self.options.flip_target:
+            return self.teacher.template(batch)
         # The mirror image first: a tap keeps the map of the last call, the view the student shares.
-        mirrored = self.teacher(batch.clean.flip(3)) if self.options.flip_target else None
-        template: Tensor = self.teacher(batch.clean)
-        return template if mirrored is None else F.normalize(template + mirrored)
+        mirrored = self.teacher(batch.clean.flip(3))
+        return check_finite(F.normalize(self.teacher(batch.clean) + mirrored)).float()
 
     def _losses(self, features: Tensor, template: Tensor, batch: FaceBatch) -> Losses:
         options, worn = self.options, batch.worn
@@ -249,20 +230,16 @@ class MaskInv(Task):
         distance = template_distance(projected, template, options.distance)
         weight = torch.where(worn, 1.0, options.unmasked)
         terms = {"template": (distance * weight).sum() / weight.sum().clamp_min(1e-9)}
-        total = options.template * terms["template"]
         if options.identity and self.head is not None:
             terms["identity"] = self.head(features, batch.label)
-            total = total + options.identity * terms["identity"]
         if options.pairs:
             terms["pairs"] = pair_loss(features, template)
-            total = total + options.pairs * terms["pairs"]
         if options.triplets:
             terms["triplets"] = triplet_loss(features, template)
-            total = total + options.triplets * terms["triplets"]
         if self.taps is not None:
             student, teacher = (tap.take().float()[: len(batch)] for tap in self.taps)
             terms["attention"] = attention_distance(student, teacher).mean()
-            total = total + options.attention * terms["attention"]
+        total = sum(getattr(options, name) * value for name, value in terms.items())
         added, really = self.really_worn(real, unnamed, batch)
         return {"loss": total + added, **terms, **really, **batch.by_view(distance.detach())}
 

@@ -40,7 +40,7 @@ from mfrkit.losses.image import (
     masked_l1,
     pixel_loss,
 )
-from mfrkit.methods.base import FaceBatch, Frozen, Losses, check_finite
+from mfrkit.methods.base import FaceBatch, Frozen, Losses, full_precision
 from mfrkit.methods.completion import resting, shifted_alike
 from mfrkit.methods.maskinv import MaskInv, MaskInvOptions, recognition_parts
 from mfrkit.methods.method import (
@@ -73,13 +73,6 @@ def decorrelation(one: Tensor, other: Tensor) -> Tensor:
 
     Raises:
         ShapeError: different shapes.
-
-    Example:
-        >>> import torch
-        >>> one = torch.tensor([[3.0, 4.0]]).view(1, 2, 1, 1)
-        >>> [decorrelation(one, torch.tensor([[a, b]]).view(1, 2, 1, 1)).item()
-        ...  for a, b in ((-6.0, -8.0), (4.0, -3.0))]
-        [1.0, 0.0]
     """
     if one.shape != other.shape:
         raise ShapeError(f"parts differ: {tuple(one.shape)} and {tuple(other.shape)}")
@@ -218,11 +211,15 @@ class Meer(MaskInv):
             critics = self.critics if done >= self.critic_start else None
             if critics is not None:
                 yield "critic", _judge(critics, batch.clean, made.detach(), hole)
-            losses |= self._compare(picture, batch.clean, hole) | self._look(made, batch.clean)
+            losses["hole"] = masked_l1(picture, batch.clean, hole)
+            losses["known"] = masked_l1(picture, batch.clean, 1 - hole)
+            losses |= self._look(made, batch.clean)
             if critics is not None:
                 with resting(critics):
                     losses["adversarial"] = generator_loss(critics(made, hole).float())
-        yield "main", self._weighed(losses)
+        # Those of recognition are in `loss` already, weighed.
+        extra = sum(getattr(self.options, n) * losses[n] for n in WEIGHTS if n in losses)
+        yield "main", losses | {"loss": losses.get("loss", 0) + torch.as_tensor(extra)}
         self.done += 1
 
     def groups(self) -> Mapping[str, list[nn.Parameter]]:
@@ -255,11 +252,9 @@ class Meer(MaskInv):
 
     def _recognise(self, embedding: Tensor, parts: Decoupled, batch: FaceBatch) -> Losses:
         """Return the losses of recognition, whose sum is `loss`, and those of the mask."""
-        template = self._template(batch).float()
-        check_finite(template)
+        template = self._template(batch)
         logits = self.network.region(parts)
-        # The losses ask for more digits than half precision has.
-        with torch.autocast(embedding.device.type, enabled=False):
+        with full_precision(embedding):
             losses = self._losses(embedding.float(), template, batch)
             logits = logits.float()
             losses["mask"] = pixel_loss(logits, batch.region) + dice_loss(logits, batch.region)
@@ -268,13 +263,6 @@ class Meer(MaskInv):
                 losses["decorrelation"] = _mean(shared, batch.worn.float())
                 losses |= _parting(parts.attention, batch.region)
         return losses
-
-    def _compare(self, picture: Tensor, clean: Tensor, hole: Tensor) -> Losses:
-        """Compare pixels."""
-        return {
-            "hole": masked_l1(picture, clean, hole),
-            "known": masked_l1(picture, clean, 1 - hole),
-        }
 
     def _look(self, made: Tensor, clean: Tensor) -> Losses:
         """Compare what teacher and student see in some of the faces."""
@@ -291,11 +279,6 @@ class Meer(MaskInv):
                 known = self.embed(clean)
             losses["preserving"] = identity_distance(self.embed(made), known).mean()
         return losses
-
-    def _weighed(self, losses: Losses) -> Losses:
-        """Add what the losses beyond those of recognition weigh."""
-        extra = sum(getattr(self.options, n) * losses[n] for n in WEIGHTS if n in losses)
-        return losses | {"loss": losses.get("loss", 0) + torch.as_tensor(extra)}
 
 
 def _judge(critics: Critics, true: Tensor, made: Tensor, hole: Tensor) -> Losses:
@@ -380,7 +363,12 @@ def _student(model: ModelOptions, options: MeerOptions, teacher: Recogniser) -> 
     if model.init not in OTHER_STARTS:
         whole = load_recogniser(model.init)
         if isinstance(whole.network, MeerNet):
-            return _continued(whole, model.init, switches)
+            for option, wanted in switches.items():
+                if whole.card.arguments[option] != wanted:
+                    raise InputError(
+                        f"--init {model.init}: was made with method.{option} = {not wanted}"
+                    )
+            return Recogniser(whole.network, bare(whole.card)).train()
     plain = build_student(model, teacher)
     arguments = {
         "backbone": plain.card.architecture,
@@ -396,18 +384,6 @@ def _student(model: ModelOptions, options: MeerOptions, teacher: Recogniser) -> 
         arguments=arguments,
     )
     return Recogniser(network, card).train()
-
-
-def _continued(whole: Recogniser, name: str, switches: Mapping[str, bool]) -> Recogniser:
-    """Return a MEER network to be trained on.
-
-    Raises:
-        InputError: it has other branches than are asked for.
-    """
-    for option, wanted in switches.items():
-        if whole.card.arguments[option] != wanted:
-            raise InputError(f"--init {name}: was made with method.{option} = {not wanted}")
-    return Recogniser(whole.network, bare(whole.card)).train()
 
 
 def _build(parts: MethodParts, options: MeerOptions) -> Meer:

@@ -33,15 +33,6 @@ class Teachers(nn.Module):
 
     Args:
         recognisers: at least one, all of one input size.
-
-    Example:
-        >>> from mfrkit.models.loading import load_recogniser
-        >>> arcface = load_recogniser("arcface")
-        >>> teachers = Teachers([arcface, arcface])
-        >>> with torch.no_grad():
-        ...     template = teachers(torch.rand(1, 3, 112, 112))
-        >>> tuple(template.shape), round(float(template.norm()), 4)
-        ((1, 384), 1.0)
     """
 
     def __init__(self, recognisers: Sequence[Recogniser]) -> None:
@@ -90,11 +81,6 @@ LONG_FIT: Mapping[str, Any] = {
 def choose(what: str, wanted: str, known: Mapping[str, Chosen]) -> Chosen:
     """Return what goes by a name.
 
-    Args:
-        what: the names are, for the message.
-        wanted: the name.
-        known: all there are.
-
     Raises:
         InputError: no such name.
     """
@@ -127,10 +113,6 @@ def build_student(options: ModelOptions, teacher: Recogniser) -> Recogniser:
     """Build a student in training mode; fresh weights come from torch's default generator.
 
     A student that starts from a model is fed as that model is; a fresh one as the usual card says.
-
-    Args:
-        options: architecture and start.
-        teacher: the first one.
 
     Raises:
         InputError: a start of another architecture.
@@ -187,12 +169,10 @@ class MethodParts:
 
     Attributes:
         student: trained and exported.
-        teachers: templates of clean faces.
+        teachers: give the templates of clean faces.
         people: names of the people in the data, by label.
         templates_known: whether templates come from a cache, and no teacher is called.
         recognisers: the teachers as they were loaded, where gradients have to go through one.
-        views: how faces vary.
-        steps: of the run.
         really_worn: what really masked faces add to the losses.
     """
 
@@ -205,18 +185,9 @@ class MethodParts:
     steps: int
     really_worn: WornLosses = field(default_factory=WornLosses)
 
-    @property
-    def identities(self) -> int:
-        """Return the number of people in the data."""
-        return len(self.people)
-
 
 def plain_student(model: ModelOptions, options: Any, teacher: Recogniser) -> Recogniser:
-    """Build a student that is a bare recogniser, whatever the method's options say.
-
-    Raises:
-        InputError: a start of another architecture.
-    """
+    """Build a student that is a bare recogniser, whatever the method's options say."""
     return build_student(model, teacher)
 
 
@@ -270,15 +241,10 @@ class PhasedMethod:
 def build_head(parts: MethodParts, margin: str, scale: float) -> MarginHead:
     """Build the classifier of the people in the data, whole in every process.
 
-    Args:
-        parts: of the run; the student's embedding and the people of the data give its shape.
-        margin: name of the margin.
-        scale: its scale s.
-
     Raises:
         InputError: the data have no labels, or no margin of this name.
     """
-    dim, people = parts.student.card.embedding_dim or 0, parts.identities
+    dim, people = parts.student.card.embedding_dim or 0, len(parts.people)
     if people < 2:
         raise InputError(
             "method.identity needs labels: a folder for each person, or records with identity"

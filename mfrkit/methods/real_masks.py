@@ -93,14 +93,6 @@ class PortraitLoss(nn.Module):
     Args:
         portraits: (K, D) of unit norm, one template for each person.
         options: weights.
-
-    Example:
-        >>> import torch
-        >>> loss = PortraitLoss(torch.eye(3), RealOptions(trim=0.5))
-        >>> features = torch.tensor([[1.0, 0, 0], [1.0, 0, 0]])
-        >>> terms = loss(features, torch.tensor([0, 2]))  # the second has a wrong name
-        >>> float(terms["real_template"]), bool(terms["real"] < 1e-4)
-        (0.0, True)
     """
 
     portraits: Tensor
@@ -111,15 +103,11 @@ class PortraitLoss(nn.Module):
         self.register_buffer("portraits", portraits, persistent=False)
 
     def forward(self, features: Tensor, person: Tensor) -> dict[str, Tensor]:
-        """Return the loss, weighted already.
-
-        Args:
-            features: (B, D) float, any length.
-            person: (B,) int64, rows of the portraits.
+        """Compare (B, D) features of any length with the portraits in the (B,) rows of `person`.
 
         Returns:
-            `real`, what is to be minimised, and `real_template`, the 1 - cos in it; both over the
-            faces that are not left out.
+            `real`, what is to be minimised, weighted already, and `real_template`, the 1 - cos in
+            it; both over the faces that are not left out.
         """
         each, distance = _held(features, self.portraits, person, self.options)
         least = _least(each, self.options.trim)
@@ -132,14 +120,6 @@ class OtherViewLoss(nn.Module):
     Args:
         anchors: (N, D) of unit norm, the teacher's templates of all such faces.
         options: weights.
-
-    Example:
-        >>> import torch
-        >>> loss = OtherViewLoss(torch.eye(2), UnnamedOptions(trim=0.0))
-        >>> apart, alike = torch.eye(2), torch.ones(2, 2)
-        >>> right, lazy = (loss(each, each, torch.arange(2))["unnamed"] for each in (apart, alike))
-        >>> bool(right < lazy)  # the same template for all is no way out
-        True
     """
 
     anchors: Tensor
@@ -150,16 +130,11 @@ class OtherViewLoss(nn.Module):
         self.register_buffer("anchors", anchors, persistent=False)
 
     def forward(self, first: Tensor, second: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Return the loss, weighted already.
-
-        Args:
-            first: (B, D) float, templates of one view, any length.
-            second: (B, D) float, of the other.
-            index: (B,) int64, rows of the anchors.
+        """Compare (B, D) features of two views, of any length; (B,) `index` are rows of anchors.
 
         Returns:
-            `unnamed`, what is to be minimised, and `unnamed_template`, the 1 - cos between the
-            views; both over the faces that are not left out.
+            `unnamed`, what is to be minimised, weighted already, and `unnamed_template`, the 1 -
+            cos between the views; both over the faces that are not left out.
         """
         options, own = self.options, torch.arange(len(index), device=first.device)
         anchors = self.anchors[index.to(self.anchors.device)]

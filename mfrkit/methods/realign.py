@@ -54,15 +54,7 @@ class Jitter:
     turn: float = 0.0
 
     def draw(self, regions: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Move regions at random.
-
-        Args:
-            regions: (B, 2, 3) float, wide crop to square.
-            generator: of the numbers; torch's own if None.
-
-        Returns:
-            (B, 2, 3) float, on the same device.
-        """
+        """Move (B, 2, 3) regions, wide crop to square, at random; torch's own chance if None."""
         bell = torch.randn(len(regions), 4, generator=generator).clamp(-3, 3).to(regions)
         shift = torch.tensor([self.right, self.down]).to(regions) + self.shift * bell[:, :2]
         factor = torch.exp(-self.larger - self.scale * bell[:, 2])
@@ -75,15 +67,7 @@ class Jitter:
 
 
 def cut(wide: Tensor, regions: Tensor) -> Tensor:
-    """Cut the network's squares out of wide crops; black beyond them.
-
-    Args:
-        wide: (B, 3, 224, 224) float.
-        regions: (B, 2, 3) float, wide crop to square.
-
-    Returns:
-        (B, 3, 192, 192) float.
-    """
+    """Cut (B, 3, 192, 192) squares out of (B, 3, 224, 224) wide crops; black beyond them."""
     squares: Tensor = warp_affine(wide, regions, (SIDE, SIDE), align_corners=True)
     return squares.contiguous(memory_format=torch.channels_last)
 
@@ -107,13 +91,9 @@ def _scale(linear: Tensor) -> Tensor:
 
 
 def usual_region(mean: Tensor) -> Tensor:
-    """Return the region of the mean mesh in a wide crop, where any aligned face is.
+    """Return the (2, 3) float32 region of any aligned face in a wide crop, on the CPU.
 
-    Args:
-        mean: (468, 3), the mean mesh in pixels of the plain crop.
-
-    Returns:
-        (2, 3) float32, wide crop to square, on the CPU.
+    It is that of the (468, 3) mean mesh, in pixels of the plain crop.
     """
     vertices = mean.cpu().numpy().astype(np.float64)
     vertices[:, :2] = place_in_crop(vertices[:, :2], WIDE, WIDE_MARGIN)
@@ -121,14 +101,9 @@ def usual_region(mean: Tensor) -> Tensor:
 
 
 def regions_of(meshes: Tensor, otherwise: Tensor) -> Tensor:
-    """Lay a region round each mesh, see `faces.mesh.mesh_region`.
+    """Lay (B, 2, 3) regions round (B, 468, 3) meshes of wide crops, see `faces.mesh.mesh_region`.
 
-    Args:
-        meshes: (B, 468, 3), pixels of the wide crop.
-        otherwise: (2, 3) or (B, 2, 3), the region of a mesh without extent.
-
-    Returns:
-        (B, 2, 3), on the meshes' device.
+    A mesh without extent has the region `otherwise`, (2, 3) or (B, 2, 3).
     """
     axis = meshes[:, EYES[1], :2] - meshes[:, EYES[0], :2]
     length = torch.linalg.vector_norm(axis, dim=1)
@@ -144,16 +119,13 @@ def regions_of(meshes: Tensor, otherwise: Tensor) -> Tensor:
 
 
 def squares(middle: Tensor, side: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Return regions by their middles, sides and turns, rounded as `faces.mesh` does.
+    """Return (B, 2, 3) regions, wide crop to square, rounded as `faces.mesh` does.
 
     Args:
         middle: (B, 2) float, pixels of the wide crop.
         side: (B,) float, likewise.
         cosine: (B,) float, of the angle by which the regions are turned clockwise.
         sine: (B,) float, of the same angle.
-
-    Returns:
-        (B, 2, 3) float, wide crop to square.
     """
     cosine, sine = cosine.round(decimals=4), sine.round(decimals=4)
     linear = torch.stack([cosine, sine, -sine, cosine], 1).view(-1, 2, 2)

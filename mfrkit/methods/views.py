@@ -12,7 +12,7 @@ views.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -77,8 +77,6 @@ class ViewOptions:
     coarsest: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.align not in get_args(Align):
-            raise InputError(f"views.align {self.align!r}: expected jitter or mesh")
         for name in ("flip", "blur", "meshed"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"views.{name} is a probability, not {getattr(self, name)}")
@@ -131,18 +129,10 @@ class ViewDraw:
 def draw_view(
     seed: int, epoch: int, index: int, options: ViewOptions, masks: MaskOptions
 ) -> ViewDraw:
-    """Draw one face's view.
+    """Draw one face's view, by its place in the data set and the pass over it, both from 0.
 
-    Args:
-        seed: the run's seed, at least 0.
-        epoch: pass over the data, from 0.
-        index: the face's place in the data set, from 0.
-        options: how far views may vary.
-        masks: what is drawn on the student's view, and on which share of the faces.
-
-    Returns:
-        The draw; the same for the same arguments. An option that is 0 leaves the others' draws as
-        they are.
+    The draw is the same for the same arguments. An option that is 0 leaves the others' draws as
+    they are.
 
     Example:
         >>> options, masks = ViewOptions(gain=0.1), MaskOptions()
@@ -196,26 +186,14 @@ class _Faces:
 class PairedViews(nn.Module):
     """Show a batch of faces twice.
 
-    Example:
-        >>> from mfrkit.masks.options import MaskOptions
-        >>> from mfrkit.methods.views import ViewOptions, draw_view
-        >>> crops = torch.full((1, 3, 112, 112), 128, dtype=torch.uint8)
-        >>> points = torch.tensor([[[38.0, 52], [74, 52], [56, 72], [41, 92], [71, 92]]])
-        >>> draws = [draw_view(0, 0, 0, ViewOptions(), MaskOptions())]
-        >>> batch = PairedViews()(crops, points, torch.tensor([-1]), torch.tensor([0]), draws)
-        >>> tuple(batch.masked.shape), batch.masked is batch.clean
-        ((1, 3, 112, 112), False)
+    Args:
+        aligner: aligns anew the faces whose draws ask for it; None moves those too.
+        renderer: draws the masks; None for one without masks of the user's own.
     """
 
     def __init__(
         self, aligner: MeshAligner | None = None, renderer: MaskRenderer | None = None
     ) -> None:
-        """Prepare to show.
-
-        Args:
-            aligner: aligns anew the faces whose draws ask for it; None moves those too.
-            renderer: draws the masks; None for one without masks of the user's own.
-        """
         super().__init__()
         self.renderer = renderer or MaskRenderer()
         self.aligner = aligner
@@ -232,7 +210,7 @@ class PairedViews(nn.Module):
         turns: Tensor | None = None,
         context: Context | None = None,
     ) -> FaceBatch:
-        """Make both views.
+        """Make both views, on the crops' device.
 
         Args:
             crops: (B, 3, H, W) uint8 RGB; never written to.
@@ -244,9 +222,6 @@ class PairedViews(nn.Module):
             turns: (B, 2) float, yaw and pitch in degrees of the faces whose landmarks are those of
                 a mesh; NaN for others.
             context: what is seen round the faces that were cut out wide, on the crops' device.
-
-        Returns:
-            The batch, on the crops' device.
 
         Raises:
             ShapeError: crops that are not uint8 (B, 3, H, W), or not as many draws.

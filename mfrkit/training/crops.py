@@ -1,12 +1,11 @@
 """The crops of a training run: looked up by place, read, and what is seen round each face.
 
-Lists of faces and archives of any size can be joined to one. `align --size 224 --margin 0.5`
-shows a face as large as a plain crop of 112 pixels does, with as much again of the photo on each
-side. The middle of such a wide crop is the plain one; the rest lets training align the face anew
-once it wears a mask.
+`align --size 224 --margin 0.5` shows a face as large as a plain crop of 112 pixels does, with as
+much again of the photo on each side. The middle of such a wide crop is the plain one; the rest lets
+training align the face anew once it wears a mask.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -25,13 +24,7 @@ from mfrkit.stages.mask_faces import Place, face_in_crop
 
 
 class TrainFace(NamedTuple):
-    """One crop to train on.
-
-    Attributes:
-        path: the picture, a file or part of one.
-        record: what is known of it.
-        label: identity from 0, -1 where unknown.
-    """
+    """One crop to train on; its label is the identity from 0, -1 where unknown."""
 
     path: Path | Packed
     record: Record
@@ -41,22 +34,15 @@ class TrainFace(NamedTuple):
 class Faces(Protocol):
     """Faces by place, from 0."""
 
-    def __len__(self) -> int:
-        """Return how many there are."""
-
-    def __getitem__(self, place: int, /) -> TrainFace:
-        """Return one."""
-
-    def __iter__(self) -> Iterator[TrainFace]:
-        """Yield all, in order."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> TrainFace: ...
+    def __iter__(self) -> Iterator[TrainFace]: ...
 
 
 class ArchiveFaces:
     """The usable faces of an archive; each is looked up when it is asked for.
 
-    Args:
-        source: the archive.
-        labels: of the run, for each person of the source.
+    `labels` are the run's, for each person of the source.
     """
 
     def __init__(self, source: ArchiveSource, labels: Sequence[int]) -> None:
@@ -80,14 +66,7 @@ class ArchiveFaces:
 
 
 class JoinedFaces:
-    """Several sources of faces, one behind the other.
-
-    Example:
-        >>> faces = [TrainFace(Path(name), Record(name, name, name), -1) for name in "abc"]
-        >>> joined = JoinedFaces([faces[:1], [], faces[1:]])
-        >>> len(joined), joined[1].record.key, [face.record.key for face in joined]
-        (3, 'b', ['a', 'b', 'c'])
-    """
+    """Several sources of faces, one behind the other."""
 
     def __init__(self, parts: Sequence[Faces]) -> None:
         self._parts = parts
@@ -125,17 +104,35 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class TrainCrop:
-    """A plain crop.
-
-    Attributes:
-        pixels: (H, W, 3) uint8 RGB.
-        place: its five points and landmarks, crop pixels.
-        context: what is seen round it, or None.
-    """
+    """A plain crop: (H, W, 3) uint8 RGB, its points in it, and what is seen round it, or None."""
 
     pixels: NDArray[np.uint8]
     place: Place
     context: Surroundings | None = None
+
+
+Read = Callable[[TrainFace], TrainCrop]
+
+
+def read_each(
+    faces: Iterable[TrainFace], read: Read
+) -> tuple[list[int], list[TrainCrop], list[str]]:
+    """Read what is readable of some faces.
+
+    Returns:
+        The places of these among the faces, their crops, and what is wrong with the others, as
+        `path: reason`.
+    """
+    kept: list[int] = []
+    crops: list[TrainCrop] = []
+    broken: list[str] = []
+    for place, face in enumerate(faces):
+        try:
+            crops.append(read(face))
+            kept.append(place)
+        except ImageError as error:
+            broken.append(f"{face.path}: {error}")
+    return kept, crops, broken
 
 
 def read_crop(face: TrainFace, size: tuple[int, int]) -> TrainCrop:
@@ -149,7 +146,7 @@ def read_crop(face: TrainFace, size: tuple[int, int]) -> TrainCrop:
     edge = _edge(face.record, (height, width), size)
     if edge is None:
         raise ImageError(f"{width}x{height} is no crop of {size[1]}x{size[0]}, run mfrkit align")
-    place = face_place(face.record, picture.shape)
+    place = _face_place(face.record, picture.shape)
     if not edge:
         return TrainCrop(picture, place)
     shift = np.float32(edge)
@@ -174,13 +171,10 @@ def _edge(record: Record, shape: tuple[int, int], size: tuple[int, int]) -> int 
     return (height - size[0]) // 2 if (plain, plain) == size else None
 
 
-def face_place(record: Record, shape: tuple[int, ...]) -> Place:
+def _face_place(record: Record, shape: tuple[int, ...]) -> Place:
     """Return where a face is in its picture.
 
     Points without the matrix of the alignment are taken to be crop pixels already.
-
-    Raises:
-        ImageError: points that are none, or no points and no aligned crop.
     """
     align = record.blocks.get("align")
     if not isinstance(align, dict) or "points" not in align or "matrix" in align:
@@ -192,11 +186,7 @@ def face_place(record: Record, shape: tuple[int, ...]) -> Place:
 
 
 def _box(record: Record, edge: int) -> NDArray[np.float32]:
-    """Return a detector's box as `Surroundings` has it; the usual one where the record has none.
-
-    Raises:
-        ImageError: a malformed block.
-    """
+    """Return a detector's box as `Surroundings` has it; the usual one where the record has none."""
     align: dict[str, Any] = record.blocks["align"]
     if "box" not in align:
         return np.array([*_USUAL_BOX, 0], np.float32)
@@ -214,13 +204,7 @@ def _box(record: Record, edge: int) -> NDArray[np.float32]:
 
 
 def read_wide(face: TrainFace) -> TrainCrop:
-    """Read an aligned crop as a wide one; black where it shows less.
-
-    Args:
-        face: whose record has the crop's margin, if it has one.
-
-    Returns:
-        (224, 224, 3) uint8 RGB with the plain 112-pixel crop in the middle.
+    """Read an aligned crop of any margin as a wide one of 224 pixels; black where it shows less.
 
     Raises:
         ImageError: unreadable, no aligned crop, or points that are none.
@@ -237,7 +221,7 @@ def read_wide(face: TrainFace) -> TrainCrop:
     scale = ARCFACE_SIZE * (1 + 2 * margin) / width
     move = np.array([[scale, 0, 0], [0, scale, 0]])
     move[:, 2] = (WIDE - scale * width) / 2
-    place = face_place(face.record, crop.shape)
+    place = _face_place(face.record, crop.shape)
     points, landmarks = (transform_points(each, move) for each in (place.points, place.landmarks))
     place = replace(place, points=points.astype(np.float32), landmarks=landmarks.astype(np.float32))
     if scale != 1 or width != WIDE:

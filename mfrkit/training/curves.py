@@ -50,7 +50,7 @@ def curves(options: CurvesOptions, console: Console) -> None:
         raise InputError(
             f"{options.output}: expected a name that ends in .png, .svg, .pdf or .html"
         )
-    paths = [find_history(run) for run in options.runs]
+    paths = [_find_history(run) for run in options.runs]
     refuse_existing(options.output, force=options.force)
     found = {label: read_history(path) for label, path in zip(_labels(paths), paths, strict=True)}
     for label in [label for label, series in found.items() if not series]:
@@ -60,22 +60,18 @@ def curves(options: CurvesOptions, console: Console) -> None:
         del found[label]
     if not found:
         raise InputError("nothing to draw; wait for the first lines")
-    names = panel_names(found)
+    names = _panel_names(found)
     if suffix in _PAGES:
-        charts = {n: draw_runs(found, [n], "svg", legend=False).decode() for n in names}
+        charts = {n: _draw_runs(found, [n], "svg", legend=False).decode() for n in names}
         content = _page(found, charts).encode()
     else:
-        content = draw_runs(found, names, suffix[1:])
+        content = _draw_runs(found, names, suffix[1:])
     write_whole(options.output, content)
     console.info(f"{options.output}: {len(names)} panels, {', '.join(found)}")
 
 
-def find_history(run: Path) -> Path:
-    """Return the history of a run that is named by its folder, its model or the history itself.
-
-    Raises:
-        InputError: there is none.
-    """
+def _find_history(run: Path) -> Path:
+    """Return the history of a run that is named by its folder, its model or the history itself."""
     if run.is_dir():
         path = run / HISTORY
     else:
@@ -111,12 +107,7 @@ def _page(runs: Runs, charts: Mapping[str, str]) -> str:
 
 
 def _summary(series: Mapping[str, Series]) -> tuple[str, str, str, str]:
-    """Return steps, last loss, lowest error of a check and its step; a dash for what is not there.
-
-    Example:
-        >>> _summary({"loss": Series(np.array([20, 40]), np.array([2.0, 1.5]))})
-        ('40', '1.5', '–', '–')
-    """
+    """Return steps, last loss, lowest error of a check and its step; a dash for what is missing."""
     steps = max(int(each.steps[-1]) for each in series.values())
     loss = f"{series['loss'].values[-1]:.4g}" if "loss" in series else "–"
     check = series.get("check_error")
@@ -126,7 +117,7 @@ def _summary(series: Mapping[str, Series]) -> tuple[str, str, str, str]:
     return f"{steps:,}", loss, f"{check.values[best]:.2%}", f"{check.steps[best]:,}"
 
 
-def panel_names(runs: Runs) -> list[str]:
+def _panel_names(runs: Runs) -> list[str]:
     """Return what there is to draw: losses, then checks, then the learning rate; speed is not."""
     names = [name for series in runs.values() for name in series]
     checks = [name for name in names if name.startswith("check_")]
@@ -135,17 +126,10 @@ def panel_names(runs: Runs) -> list[str]:
     return list(dict.fromkeys([*ends[0], *losses, *checks, *ends[1]]))
 
 
-def draw_runs(runs: Runs, names: Sequence[str], kind: str, *, legend: bool = True) -> bytes:
-    """Draw panels beside and below each other.
+def _draw_runs(runs: Runs, names: Sequence[str], kind: str, *, legend: bool = True) -> bytes:
+    """Draw panels beside and below each other as a picture: `png`, `svg` or `pdf`.
 
-    Args:
-        runs: their scalars, by what the legend calls them.
-        names: of the scalars, each with a panel.
-        kind: `png`, `svg` or `pdf`.
-        legend: say above them which run is which.
-
-    Returns:
-        The encoded picture; the same input gives the same bytes.
+    The same input gives the same bytes.
     """
     columns = min(_COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
@@ -199,12 +183,7 @@ def _spans_decades(values: Floats) -> bool:
 def smoothed(values: Floats) -> NDArray[np.float64]:
     """Return means over a twentieth of a curve round each value, which do not lag behind it.
 
-    Args:
-        values: (N,) float64; one that is NaN stays so, and counts nowhere.
-
-    Example:
-        >>> smoothed(np.array([1.0, 2.0, 3.0])).tolist()
-        [1.0, 2.0, 3.0]
+    A value that is NaN stays so, and counts nowhere.
     """
     reach = len(values) // _SMOOTHED // 2 or (len(values) >= _SMOOTHED)
     window = np.ones(2 * reach + 1)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from mfrkit.config import REGION
 from mfrkit.console import Console
-from mfrkit.errors import ImageError, InputError
+from mfrkit.errors import InputError
 from mfrkit.faces.geometry import ARCFACE_SIZE
 from mfrkit.io.files import refuse_existing
 from mfrkit.masks.camera import read_camera
@@ -20,7 +21,7 @@ from mfrkit.models.region import RegionPredictor, load_region
 from mfrkit.pages.contact_sheet import Cell, write_contact_sheet
 from mfrkit.stages.flow import batched
 from mfrkit.stages.mask_faces import MaskFaces
-from mfrkit.training.crops import TrainCrop, TrainFace, read_crop
+from mfrkit.training.crops import TrainCrop, TrainFace, read_crop, read_each
 from mfrkit.training.data import open_train_set
 from mfrkit.training.options import CutOptions
 
@@ -39,7 +40,7 @@ def cut_masks(options: CutOptions, console: Console) -> WornFile:
     data = open_train_set(options.data)
     # The same faces every time, from all over the sources.
     order = np.random.default_rng(0).permutation(len(data)).tolist()
-    cutter = Cutter(resolve_device(options.run.device), options.run.threads)
+    cutter = _Cutter(resolve_device(options.run.device), options.run.threads)
     masks: list[CutOut] = []
     keys: list[str] = []
     cells: list[Cell] = []
@@ -71,30 +72,19 @@ def cut_masks(options: CutOptions, console: Console) -> WornFile:
 Found = tuple[TrainFace, TrainCrop | None, CutOut | str]
 
 
-class Cutter:
-    """Cuts the masks out of crops.
+class _Cutter:
+    """Cuts the masks out of crops."""
 
-    Args:
-        device: where networks run.
-        workers: threads.
-    """
-
-    def __init__(self, device: torch.device, workers: int = 1) -> None:
+    def __init__(self, device: torch.device, workers: int) -> None:
         self._device = device
         self._region: RegionPredictor = load_region(REGION, device)
         self._finder = MaskFaces("yunet", device, mesh=True, workers=workers)
 
     def __call__(self, faces: Sequence[TrainFace]) -> Iterator[Found]:
         """Yield each face with its crop and mask, or why there is none."""
-        kept: list[TrainFace] = []
-        crops: list[TrainCrop] = []
-        for face in faces:
-            try:
-                crops.append(read_crop(face, _SIZE))
-            except ImageError:
-                yield face, None, "unreadable"
-                continue
-            kept.append(face)
+        kept, crops, _ = read_each(faces, partial(read_crop, size=_SIZE))
+        for bad in set(range(len(faces))) - set(kept):
+            yield faces[bad], None, "unreadable"
         if not kept:
             return
         pictures = np.stack([crop.pixels for crop in crops])
@@ -104,7 +94,7 @@ class Cutter:
         meshed = self._finder.in_crops([pictures[at] for at in blank], [places[at] for at in blank])
         for at, place in zip(blank, meshed, strict=True):
             places[at] = place
-        for at, (face, place) in enumerate(zip(kept, places, strict=True)):
+        for at, (face, place) in enumerate(zip([faces[n] for n in kept], places, strict=True)):
             if not place.meshed:
                 yield face, crops[at], "without a sure mesh"
                 continue

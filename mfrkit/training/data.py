@@ -6,7 +6,7 @@ out to measure with; masks can be few at first, and as many as asked for after a
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.console import Console
-from mfrkit.errors import ImageError, InputError
+from mfrkit.errors import InputError
 from mfrkit.io.item import ArchiveSource
 from mfrkit.io.source import open_source
 from mfrkit.masks.options import MaskOptions
@@ -25,10 +25,16 @@ from mfrkit.methods.realign import Context
 from mfrkit.methods.views import ViewDraw, ViewOptions, draw_view
 from mfrkit.stages.flow import ordered_map
 from mfrkit.stages.sink import Tally
-from mfrkit.training.crops import ArchiveFaces, Faces, JoinedFaces, TrainCrop, TrainFace, read_crop
-from mfrkit.training.settings import FitOptions
-
-Read = Callable[[TrainFace], TrainCrop]
+from mfrkit.training.crops import (
+    ArchiveFaces,
+    Faces,
+    JoinedFaces,
+    Read,
+    TrainCrop,
+    TrainFace,
+    read_crop,
+    read_each,
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,7 @@ class DataSet:
 
     Attributes:
         identities: names behind the labels.
-        tally: inputs that cannot be used, because an earlier stage gave them up or an archive is
-            damaged.
+        tally: inputs that cannot be used.
     """
 
     identities: Sequence[str]
@@ -55,11 +60,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class TrainSet(DataSet):
-    """All crops of a run, in the order of their sources.
-
-    Attributes:
-        faces: the crops.
-    """
+    """All crops of a run, in the order of their sources."""
 
     faces: Faces
 
@@ -68,14 +69,11 @@ class TrainSet(DataSet):
 
 
 def open_train_set(sources: Iterable[str]) -> TrainSet:
-    """List the crops of several sources.
+    """List the crops of several folders, manifests, archives or pictures.
 
     People are told apart by the records' identities, which is the first folder where there is no
     manifest; the same name in two sources is one person. Files that lie flat have no identity.
-    The numbers of a `.rec` file name people of that file only.
-
-    Args:
-        sources: folders, manifests, archives or pictures; one named twice counts twice.
+    The numbers of a `.rec` file name people of that file only. A source named twice counts twice.
 
     Raises:
         InputError: a source that is not there, or no crops at all.
@@ -116,12 +114,9 @@ def _open_faces(text: str, labels: dict[str, int], tally: Tally) -> Faces:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Whose turn it is at a step.
+    """Whose turn it is at a step: (B,) identities, -1 where unknown, and places in the data set.
 
-    Attributes:
-        label: (B,) int64 identity, -1 where unknown.
-        index: (B,) int64, places in the data set.
-        broken: what could not be read, as `path: reason`.
+    What could not be read is told as `path: reason`.
     """
 
     label: Tensor
@@ -156,15 +151,8 @@ class RawBatch(Drawn):
 class Deal:
     """Deal a data set out to steps.
 
-    Every epoch is a new order of all faces; the last, smaller batch is left out. Of a step's faces
-    each of several processes takes every n-th.
-
-    Args:
-        data: to deal out.
-        seed: of the order.
-        batch_size: faces per step, over all processes.
-        rank: of this process.
-        world: number of processes.
+    Every epoch is a new order of all faces; the last, smaller batch is left out. A step has
+    `batch_size` faces, of which each of the `world` processes takes every n-th.
     """
 
     def __init__(
@@ -213,7 +201,7 @@ class Batches(Deal):
         masks: what is drawn, on which share of the faces.
         read: gets a face's crop; `read_crop` if None.
         beside: other data sets', of which each step takes a batch too, by name.
-        dealing: arguments of `Deal`; the seed is that of views too.
+        dealing: to steps, as `Deal`; the seed is that of views too.
     """
 
     data: TrainSet
@@ -232,6 +220,7 @@ class Batches(Deal):
         super().__init__(data, **dealing)
         self.beside = beside or {}
         self.size, self.views, self.masks = size, views, masks
+        self.grown = 0  # the share of masked faces grows from 0 until this step
         self._read = read or partial(read_crop, size=size)
 
     def load(self, step: int) -> RawBatch:
@@ -240,34 +229,27 @@ class Batches(Deal):
         Raises:
             InputError: not one face of the step could be read.
         """
-        epoch = step // self.steps_per_epoch
-        kept: list[int] = []
-        labels: list[int] = []
-        crops: list[TrainCrop] = []
-        broken: list[str] = []
-        for index in self.indices(step).tolist():
-            face = self.data.faces[index]
-            try:
-                crops.append(self._read(face))
-            except ImageError as error:
-                broken.append(f"{face.path}: {error}")
-                continue
-            kept.append(index)
-            labels.append(face.label)
-        if not kept:
+        indices = self.indices(step).tolist()
+        faces = [self.data.faces[index] for index in indices]
+        readable, crops, broken = read_each(faces, self._read)
+        if not readable:
             raise InputError(f"none of the {len(broken)} crops of a step is usable: {broken[0]}")
+        kept = [indices[place] for place in readable]
         beside = {name: other.load(step) for name, other in self.beside.items()}
         for other in beside.values():
             broken += other.broken
         places = [crop.place for crop in crops]
+        epoch, masks = step // self.steps_per_epoch, self.masks
+        if step < self.grown:  # draws of the same seed differ only in who goes without
+            masks = replace(masks, probability=masks.probability * (step / self.grown))
         return RawBatch(
             crops=_stack_pixels([crop.pixels for crop in crops]),
             points=torch.from_numpy(np.stack([place.points for place in places])),
             landmarks=torch.from_numpy(np.stack([place.landmarks for place in places])),
             turns=torch.from_numpy(np.stack([place.turn for place in places])),
-            label=torch.tensor(labels),
+            label=torch.tensor([faces[place].label for place in readable]),
             index=torch.tensor(kept),
-            draws=[draw_view(self.seed, epoch, i, self.views, self.masks) for i in kept],
+            draws=[draw_view(self.seed, epoch, i, self.views, masks) for i in kept],
             broken=broken,
             context=_stack_contexts(crops),
             beside=beside,
@@ -293,18 +275,12 @@ def _stack_contexts(crops: Sequence[TrainCrop]) -> Context | None:
 
 
 def hold_out(data: TrainSet, count: int) -> tuple[TrainSet, TrainSet]:
-    """Part a data set.
+    """Part a data set into what to train on and what is held out.
 
     People are held out whole, so that none of them is known from training; faces without identity
-    one by one. Who it is follows from the names alone, whatever the order of the sources.
-
-    Args:
-        data: to part.
-        count: faces to hold out, if that is no more than a tenth; with the rest of the last person
-            it may become a fifth.
-
-    Returns:
-        What to train on, and what is held out.
+    one by one. Who it is follows from the names alone, whatever the order of the sources. It is
+    `count` faces if that is no more than a tenth; with the rest of the last person it may become a
+    fifth.
     """
     wanted = min(count, len(data) // 10)
     groups: dict[str, list[int]] = {}
@@ -327,30 +303,3 @@ def _group(face: TrainFace, data: TrainSet) -> str:
 def _hash(name: str) -> bytes:
     """Return what puts names into an order that looks random and is always the same."""
     return hashlib.sha256(name.encode("utf-8", "replace")).digest()
-
-
-class GrowingMasks(Batches):
-    """Batches in which the share of masked faces grows in a straight line from 0.
-
-    It follows from the step's number, as all else does. A face that wears a mask keeps it, whatever
-    the share: draws of the same seed differ only in who goes without.
-
-    Args:
-        data: the crops.
-        growth: share of the run after which as many wear masks as `masks` says, in (0, 1].
-        fit: how long the run is.
-        others: arguments of `Batches`.
-    """
-
-    def __init__(self, data: TrainSet, *, growth: float, fit: FitOptions, **others: Any) -> None:
-        super().__init__(data, **others)
-        self._over = max(1, round(growth * fit.total_steps(self.steps_per_epoch)))
-
-    def load(self, step: int) -> RawBatch:
-        """Read the faces of a step; arguments and errors as `Batches.load`."""
-        raw = super().load(step)
-        share = min(1.0, step / self._over)
-        masks = replace(self.masks, probability=self.masks.probability * share)
-        epoch = step // self.steps_per_epoch
-        draws = [draw_view(self.seed, epoch, i, self.views, masks) for i in raw.index.tolist()]
-        return replace(raw, draws=draws)

@@ -76,8 +76,6 @@ class TrainLog:
 
     Args:
         folder: of the run; None to write nothing, for all processes but the first.
-        console: narration.
-        bar: of the run.
         first: steps done before; later lines of an earlier run are forgotten.
         total: steps of the run.
     """
@@ -107,13 +105,7 @@ class TrainLog:
             self._events.__exit__()
 
     def add(self, losses: Mapping[str, float], faces: int, waited: float) -> None:
-        """Take note of a step.
-
-        Args:
-            losses: scalars by name.
-            faces: faces seen, over all processes.
-            waited: seconds this process waited for data.
-        """
+        """Take note of a step: its losses, the faces of all processes, and the wait for data."""
         for name, value in losses.items():
             self._sums.setdefault(name, []).append(value)
         self._faces += faces
@@ -145,12 +137,7 @@ class TrainLog:
         self._console.info(f"step {step}/{self._total}: {text}{left}")
 
     def flush(self, step: int, lr: float) -> None:
-        """Write the means since the last time.
-
-        Args:
-            step: steps done.
-            lr: learning rate.
-        """
+        """Write the means since the last time."""
         seconds = max(time.perf_counter() - self._since, 1e-9)
         means = {name: sum(values) / len(values) for name, values in self._sums.items()}
         rate, wait = self._faces / seconds, self._waited / seconds
@@ -216,48 +203,36 @@ class FitParts:
     """What the loop works with.
 
     Attributes:
-        task: the method.
-        batches: where faces come from.
-        show: turns what comes from disk into the two views, on the device.
+        show: turns what the batches deal out into what the task takes, on the device.
         check: measures weights of the student; the entry `check_error` decides which are best.
-        keep: receives the best weights whenever a check finds better ones, and their figures.
-        folder: of the run's own files.
-        device: everything computes on.
-        workers: threads that read.
         measure: what `check_error` is, in words.
         draw: shows what weights of the student do, (H, W, 3) uint8 RGB, after every check.
+        keep: receives the best weights whenever a check finds better ones, and their figures.
+        folder: of the run's own files.
+        workers: threads that read.
     """
 
     task: Task
     batches: Deal
     show: Show
-    check: Check | None
-    keep: Keep
-    folder: Path
     device: torch.device
-    workers: int
+    check: Check | None = None
     measure: str = "mean EER"
     draw: Draw | None = None
+    keep: Keep = lambda weights, figures: None
+    folder: Path = Path()
+    workers: int = 1
 
 
 def fit(
     parts: FitParts, options: FitOptions, console: Console, world: World, *, resume: bool
 ) -> TrainState:
-    """Train to the end, from the beginning or from the newest checkpoint.
+    """Train to the end, from the beginning or with `resume` from the newest checkpoint there is.
 
     Ctrl-C and SIGTERM let the step under way finish and leave a checkpoint behind.
 
-    Args:
-        parts: networks, data and the rest.
-        options: of the loop.
-        console: narration and progress.
-        world: the processes of the run.
-        resume: continue from the newest checkpoint of the folder, if there is one.
-
-    Returns:
-        The final state.
-
     Raises:
+        InputError: the checkpoint has more steps than the run.
         MfrError: a loss is not finite; the last checkpoint stays.
     """
     state = create_state(parts.task, options, parts.device)

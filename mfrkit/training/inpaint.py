@@ -1,7 +1,7 @@
 """Train a completion generator: crops in, one model file out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from mfrkit.models.loading import load_recogniser
 from mfrkit.models.recogniser import FaceFeatures
 from mfrkit.models.registry import build_network, load_network
 from mfrkit.training.checks import CompletionCheck
-from mfrkit.training.data import Batches, TrainSet, hold_out, open_train_set, told
+from mfrkit.training.data import Batches, hold_out, open_train_set, told
 from mfrkit.training.options import TrainRequest
 from mfrkit.training.run import Built, Trained, deal_out, paired_views, run
 from mfrkit.training.settings import (
@@ -41,7 +41,6 @@ class GeneratorOptions:
     """What is trained, and who looks on.
 
     Attributes:
-        network: architecture of the generator.
         init: model file whose weights it starts from; empty for fresh ones.
         size: side of the crops.
         recogniser: bundled name or model file; sees whether a face stays the same person.
@@ -68,15 +67,6 @@ class CheckOptions:
 @dataclass(frozen=True)
 class InpaintSettings(RunSettings):
     """Every setting of a run, checked.
-
-    Attributes:
-        model: what is trained.
-        method: what pulls it.
-        views: how faces vary; only as both views do, since pixels are compared.
-        masks: the words behind the masks; faces without one get a free-form hole.
-        fit: of the loop.
-        check: of the held-out faces.
-        card: of the model.
 
     Raises:
         InputError: on construction, for views that differ in more than the mask.
@@ -199,12 +189,7 @@ def build(
     world: World,
     console: Console,
 ) -> Built:
-    """Load, build and connect everything a run needs.
-
-    Raises:
-        InputError: unusable data, models or options.
-        WeightsError: a model that does not load.
-    """
+    """Load, build and connect everything a run needs."""
     train, held = hold_out(told(open_train_set(request.data), console), settings.check.faces)
     size = (settings.model.size, settings.model.size)
     batches = deal_out(train, size, settings, request.seed, world)
@@ -216,7 +201,15 @@ def build(
     show = paired_views(settings.views, device, settings.masks.renderer())
     check = None
     if len(held) and world.writes:
-        check = CompletionCheck(generator, _held_batches(held, size, settings), show, looker)
+        held_batches = Batches(
+            held,
+            size=size,
+            views=ViewOptions(flip=0.0),
+            masks=settings.masks.always(),
+            seed=_CHECK_SEED,
+            batch_size=min(_CHECK_BATCH, len(held)),
+        )
+        check = CompletionCheck(generator, held_batches, show, looker)
     return Built(
         task=task,
         network=generator,
@@ -231,11 +224,7 @@ def build(
 
 
 def _generator(options: GeneratorOptions) -> tuple[Completion, Mapping[str, Any]]:
-    """Build the generator, fresh from torch's default generator or as another one is.
-
-    Returns:
-        It, and the arguments of its architecture.
-    """
+    """Build the generator, fresh or as another one is; returns its architecture's arguments too."""
     if options.init:
         network, card = load_network(options.init)
         if card.architecture != options.network:
@@ -277,19 +266,6 @@ def _task(
     )
 
 
-def _held_batches(held: TrainSet, size: tuple[int, int], settings: InpaintSettings) -> Batches:
-    """Deal out the held-out faces, every one of them masked."""
-    masks = replace(settings.masks.parsed(), probability=1.0)
-    return Batches(
-        held,
-        size=size,
-        views=ViewOptions(flip=0.0),
-        masks=masks,
-        seed=_CHECK_SEED,
-        batch_size=min(_CHECK_BATCH, len(held)),
-    )
-
-
 def _card(options: GeneratorOptions, arguments: Mapping[str, Any]) -> ModelCard:
     return ModelCard(
         name="completion",
@@ -304,13 +280,7 @@ def _card(options: GeneratorOptions, arguments: Mapping[str, Any]) -> ModelCard:
 
 
 def train_inpaint(request: TrainRequest, console: Console) -> Trained:
-    """Train a generator and write it.
-
-    Raises:
-        InputError: unusable options, data or models, or an output that exists.
-        WeightsError: a model that does not load or gives nonsense.
-        MfrError: a loss was not finite.
-    """
+    """Train a generator and write it; errors as those of `run`."""
     settings = resolve(request)
     what = f"train {settings.model.network}"
     return run(request, settings, build, "train-inpaint", what, console)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mfrkit.config import RunOptions
+from mfrkit.methods import METHODS
 from mfrkit.options import (
     Checked,
     Force,
@@ -21,7 +22,6 @@ from mfrkit.options import (
     Within,
     declared,
 )
-from mfrkit.training.methods import METHODS
 
 ModelFile = Annotated[Path, typer.Option("--output", "-o", help="Model file to write.")]
 StartFile = Annotated[

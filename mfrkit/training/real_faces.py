@@ -6,6 +6,7 @@ name and no other photo, the teacher's own answer has to do.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mfrkit.config import REGION
-from mfrkit.errors import ImageError, InputError
+from mfrkit.errors import InputError
 from mfrkit.io.tables import read_covariates
 from mfrkit.masks.options import MaskOptions
 from mfrkit.methods.real_masks import RealOptions, UnnamedOptions
@@ -22,14 +23,13 @@ from mfrkit.methods.views import ViewOptions
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.models.region import is_masked, load_region
 from mfrkit.stages.flow import batched
-from mfrkit.training.crops import TrainFace, read_crop
+from mfrkit.training.crops import TrainFace, read_crop, read_each
 from mfrkit.training.data import Batches, TrainSet, open_train_set
 from mfrkit.training.teacher_cache import embed_all
 from mfrkit.training.world import World
 
-_SEED = (
-    2**33
-)  # added to the run's: what is drawn here has nothing to do with the other faces' draws
+# Added to the run's: what is drawn here has nothing to do with the other faces' draws.
+_SEED, _UNNAMED_SEED = 2**33, 2**34
 _BATCH = 64
 
 
@@ -72,25 +72,14 @@ class RealFaces:
     ) -> Batches:
         """Deal the masked faces out to steps; they are aligned with their masks on already."""
         still = replace(views, rotation=0.0, scale=0.0, shift=0.0, align="jitter")
-        return Batches(
-            self.masked,
-            size=size,
-            views=still,
-            masks=MaskOptions(probability=0.0),
-            seed=seed + _SEED,
-            batch_size=options.count,
-            rank=world.rank,
-            world=world.size,
-        )
+        bare = MaskOptions(probability=0.0)
+        return _deal_out(self.masked, still, bare, options.count, size, seed + _SEED, world)
 
 
 def open_real(sources: Sequence[str], options: RealOptions, size: tuple[int, int]) -> RealFaces:
     """Find the masked faces and the portraits of the same people.
 
-    Args:
-        sources: folders per person, manifests or archives of aligned crops.
-        options: name the table that says which is which.
-        size: (height, width) of the crops.
+    The options name the table that says which is which; `size` is the crops' (height, width).
 
     Raises:
         InputError: a source or table that cannot be read, or nobody with both.
@@ -146,30 +135,18 @@ def _by_region(data: TrainSet, size: tuple[int, int]) -> list[tuple[TrainFace, b
     finder = load_region(REGION)
     read: list[tuple[TrainFace, bool]] = []
     for faces in batched(data.faces, _BATCH):
-        crops = []
-        for face in faces:
-            try:
-                crops.append((face, read_crop(face, size).pixels))
-            except ImageError:
-                continue
-        if crops:
-            pixels = torch.from_numpy(np.stack([crop for _, crop in crops]))
+        kept, crops, _ = read_each(faces, partial(read_crop, size=size))
+        if kept:
+            pixels = torch.from_numpy(np.stack([crop.pixels for crop in crops]))
             region = finder.find(pixels.permute(0, 3, 1, 2).float() / 255)
             worn = is_masked(region).tolist()
-            read += [(face, masked) for (face, _), masked in zip(crops, worn, strict=True)]
+            read += zip([faces[place] for place in kept], worn, strict=True)
     return read
-
-
-_UNNAMED_SEED = 2**34  # added to the run's, as in `real_faces`
 
 
 @dataclass(frozen=True)
 class UnnamedFaces:
-    """The photos; names they may have are not looked at.
-
-    Attributes:
-        data: aligned crops.
-    """
+    """Aligned crops; names they may have are not looked at."""
 
     data: TrainSet
 
@@ -197,25 +174,31 @@ class UnnamedFaces:
         world: World,
     ) -> Batches:
         """Deal the faces out to steps, each with a mask drawn over its own in one of its views."""
-        return Batches(
-            self.data,
-            size=size,
-            views=views,
-            masks=replace(masks, probability=1.0),
-            seed=seed + _UNNAMED_SEED,
-            batch_size=options.count,
-            rank=world.rank,
-            world=world.size,
-        )
+        always = replace(masks, probability=1.0)
+        return _deal_out(self.data, views, always, options.count, size, seed + _UNNAMED_SEED, world)
 
 
 def open_unnamed(sources: Sequence[str]) -> UnnamedFaces:
-    """List the faces.
-
-    Args:
-        sources: folders, manifests or archives of aligned crops.
-
-    Raises:
-        InputError: a source that cannot be read, or no crops at all.
-    """
+    """List aligned crops of folders, manifests or archives; errors as `open_train_set`."""
     return UnnamedFaces(open_train_set(sources))
+
+
+def _deal_out(
+    data: TrainSet,
+    views: ViewOptions,
+    masks: MaskOptions,
+    count: int,
+    size: tuple[int, int],
+    seed: int,
+    world: World,
+) -> Batches:
+    return Batches(
+        data,
+        size=size,
+        views=views,
+        masks=masks,
+        seed=seed,
+        batch_size=count,
+        rank=world.rank,
+        world=world.size,
+    )

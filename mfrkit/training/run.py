@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,49 +20,36 @@ from mfrkit.errors import MfrError, Terminated
 from mfrkit.io.checkpoints import save_model
 from mfrkit.io.files import held, hidden_name, refuse_existing
 from mfrkit.masks.renderer import MaskRenderer
-from mfrkit.methods.base import FaceBatch, Task
+from mfrkit.methods.base import FaceBatch
 from mfrkit.methods.realign import MeshAligner
 from mfrkit.methods.views import PairedViews, ViewOptions
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.device import resolve_device, send
 from mfrkit.models.registry import load_network, save_network
 from mfrkit.stages.find_faces import load_mesh
-from mfrkit.training.data import Batches, Deal, GrowingMasks, RawBatch, Read, TrainSet
-from mfrkit.training.fit import Check, Draw, FitParts, Show, duration, fit
+from mfrkit.training.crops import Read
+from mfrkit.training.data import Batches, RawBatch, TrainSet
+from mfrkit.training.fit import FitParts, duration, fit
 from mfrkit.training.options import TrainRequest
 from mfrkit.training.run_folder import claim, command_to_go_on, give_back, is_complete, run_folder
-from mfrkit.training.settings import CardOptions, FitOptions, MaskSettings
+from mfrkit.training.settings import CardOptions, FitOptions, RunSettings
 from mfrkit.training.state import TrainState, checkpoints, steps_of
 from mfrkit.training.world import World, is_lost, join_world
 
 _TIMED_STEPS = 3
 
 
-@dataclass(frozen=True)
-class Built:
-    """The finished parts of a run.
+@dataclass(frozen=True, kw_only=True)
+class Built(FitParts):
+    """The finished parts of a run, but for those that the run itself adds.
 
     Attributes:
-        task: what is trained.
         network: the bare network inside the task's student, which is exported.
-        card: its card, without what the run itself adds.
-        batches: the data.
-        show: makes of what the data deal out what the task takes, on the device.
-        device: of the networks.
-        check: measures weights of the student, or None.
-        measure: what the check's error is, in words.
-        draw: shows what weights of the student do, or None.
+        card: its card, without what the run knows.
     """
 
-    task: Task
     network: nn.Module
     card: ModelCard
-    batches: Deal
-    show: Show
-    device: torch.device
-    check: Check | None
-    measure: str
-    draw: Draw | None = None
 
     def parameters(self) -> dict[str, int]:
         """Count the trained values of the task's parts."""
@@ -92,64 +78,21 @@ class Built:
         return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
 
 
-class Varied(Protocol):
-    """Settings of a run whose faces vary and wear masks."""
-
-    @property
-    def views(self) -> ViewOptions:
-        """Return how faces vary."""
-
-    @property
-    def masks(self) -> MaskSettings:
-        """Return what is drawn on them."""
-
-    @property
-    def fit(self) -> FitOptions:
-        """Return how long the run is."""
-
-
-class Whole(Protocol):
-    """All settings of a run."""
-
-    @property
-    def fit(self) -> FitOptions:
-        """Return how the network is trained."""
-
-    @property
-    def card(self) -> CardOptions:
-        """Return what the user says of the model."""
-
-    def to_json(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return the settings as plain tables."""
-
-
 def deal_out(
     data: TrainSet,
     size: tuple[int, int],
-    settings: Varied,
+    settings: RunSettings,
     seed: int,
     world: World,
     read: Read | None = None,
     beside: Mapping[str, Batches] | None = None,
 ) -> Batches:
-    """Deal the data out to steps, with the masks' curriculum if there is one.
-
-    Args:
-        data: the crops.
-        size: (height, width) they must have.
-        settings: of the run.
-        seed: of order and views.
-        world: the processes of the run.
-        read: see `Batches`.
-        beside: of other data sets, of which each step takes a batch too, by name.
+    """Deal the data out to steps as `Batches` does, with the masks' curriculum if there is one.
 
     Raises:
         InputError: fewer crops than processes.
     """
-    deal: Callable[..., Batches] = Batches
-    if settings.masks.growth:
-        deal = partial(GrowingMasks, growth=settings.masks.growth, fit=settings.fit)
-    return deal(
+    batches = Batches(
         data,
         size=size,
         views=settings.views,
@@ -161,6 +104,10 @@ def deal_out(
         read=read,
         beside=beside,
     )
+    if settings.masks.growth:
+        total = settings.fit.total_steps(batches.steps_per_epoch)
+        batches.grown = max(1, round(settings.masks.growth * total))
+    return batches
 
 
 def paired_views(
@@ -193,37 +140,8 @@ _BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a training command hands over.
-
-    Attributes:
-        command: its name.
-        what: what it would do, in words, for `--dry-run`.
-        tables: its settings as JSON types.
-        recipe: all that shapes the result, JSON types; a continued run must share it.
-        fit: of the loop.
-        card: what the user says of the model.
-        build: makes the parts.
-    """
-
-    command: str
-    what: str
-    tables: Mapping[str, Mapping[str, Any]]
-    recipe: Mapping[str, Any]
-    fit: FitOptions
-    card: CardOptions
-    build: Callable[[torch.device, World, Console], Built]
-
-
-@dataclass(frozen=True)
 class Trained:
-    """What a run made.
-
-    Attributes:
-        output: the model file; None after a dry run.
-        steps: optimiser steps of the run.
-        figures: of the exported weights, where there is a check.
-    """
+    """What a run made: a model file unless it was a dry run, its steps, and figures of a check."""
 
     output: Path | None
     steps: int
@@ -236,7 +154,7 @@ Build = Callable[[Any, Any, torch.device, World, Console], Built]
 
 def run(
     request: TrainRequest,
-    settings: Whole,
+    settings: RunSettings,
     build: Build,
     command: str,
     what: str,
@@ -259,23 +177,9 @@ def run(
         WeightsError: a model that does not load or gives nonsense.
         MfrError: a loss was not finite.
     """
-    tables = settings.to_json()
-    shapes = {"data": list(request.data), "seed": request.seed, **recipe, **tables}
-    parts = partial(build, request, settings)
-    plan = Plan(command, what, tables, shapes, settings.fit, settings.card, parts)
-    return train(request, plan, console)
-
-
-def train(request: TrainRequest, plan: Plan, console: Console) -> Trained:
-    """Train a model and write it.
-
-    Raises:
-        InputError: unusable options, data or models, or an output that exists.
-        WeightsError: a model that does not load or gives nonsense.
-        MfrError: a loss was not finite.
-    """
     run, output = request.run, request.output
-    if run.resume and is_complete(output, plan.recipe):
+    recipe = {"data": list(request.data), "seed": request.seed, **recipe, **settings.to_json()}
+    if run.resume and is_complete(output, recipe):
         console.info(f"{output}: complete already{_steps_done(output)}; more --steps take it on")
         return Trained(output, 0, {})
     if not run.dry_run:
@@ -291,45 +195,40 @@ def train(request: TrainRequest, plan: Plan, console: Console) -> Trained:
             stack.enter_context(held(output, output.with_name(lock)))
         device = resolve_device(device_name)
         if claims:
-            claim(request, plan.recipe)
+            claim(request, recipe)
         torch.manual_seed(request.seed)
         try:
-            built = plan.build(device, world, console)
+            built = build(request, settings, device, world, console)
         except (MfrError, KeyboardInterrupt, Terminated):
             if claims:
                 give_back(output)
             raise
         if run.dry_run:
-            return Trained(None, _announce(plan, built, console), {})
-        return _train(request, plan, built, world, console)
+            console.info(f"would {what}")
+            return Trained(None, _announce(settings, built, console), {})
+        built = replace(built, card=_card(request, settings.card, recipe, built))
+        return _train(request, settings.fit, built, command, world, console)
 
 
 def _train(
-    request: TrainRequest, plan: Plan, built: Built, world: World, console: Console
+    request: TrainRequest,
+    options: FitOptions,
+    built: Built,
+    command: str,
+    world: World,
+    console: Console,
 ) -> Trained:
-    folder = run_folder(request.output)
-    card = _card(request, plan, built)
+    folder, card = run_folder(request.output), built.card
 
     def keep(weights: Mapping[str, Tensor], figures: Mapping[str, float]) -> None:
         rounded = {n: round(value, 6) for n, value in figures.items() if math.isfinite(value)}
         best = replace(card, metrics=rounded)
         save_model(folder / _BEST, built.bare(weights), best.to_json())
 
-    parts = FitParts(
-        task=built.task,
-        batches=built.batches,
-        show=built.show,
-        check=built.check,
-        keep=keep,
-        folder=folder,
-        device=built.device,
-        workers=request.run.threads,
-        measure=built.measure,
-        draw=built.draw,
-    )
+    parts = replace(built, keep=keep, folder=folder, workers=request.run.threads)
     started = perf_counter()
     try:
-        state = fit(parts, plan.fit, console, world, resume=request.run.resume)
+        state = fit(parts, options, console, world, resume=request.run.resume)
     except (KeyboardInterrupt, Terminated) as stop:
         raise type(stop)(_how_to_go_on(request, world, console)) from stop
     except RuntimeError as error:
@@ -343,7 +242,7 @@ def _train(
             card = replace(card, config={**card.config, "unchecked": state.unchecked})
         figures = _finish(request.output, built, state, card)
         spent = duration(perf_counter() - started)
-        console.info(f"{plan.command}: {state.step} steps in {spent} -> {request.output}")
+        console.info(f"{command}: {state.step} steps in {spent} -> {request.output}")
         if state.unchecked:
             again = command_to_go_on(request.command)
             console.warn(f"{request.output}: written without its last check; to repeat it: {again}")
@@ -378,8 +277,9 @@ def _finish(output: Path, built: Built, state: TrainState, card: ModelCard) -> M
     return dict(best_card.metrics)
 
 
-def _card(request: TrainRequest, plan: Plan, built: Built) -> ModelCard:
-    said = plan.card
+def _card(
+    request: TrainRequest, said: CardOptions, recipe: Mapping[str, Any], built: Built
+) -> ModelCard:
     names = ", ".join(Path(source).name for source in request.data)
     return replace(
         built.card,
@@ -387,22 +287,21 @@ def _card(request: TrainRequest, plan: Plan, built: Built) -> ModelCard:
         licence=said.licence or built.card.licence,
         data=said.data or f"{len(built.batches.data)} crops: {names}",
         training=request.command,
-        config=plan.recipe,
+        config=recipe,
         note=said.note,
     )
 
 
-def _announce(plan: Plan, built: Built, console: Console) -> int:
-    """Say what a run would do; returns its number of steps."""
-    total = plan.fit.total_steps(built.batches.steps_per_epoch)
-    console.info(f"would {plan.what}")
+def _announce(settings: RunSettings, built: Built, console: Console) -> int:
+    """Say what a run would work with; returns its number of steps."""
+    total = settings.fit.total_steps(built.batches.steps_per_epoch)
     for name, count in built.parameters().items():
         console.info(f"  {name}: {count:,} parameters")
     data = built.batches.data
     console.info(
         f"  data: {len(data)} crops, {len(data.identities)} identities, {data.skipped} skipped"
     )
-    for table, values in plan.tables.items():
+    for table, values in settings.to_json().items():
         for name, value in values.items():
             console.info(f"  {table}.{name} = {json.dumps(value, ensure_ascii=False)}")
     seconds = built.seconds_per_step()

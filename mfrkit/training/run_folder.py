@@ -23,12 +23,7 @@ _AFRESH = ("--force", "-f")
 
 
 def run_folder(output: Path) -> Path:
-    """Return where a run keeps what belongs to it.
-
-    Example:
-        >>> run_folder(Path("models/student.safetensors")).as_posix()
-        'models/student.run'
-    """
+    """Return where a run keeps what belongs to it."""
     return output.with_suffix(".run")
 
 
@@ -42,11 +37,7 @@ def is_complete(output: Path, recipe: Mapping[str, Any]) -> bool:
 
 
 def claim(request: TrainRequest, recipe: Mapping[str, Any]) -> None:
-    """Claim the run's folder, or refuse to mix two runs in it.
-
-    Args:
-        request: names the model, and says whether its run is to go on or to start again.
-        recipe: all that shapes the result, JSON types.
+    """Claim the run's folder, or refuse to mix two runs in it, which share the same recipe.
 
     Raises:
         InputError: the folder is another run's, or there is no run to go on with.

@@ -8,10 +8,10 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -22,11 +22,8 @@ from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.renderer import MaskRenderer
 from mfrkit.masks.worn import WornFile, WornMasks
 from mfrkit.methods.method import Preset, choose
+from mfrkit.methods.views import ViewOptions
 from mfrkit.training.options import TrainRequest
-
-Optimiser = Literal["adamw", "sgd"]
-Schedule = Literal["cosine", "step", "constant"]
-Precision = Literal["fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -66,19 +63,19 @@ class FitOptions:
     epochs: float = 10.0
     steps: int = 0
     batch_size: int = 64
-    optimiser: Optimiser = "adamw"
+    optimiser: Literal["adamw", "sgd"] = "adamw"
     lr: float = 4e-4
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
     pull: float = 0.0
-    schedule: Schedule = "cosine"
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup: int = 30
     final: float = 0.02
     milestones: tuple[float, ...] = ()
     decay: float = 0.1
     clip: float = 5.0
-    precision: Precision = "fp32"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     compile: bool = False
     ema: float = 0.0
     log_every: int = 20
@@ -87,11 +84,6 @@ class FitOptions:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise InputError(
-                    f"fit.{name} {getattr(self, name)!r}: expected one of {', '.join(choices)}"
-                )
         for name in ("batch_size", "log_every", "save_every", "keep", "lr", "decay"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"fit.{name} must be positive, not {getattr(self, name)}")
@@ -105,30 +97,12 @@ class FitOptions:
                 raise InputError(f"fit.{name} must be from 0 to below 1, not {getattr(self, name)}")
 
     def total_steps(self, steps_per_epoch: int) -> int:
-        """Return how many steps the run takes.
-
-        Example:
-            >>> FitOptions(epochs=1.5).total_steps(100), FitOptions(steps=7).total_steps(100)
-            (150, 7)
-        """
+        """Return how many steps the run takes."""
         return self.steps or max(1, round(self.epochs * steps_per_epoch))
 
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "optimiser": get_args(Optimiser),
-    "schedule": get_args(Schedule),
-    "precision": get_args(Precision),
-}
-
-
 def lr_factor(step: int, total: int, steps_per_epoch: int, options: FitOptions) -> float:
-    """Return the learning rate of a step as a share of its highest.
-
-    Args:
-        step: from 0.
-        total: steps of the run.
-        steps_per_epoch: steps of one pass over the data.
-        options: schedule, warm-up and the rest.
+    """Return the learning rate of a step, from 0, as a share of its highest.
 
     Example:
         >>> options = FitOptions(warmup=2, final=0.0)
@@ -146,7 +120,6 @@ def lr_factor(step: int, total: int, steps_per_epoch: int, options: FitOptions) 
     return options.final + (1 - options.final) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
-Made = TypeVar("Made")
 Tables = dict[str, dict[str, Any]]
 _WORDS = {
     str: "text",
@@ -173,10 +146,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_set(text: str) -> tuple[str, str, Any]:
-    """Read `table.name=value`; the value is TOML, or text where it is not.
-
-    Returns:
-        Table, name, value.
+    """Read `table.name=value` as these three; the value is TOML, or text where it is not.
 
     Raises:
         InputError: not of this form.
@@ -195,13 +165,8 @@ def parse_set(text: str) -> tuple[str, str, Any]:
         return table, name, value.strip()
 
 
-def merge(layers: Sequence[Mapping[str, Mapping[str, Any]]]) -> Tables:
-    """Lay tables over each other, later ones on top.
-
-    Example:
-        >>> merge([{"fit": {"lr": 1, "clip": 5}}, {"fit": {"lr": 2}}])
-        {'fit': {'lr': 2, 'clip': 5}}
-    """
+def _merge(layers: Iterable[Mapping[str, Mapping[str, Any]]]) -> Tables:
+    """Lay tables over each other, later ones on top."""
     merged: Tables = {}
     for layer in layers:
         for table, values in layer.items():
@@ -209,24 +174,14 @@ def merge(layers: Sequence[Mapping[str, Mapping[str, Any]]]) -> Tables:
     return merged
 
 
-def make(kind: type[Made], values: Mapping[str, Any], table: str) -> Made:
-    """Build a dataclass of options from a table.
-
-    Args:
-        kind: the dataclass.
-        values: by field name.
-        table: its name, for messages.
+def make(kind: type[Any], values: Mapping[str, Any], table: str) -> Any:
+    """Build a dataclass of options from a table whose name is for messages.
 
     Raises:
         InputError: an unknown name, a wrong type, or a value the options refuse.
-
-    Example:
-        >>> from mfrkit.training.settings import FitOptions
-        >>> make(FitOptions, {"lr": 1}, "fit").lr
-        1.0
     """
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(kind)]
     checked = {}
     for name, value in values.items():
         if name not in names:
@@ -302,8 +257,7 @@ class CheckOptions:
 
     def masks(self, trained_on: "MaskSettings") -> dict[str, MaskOptions]:
         """Return the sorts of mask to measure: those of the training, and others."""
-        seen = replace(trained_on.parsed(), probability=1.0)
-        return {"seen": seen, "unseen": MaskOptions.parse(types=self.types)}
+        return {"seen": trained_on.always(), "unseen": MaskOptions.parse(types=self.types)}
 
 
 @dataclass(frozen=True)
@@ -358,13 +312,36 @@ class MaskSettings:
             **{k: v for k, v in vars(self).items() if k not in ("growth", "worn_from")}
         )
 
+    def always(self) -> MaskOptions:
+        """Return the same, drawn on every face."""
+        return replace(self.parsed(), probability=1.0)
+
 
 class RunSettings:
-    """Every setting of a run, checked: a dataclass of dataclasses, one for each table."""
+    """Every setting of a run, checked: a dataclass of dataclasses, one for each table.
+
+    Attributes:
+        views: how faces vary.
+        masks: what is drawn on them.
+        fit: of the loop.
+        card: what the user says of the model.
+    """
+
+    views: ViewOptions
+    masks: MaskSettings
+    fit: FitOptions
+    card: CardOptions
 
     def to_json(self) -> Tables:
-        """Return the settings as plain tables, which `--config` reads again."""
-        return plain_tables(vars(self))
+        """Return the settings as tables of JSON types, which `--config` reads again."""
+        return {
+            name: {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in vars(table).items()
+                if value is not None
+            }
+            for name, table in vars(self).items()
+        }
 
 
 Resolved = TypeVar("Resolved", bound=RunSettings)
@@ -382,7 +359,7 @@ def resolve_settings(
         request: names the preset and the layers over it.
         kind: of the settings; its fields are the tables.
         presets: by name.
-        tables: dataclasses of tables whose field leaves them open.
+        tables: dataclasses of those whose field leaves them open.
 
     Raises:
         InputError: an unknown table, name or preset, or a value that cannot be used.
@@ -395,7 +372,7 @@ def resolve_settings(
     for text in request.assignments:
         table, name, value = parse_set(text)
         layers.append(_checked({table: {name: value}}, f"--set {text}", kinds))
-    merged = merge([*layers, request.flags])
+    merged = _merge([*layers, request.flags])
     return kind(**{name: make(each, merged.get(name, {}), name) for name, each in kinds.items()})
 
 
@@ -406,20 +383,3 @@ def _checked(
         if name not in kinds or not isinstance(table, Mapping):
             raise InputError(f"{where}: no table {name!r}{instead(name, [*kinds])}")
     return tables
-
-
-def plain_tables(tables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return tables of settings as JSON types, which `--config` reads again.
-
-    Example:
-        >>> plain_tables({"masks": MaskSettings(types="cloth")})
-        {'masks': {'types': 'cloth', 'probability': 0.5, 'jitter': 1.0, 'growth': 0.0}}
-    """
-    return {
-        name: {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in vars(table).items()
-            if value is not None
-        }
-        for name, table in tables.items()
-    }

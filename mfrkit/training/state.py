@@ -29,11 +29,8 @@ _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 class Average:
     """The exponential running average of a network's weights.
 
-    Early on it keeps less of itself, so that the weights before training are soon forgotten.
-
-    Args:
-        network: whose weights are averaged.
-        decay: share of the average kept at each step, after many steps.
+    After many steps it keeps the share `decay` of itself at each; early on less, so that the
+    weights before training are soon forgotten.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -52,14 +49,11 @@ class Average:
 
 
 class Start:
-    """The weights a network starts with, and the way back to them.
+    """The weights that what is trained of a network starts with, and the way back to them.
 
     As weight decay apart from the gradient (Loshchilov and Hutter, arXiv:1711.05101) goes towards
     zero, this goes towards what was known before: L2-SP (Li, Grandvalet, Davoine, ICML 2018,
     arXiv:1802.01483), decoupled.
-
-    Args:
-        network: of which all that is trained is pulled.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -79,11 +73,7 @@ class TrainState:
     """All that changes while training.
 
     Attributes:
-        task: the networks.
         optimisers: by the names of the task's steps.
-        scaler: of the loss, for half precision.
-        average: running average of the student, or None.
-        start: what the student is pulled back to, or None.
         step: steps done.
         total: steps of the run, 0 where that is not known.
         best: lowest validation error so far.
@@ -165,16 +155,7 @@ def _optimiser(parameters: list[nn.Parameter], options: FitOptions) -> torch.opt
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
-    """Write a checkpoint whole, then remove all but the newest.
-
-    Args:
-        folder: of the run.
-        step: steps done.
-        state: what `TrainState.state_dict` gives.
-        keep: number of checkpoints that stay.
-
-    Returns:
-        The file.
+    """Write a checkpoint whole, then remove all but the newest `keep`; returns the file.
 
     Raises:
         OSError: the file system refused, for example because it is full.
@@ -197,12 +178,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def steps_of(checkpoint: Path) -> int:
-    """Return how many steps were done at a checkpoint.
-
-    Example:
-        >>> steps_of(Path("student.run/checkpoint-00000060.pt"))
-        60
-    """
+    """Return how many steps were done at a checkpoint."""
     return int(checkpoint.stem.rpartition("-")[2])
 
 

@@ -7,6 +7,7 @@ the data set. A template is that of the crop as it lies on disk, averaged with i
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mfrkit.console import Console
-from mfrkit.errors import ImageError, InputError
+from mfrkit.errors import InputError
 from mfrkit.io.embeddings import EmbeddingReader, Rows, write_embeddings
 from mfrkit.io.images import Packed
 from mfrkit.models.engine import EmbedEngine
 from mfrkit.models.recogniser import Recogniser
 from mfrkit.stages.flow import batched, ordered_map
-from mfrkit.training.crops import read_crop
+from mfrkit.training.crops import read_crop, read_each
 from mfrkit.training.data import TrainSet
 
 _BATCH = 64
@@ -30,12 +31,8 @@ _BATCH = 64
 class TeacherCache:
     """Look templates up by place in the data set.
 
-    Args:
-        path: of the file.
-        fingerprint: what `fingerprint` gives for the run.
-
     Raises:
-        InputError: the file was made for other teachers or other data.
+        InputError: the file was made for other teachers or other data, by its `fingerprint`.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
@@ -52,10 +49,7 @@ class TeacherCache:
         self._row = {position: row for row, position in enumerate(positions.tolist())}
 
     def centres(self, index: Tensor) -> Tensor:
-        """Return the (B, D) means of the templates of the faces' people, of unit length.
-
-        A face whose person is unknown is alone; arguments and errors as for a call.
-        """
+        """Return the (B, D) unit means of the templates of each face's person, or of it alone."""
         return torch.from_numpy(self._centres[self._rows(index)])
 
     def __call__(self, index: Tensor) -> Tensor:
@@ -99,15 +93,7 @@ def fingerprint(teachers: list[Recogniser], data: TrainSet) -> str:
 def write_cache(
     path: Path, teachers: list[Recogniser], data: TrainSet, workers: int, console: Console
 ) -> None:
-    """Embed every crop of a data set with every teacher.
-
-    Args:
-        path: file to write.
-        teachers: of the run.
-        data: the crops.
-        workers: threads.
-        console: narration.
-    """
+    """Write the templates of every crop of a data set."""
     size = teachers[0].card.input_size or (112, 112)
     dim = sum(teacher.card.embedding_dim or 0 for teacher in teachers)
     attributes = {
@@ -131,47 +117,33 @@ def embed_all(
 ) -> Iterator[Rows]:
     """Embed every crop of a data set with every teacher, averaged with its mirror image.
 
-    Args:
-        teachers: of the run.
-        data: the crops.
-        size: (height, width) they must have; others are skipped.
-        workers: threads.
-
     Yields:
-        Some rows at a time, in order; their embeddings are those of the teachers in a row.
+        Some rows at a time, in order; their embeddings are those of the teachers in a row. Crops of
+        another (height, width) than `size` are skipped.
     """
-    with ExitStack() as stack:
-        engines = [
-            stack.enter_context(EmbedEngine(teacher, workers=workers)) for teacher in teachers
-        ]
-        yield from _blocks(engines, data, size, workers)
 
-
-def _blocks(
-    engines: list[EmbedEngine], data: TrainSet, size: tuple[int, int], workers: int
-) -> Iterator[Rows]:
     def load(places: list[int]) -> tuple[list[int], list[int], NDArray[np.uint8]]:
-        good, bad, crops = [], [], []
-        for place in places:
-            try:
-                crops.append(read_crop(data.faces[place], size).pixels)
-                good.append(place)
-            except ImageError:
-                bad.append(place)
-        return good, bad, np.stack(crops) if crops else np.empty((0, *size, 3), np.uint8)
+        faces = [data.faces[place] for place in places]
+        kept, crops, _ = read_each(faces, partial(read_crop, size=size))
+        good = [places[at] for at in kept]
+        pixels = [np.empty((0, *size, 3), np.uint8), *(crop.pixels[None] for crop in crops)]
+        return good, sorted(set(places) - set(good)), np.concatenate(pixels)
 
-    for good, bad, crops in ordered_map(load, batched(range(len(data)), _BATCH), workers=workers):
-        found = [engine(crops) for engine in engines]
-        vectors = np.concatenate([each.vectors for each in found], 1) / np.sqrt(len(found))
-        yield Rows(
-            embeddings=vectors.astype(np.float32),
-            keys=[data.faces[place].record.key for place in good],
-            identities=[data.faces[place].record.identity or "" for place in good],
-            norms=np.mean([each.norms for each in found], 0, dtype=np.float32),
-            masked=np.full(len(good), -1, np.int8),
-            mask_type=[""] * len(good),
-            positions=np.array(good, np.int64),
-            skipped_keys=[data.faces[place].record.key for place in bad],
-            skipped_reasons=["unreadable"] * len(bad),
-            skipped_positions=np.array(bad, np.int64),
-        )
+    with ExitStack() as stack:
+        engines = [stack.enter_context(EmbedEngine(each, workers=workers)) for each in teachers]
+        places = batched(range(len(data)), _BATCH)
+        for good, bad, crops in ordered_map(load, places, workers=workers):
+            found = [engine(crops) for engine in engines]
+            vectors = np.concatenate([each.vectors for each in found], 1) / np.sqrt(len(found))
+            yield Rows(
+                embeddings=vectors.astype(np.float32),
+                keys=[data.faces[place].record.key for place in good],
+                identities=[data.faces[place].record.identity or "" for place in good],
+                norms=np.mean([each.norms for each in found], 0, dtype=np.float32),
+                masked=np.full(len(good), -1, np.int8),
+                mask_type=[""] * len(good),
+                positions=np.array(good, np.int64),
+                skipped_keys=[data.faces[place].record.key for place in bad],
+                skipped_reasons=["unreadable"] * len(bad),
+                skipped_positions=np.array(bad, np.int64),
+            )

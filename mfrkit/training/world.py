@@ -19,7 +19,6 @@ class World:
 
     Attributes:
         rank: of this one, from 0.
-        size: how many there are.
         inner: whether they have joined for more than this run, and stay together after it.
     """
 
@@ -84,9 +83,6 @@ def join_world(device: str) -> tuple[World, str]:
 
     Runs that follow each other join once for all of them: a group that is founded a second time may
     meet what is left of the first, and wait for ever.
-
-    Args:
-        device: the `--device` asked for.
 
     Returns:
         The group, and the device of this process: on CUDA each has one of its own.

@@ -13,7 +13,7 @@ FAST = ("--steps", "2", "-b", "4", "-j", "1", "--set", "fit.warmup=0")
 
 @pytest.fixture
 def here(mfr, noise_crops):
-    """The console script in a folder that holds crops/ and a small generator."""
+    """The commands in a folder that holds crops/ and a small generator."""
     torch.manual_seed(0)
     widths = {"widths": [8, 8, 8, 8], "heads": 2}
     network = build_network("completion-small", widths)

@@ -70,7 +70,7 @@ def test_a_student_is_made_and_can_be_used(here):
 
 def test_killed_and_interrupted_runs_end_like_a_whole_one(here):
     """One run goes through; the other is killed, then interrupted, then continued to the end."""
-    here("distill", *FAST, "-o", "whole.safetensors", check=0)
+    here.apart("distill", *FAST, "-o", "whole.safetensors", check=0)
     folder, line = here.folder / "cut.run", ("distill", *FAST, "-o", "cut.safetensors")
     process = here.start(*line)
     wait_for_step(process, folder, random.choice([1, 2]))
@@ -89,7 +89,7 @@ def test_killed_and_interrupted_runs_end_like_a_whole_one(here):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == (130 if last_step(folder) < 5 else 0)
-    here(*line, "--resume", check=0)
+    here.apart(*line, "--resume", check=0)
     assert same(here.folder / "whole.safetensors", here.folder / "cut.safetensors")
     assert b"complete already" in here(*line, "--resume", check=0).stderr
 

@@ -165,8 +165,8 @@ def test_values_offered(command, option, typed, offered):
 
 
 def test_the_presets_offered_are_those_there_are():
-    from mfrkit.training.distill_settings import load_method
-    from mfrkit.training.methods import METHODS
+    from mfrkit.methods import METHODS
+    from mfrkit.training.distill import load_method
 
     command = typer.main.get_command(app).commands["distill"]
     parameter = next(each for each in command.params if each.name == "preset")

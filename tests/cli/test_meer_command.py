@@ -10,7 +10,7 @@ from mfrkit.io.embeddings import EmbeddingReader
 
 @pytest.fixture
 def here(mfr, noise_crops):
-    """The console script in a folder that holds crops/."""
+    """The commands in a folder that holds crops/."""
     assert noise_crops.parent == mfr.folder
     return mfr
 
@@ -23,7 +23,6 @@ def test_one_file_is_made_and_serves_three_commands(here):
         *("--steps", "3", "-b", "2", "-j", "1", "--set", "fit.log_every=1"),
         *("--set", "method.critic_from=0.6", "--set", "method.critic_width=4"),
         check=0,
-        timeout=300,
     )
     card = read_header(here.folder / "meer.safetensors").card
     assert (card["task"], card["also"]) == ("recognition", ["completion", "region"])

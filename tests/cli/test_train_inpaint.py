@@ -43,7 +43,7 @@ def history(folder: Path) -> list[dict[str, float]]:
 
 def test_a_generator_is_made_and_continued_bit_for_bit(here):
     line = ("train-inpaint", *FAST, "--set", "fit.check_every=2", "--set", "fit.log_every=1")
-    run = here(*line, check=0)
+    run = here.apart(*line, check=0)
     assert b"feature distance" in run.stderr
     output, folder = here.folder / "completion.safetensors", here.folder / "completion.run"
     card = read_header(output).card
@@ -68,7 +68,7 @@ def test_a_generator_is_made_and_continued_bit_for_bit(here):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    here(*line, "-o", "cut.safetensors", "--resume", check=0)
+    here.apart(*line, "-o", "cut.safetensors", "--resume", check=0)
     assert same(output, here.folder / "cut.safetensors")
 
 

@@ -15,14 +15,19 @@ LINE = (
 
 
 @pytest.fixture
-def here(mfr, photos):
-    """The console script in a folder of wide crops of nobody known, twelve of five portraits."""
+def here(mfr, wide_crops):
+    """The commands in a folder of wide crops of nobody known, twelve of five portraits."""
+    lines = []
     for copy in range(3):
-        for number, photo in enumerate(sorted(photos.rglob("*.jpg"))[: 5 if copy < 2 else 2]):
-            path = mfr.folder / "photos" / f"{copy}{number}.jpg"
+        for line in (
+            (wide_crops / "manifest.jsonl").read_text().splitlines()[: 5 if copy < 2 else 2]
+        ):
+            record = json.loads(line) | {"identity": None}
+            path = mfr.folder / "wide" / f"{copy}{len(lines)}.png"
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(photo.read_bytes())
-    mfr("align", "photos", "-o", "wide", "--size", "224", "--margin", "0.5", check=0)
+            path.write_bytes((wide_crops / record["path"]).read_bytes())
+            lines.append(json.dumps(record | {"key": path.stem, "path": path.name}))
+    (mfr.folder / "wide" / "manifest.jsonl").write_text("\n".join(lines) + "\n")
     return mfr
 
 

@@ -15,7 +15,7 @@ LINE = (
 
 @pytest.fixture
 def here(mfr, noise_crops):
-    """The console script in a folder that holds crops/, twelve faces of nobody known."""
+    """The commands in a folder that holds crops/, twelve faces of nobody known."""
     assert noise_crops.parent == mfr.folder
     for crop in noise_crops.rglob("*.png"):
         crop.rename(noise_crops / crop.name)

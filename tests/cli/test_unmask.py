@@ -117,6 +117,7 @@ def test_files_alone_give_a_network_too_and_resuming_changes_nothing(here):
         ((*TRAIN, "crops", "-t", "arcface", "-t", "maskinv"), "one recogniser"),
         ((*TRAIN, "crops", "--student", "iresnet18"), "no --student"),
         ((*TRAIN, "crops", "--teacher-cache", "t.h5"), "no --teacher-cache"),
+        ((*TRAIN, "crops", "--real", "crops"), "no --real"),
         ((*TRAIN, "crops", "--pairs", "p.txt"), "measure with mfrkit unmask"),
         ((*TRAIN, "eum.run/templates-0.h5"), "no row is marked as masked"),
         ((*TRAIN, "eum.run/templates-0.h5", "-t", "arcface"), "so no --teacher"),

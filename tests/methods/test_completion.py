@@ -190,7 +190,6 @@ def test_it_overfits_eight_faces(batch, game):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"game": "chess"},
         {"features": -1.0},
         {"hole": 0.0},
         {"border": 1.5},

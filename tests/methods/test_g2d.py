@@ -81,8 +81,9 @@ def three(rows, template, label=(-1, -1, -1)):
     """Three faces, the first of them masked, whose teacher's templates are known."""
     faces, region = torch.zeros(3, 3, 32, 32), torch.zeros(3, 1, 32, 32)
     region[0] = 1.0
-    made = FaceBatch(faces, faces, region, torch.tensor(label), torch.arange(3))
-    return Gives(rows), made.with_templates(torch.tensor(template), torch.tensor(template))
+    template = torch.tensor(template)
+    made = FaceBatch(faces, faces, region, torch.tensor(label), torch.arange(3), template, template)
+    return Gives(rows), made
 
 
 def test_relations_are_those_worked_by_hand():
@@ -212,7 +213,7 @@ def test_a_teacher_that_gives_nonsense_is_refused(batch):
     task = RelationReforming(student=student(), teacher=teacher(), options=ReformerOptions())
     broken = torch.full((8, 6), torch.nan)
     with pytest.raises(WeightsError):
-        task(batch.with_templates(broken, broken))
+        task(replace(batch, template=broken, centre=broken))
 
 
 @pytest.mark.parametrize(

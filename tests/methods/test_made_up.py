@@ -10,8 +10,8 @@ import pytest
 from mfrkit.cli import app
 from mfrkit.errors import MfrError
 from mfrkit.io.checkpoints import read_header
-from mfrkit.training.distill_settings import find_method
-from mfrkit.training.methods import METHODS
+from mfrkit.methods import METHODS
+from mfrkit.training.distill import find_method
 
 PAGE = Path(__file__).parents[2] / "docs" / "design.md"
 

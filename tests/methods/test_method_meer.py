@@ -22,8 +22,7 @@ from mfrkit.models.meer import MeerNet
 from mfrkit.models.recogniser import Backbone, Recogniser
 from mfrkit.models.registry import ARCHITECTURES, save_network
 from mfrkit.training.data import Batches, open_train_set
-from mfrkit.training.distill import resolve
-from mfrkit.training.distill_settings import find_method
+from mfrkit.training.distill import find_method, resolve
 from mfrkit.training.fit import FitParts, fit
 from mfrkit.training.options import DistillRequest
 from mfrkit.training.settings import FitOptions
@@ -179,8 +178,6 @@ def train(crops, folder, world):
         task=build_task(),
         batches=batches,
         show=show,
-        check=None,
-        keep=lambda weights, figures: None,
         folder=folder,
         device=torch.device("cpu"),
         workers=1,

@@ -210,7 +210,6 @@ def test_shares_are_as_asked():
         {"shift": 2},
         {"coarsest": 0.5},
         {"tail": 0.5},
-        {"align": "five"},
         {"meshed": 2},
         {"looks": 0},
     ],

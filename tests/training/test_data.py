@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,23 +19,21 @@ from mfrkit.methods.views import ViewOptions, draw_view
 from mfrkit.stages.pack import PackOptions, pack
 from mfrkit.stages.sink import Tally
 from mfrkit.training.crops import TrainFace
-from mfrkit.training.data import Batches, GrowingMasks, TrainSet, hold_out, open_train_set
-from mfrkit.training.settings import FitOptions
+from mfrkit.training.data import Batches, TrainSet, hold_out, open_train_set
+from mfrkit.training.run import deal_out
+from mfrkit.training.settings import FitOptions, MaskSettings
+from mfrkit.training.world import World
 
 VIEWS, MASKS = ViewOptions(gain=0.1), MaskOptions(probability=0.8)
 
 
 def batches(crops, steps=8):
-    return GrowingMasks(
-        open_train_set([str(crops)]),
-        growth=0.5,
-        fit=FitOptions(steps=steps),
-        size=(112, 112),
+    settings = SimpleNamespace(
         views=VIEWS,
-        masks=MASKS,
-        seed=3,
-        batch_size=12,
+        masks=MaskSettings(growth=0.5, probability=0.8),
+        fit=FitOptions(steps=steps, batch_size=12),
     )
+    return deal_out(open_train_set([str(crops)]), (112, 112), settings, 3, World())
 
 
 def worn(raw):

@@ -13,8 +13,7 @@ from mfrkit.errors import InputError
 from mfrkit.io.checkpoints import read_header
 from mfrkit.models.cards import ModelCard
 from mfrkit.models.registry import build_network, load_network, save_network
-from mfrkit.training.distill import distill
-from mfrkit.training.distill_settings import find_method
+from mfrkit.training.distill import distill, find_method
 from mfrkit.training.options import DistillRequest
 
 NAMES = ("encoder", "reformer", "classifier")

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from mfrkit.errors import InputError
+from mfrkit.methods import METHODS
 from mfrkit.methods.method import PhasedMethod
 from mfrkit.models.registry import read_card
-from mfrkit.training.distill import resolve
-from mfrkit.training.distill_settings import find_method, load_method
-from mfrkit.training.methods import METHODS
+from mfrkit.training.distill import find_method, load_method, resolve
 from mfrkit.training.options import DistillRequest
 from mfrkit.training.settings import parse_set
 
@@ -105,6 +104,10 @@ def test_the_papers_numbers():
         ("optim.lr=1", "no table 'optim'"),
         ("ftt.lr=1", "no table 'ftt'; did you mean fit"),
         ("fit.schedule=cosin", "fit.schedule is 'cosin'; did you mean cosine. Known: cosine, step"),
+        ("fit.optimiser=adam", "fit.optimiser is 'adam'; did you mean adamw"),
+        ("fit.precision=fp8", "fit.precision is 'fp8'.*fp32, fp16, bf16"),
+        ("views.align=five", "views.align is 'five'.*jitter, mesh"),
+        ("method.distance=l1", "method.distance is 'l1'.*cosine, mse"),
         ("fit.compile=1", "fit.compile is 1, expected true or false"),
         ("fit.milestones=3", "fit.milestones is 3, expected a list"),
         ("lr=1", "expected TABLE.NAME=VALUE"),
@@ -116,6 +119,11 @@ def test_the_papers_numbers():
 def test_mistakes_are_named(text, message):
     with pytest.raises(InputError, match=message):
         resolve(request(assignments=(text,)))
+
+
+def test_a_target_is_hard_or_soft():
+    with pytest.raises(InputError, match="method.target is 'firm'.*hard, soft"):
+        resolve(request(method="deocclusion", target="firm"))
 
 
 def test_unknown_names_and_broken_files(tmp_path):

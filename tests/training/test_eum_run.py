@@ -8,7 +8,7 @@ import torch
 
 from mfrkit.errors import InputError
 from mfrkit.io.embeddings import Rows, write_embeddings
-from mfrkit.training.eum_templates import TemplateBatches, read_templates
+from mfrkit.training.eum import TemplateBatches, read_templates
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 
