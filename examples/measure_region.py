@@ -1,23 +1,33 @@
 """Measure a region predictor: overlap by kind of mask, faces missed, false alarms on bare faces.
 
     python examples/measure_region.py CROPS [--model region] [--count 500] [--json region.json]
+    python examples/measure_region.py CROPS --worn real_masked.csv [--model region]
 
 CROPS are unmasked crops that `mfrkit align` wrote. Every face is shown bare, in every kind of mask
 at its ordinary height, and in everyday masks pulled down in steps, which is what the last table
 decides by: from which share of the crop on a face should be called masked.
+
+With --worn, CROPS are of people who really wear masks, or do not, as the table's column `masked`
+says. Nobody has drawn the regions of those masks; what can be told is who is called masked, how
+many pixels the predictor is unsure of, and how far its answers for a face agree with those for its
+mirror image and for the face darkened.
 """
 
 import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from mfrkit.masks.kinds import BARE, COVERAGES, KINDS, TEMPLATE
+from mfrkit.io.tables import read_covariates
+from mfrkit.masks.kinds import BARE, COVERAGES, KINDS, OWN
 from mfrkit.masks.options import MaskOptions
-from mfrkit.models.region import MASKED_AREA, load_region
+from mfrkit.metrics.pictures import intersection_over_union
+from mfrkit.models.region import MASKED_AREA, covered_share, decided, is_masked, load_region
 from mfrkit.pages.table import Table, to_markdown
 from mfrkit.training.checks import RegionCheck
+from mfrkit.training.crops import read_crop
 from mfrkit.training.data import open_train_set
 
 PULLED = "surgical,n95,cloth"  # the masks people pull down
@@ -54,17 +64,57 @@ def by_area(looks):
     return Table("", ["called masked %", *(f"from {area:.0%}" for area in AREAS)], rows, [])
 
 
+def agreement(first, second):
+    """Mean overlap of two answers for the same faces."""
+    regions = ((answer[:, 0] > 0.5).numpy() for answer in (first, second))
+    return intersection_over_union(*regions).mean()
+
+
+def by_wearing(predictor, faces, table):
+    """One row for masked faces, one for bare ones, and the area under the curve between them."""
+    size = predictor.card.input_size or (112, 112)
+    worn = {key: row["masked"] == "1" for key, row in read_covariates(table).rows.items()}
+    faces = [face for face in faces if face.record.key in worn]
+    masked = torch.tensor([worn[face.record.key] for face in faces])
+    crops = np.stack([read_crop(face, size).pixels for face in faces])
+    shown = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        seen = predictor(shown)
+        mirrored = predictor(shown.flip(3)).flip(3)
+        dark = predictor(0.6 * shown)
+    share = covered_share(decided(seen))
+    unsure = ((seen - 0.5).abs() < 0.4).flatten(1).float().mean(1)
+    rows = [
+        [
+            title,
+            str(int(chosen.sum())),
+            percent(is_masked(decided(seen[chosen])).float().mean()),
+            percent(unsure[chosen].mean()),
+            *(percent(agreement(seen[chosen], other[chosen])) for other in (mirrored, dark)),
+        ]
+        for title, chosen in (("masked", masked), ("bare", ~masked))
+    ]
+    apart = share[masked][:, None] - share[~masked][None]
+    auc = ((apart > 0).float() + 0.5 * (apart == 0).float()).mean()
+    titles = ["faces", "", "called masked %", "unsure pixels %", "IoU mirrored %", "IoU darkened %"]
+    return Table("", titles, rows, [f"area under the curve of the covered share: {auc:.4f}"])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("crops")
     parser.add_argument("--model", default="region")
     parser.add_argument("--count", type=int, default=500, help="faces, evenly spread")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--worn", type=Path, help="table: who of the faces really wears a mask")
     arguments = parser.parse_args()
     faces = list(open_train_set([arguments.crops]).faces)
-    faces = faces[:: max(1, len(faces) // arguments.count)][: arguments.count]
     predictor = load_region(arguments.model)
-    masks = {name: MaskOptions.parse(types=name) for name in KINDS if name != TEMPLATE}
+    if arguments.worn:
+        print(to_markdown(by_wearing(predictor, faces, arguments.worn)))
+        return
+    faces = faces[:: max(1, len(faces) // arguments.count)][: arguments.count]
+    masks = {name: MaskOptions.parse(types=name) for name in KINDS if name not in OWN}
     masks |= {name: MaskOptions.parse(types=PULLED, coverage=name) for name in COVERAGES}
     size = predictor.card.input_size or (112, 112)
     check = RegionCheck(faces, size=size, masks=masks, device=torch.device("cpu"))

@@ -322,10 +322,10 @@ BUNDLED: Mapping[str, str] = {
     "facemesh": "a40a2731b08dca5ade1372861d8cbfb67f1d20b0032c4d585f8d25ba40a26fc3",
     "g2d": "915bc9aa780de16fa8dbb0f8380a264459e20ba30b8a9feaada2b738a52f88f6",
     "maskinv": "24e57d1151359d9c970aaf14dd4cff25a3f6450ec653eb161adcd582bb96c116",
-    "maskinv-edge": "97e6c0e980b2e7e2fcfd5e6cb9c6a4cb27fba8d574f30fdc2f51f7ad7bcc90e6",
+    "maskinv-edge": "24f73fae80fab6a428befe845b3dd6f75289380b51691df7483fbacbe2c3881f",
     "meer": "1d345d2e42ebd0e6e3577d4e3fc044d7e5d905dab3bfd4e2c59fa806c6bd7285",
-    "mfr": "1111ed06fc7bfbaf3c0eef6484dcf3713c9c7cf3bdc07dd48a4c8d49b88cf79b",
+    "mfr": "a9ed06b0b18712f69a06c2b35dc96d01b7019ec0aea2f2f9007d77b367fa12e6",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
-    "region": "2bc6fa7b8241088fc86b9e88383d4c19a17c5aa46e45c4a7de6010b1af92c0e3",
+    "region": "236d75d20000bfd0d1587e2c897f699956692f6267cd20f9f833c34ff7be4adb",
     "yunet": "165b4296f4f8959fa3cb0e7e7e28280e262bf2bde5d8aa41fbafcbded300b2bd",
 }

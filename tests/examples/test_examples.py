@@ -171,3 +171,19 @@ def test_rates_are_read_by_state_and_model(script, tmp_path):
         "both masked": {"b": 2.0},
         tmp_path.name: {"c": 50.0},
     }
+
+
+def test_regions_are_measured_on_drawn_and_on_worn_masks(script, worked, monkeypatch, capsys):
+    crops = worked.folder / "crops"
+    table = worked.folder / "worn.csv"
+    keys = [item.record.key for item in open_source(str(crops))]
+    rows = [f"{key},{int(key.startswith('joe'))}" for key in keys]
+    table.write_text("\n".join(["key,masked", *rows]))
+    measure = script("measure_region").main
+    for more, wanted in (
+        (["--count", "1"], "| surgical | trained on"),
+        (["--worn", str(table)], "| bare |"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["measure_region.py", str(crops), *more])
+        measure()
+        assert wanted in capsys.readouterr().out
