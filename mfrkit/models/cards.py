@@ -326,6 +326,6 @@ BUNDLED: Mapping[str, str] = {
     "meer": "1d345d2e42ebd0e6e3577d4e3fc044d7e5d905dab3bfd4e2c59fa806c6bd7285",
     "mfr": "a9ed06b0b18712f69a06c2b35dc96d01b7019ec0aea2f2f9007d77b367fa12e6",
     "mtcnn": "fc73ccad73fca569e1bd2e3b6de19623eacd7b231db677b25b53840dcf9291b4",
-    "region": "236d75d20000bfd0d1587e2c897f699956692f6267cd20f9f833c34ff7be4adb",
+    "region": "2bc6fa7b8241088fc86b9e88383d4c19a17c5aa46e45c4a7de6010b1af92c0e3",
     "yunet": "165b4296f4f8959fa3cb0e7e7e28280e262bf2bde5d8aa41fbafcbded300b2bd",
 }
