@@ -13,6 +13,7 @@ models a wide range of correlations is chance, as its p-value says.
 import argparse
 import csv
 import json
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -43,21 +44,14 @@ def plot(path, columns, speeds, word):
     figure = Figure(figsize=(3.2 * len(columns), 3.6), layout="constrained")
     panels = figure.subplots(1, len(columns), squeeze=False)[0]
     for axes, (name, rates) in zip(panels, columns.items(), strict=True):
-        for place, (model, speed) in enumerate(speeds.items()):
-            axes.plot(speed, rates[model], "o", color=f"C{place % 10}")
-            side = -1 if speed > max(speeds.values()) / 2 else 1  # labels stay inside the panel
-            axes.annotate(
-                model,
-                (speed, rates[model]),
-                (4 * side, 4),
-                textcoords="offset points",
-                size=7,
-                ha="left" if side > 0 else "right",
-            )
+        for mark, (model, speed) in zip(cycle("osD^v<>P"), speeds.items(), strict=False):
+            axes.plot(speed, rates[model], mark, label=model)
         axes.set(title=name, xlabel="faces / s, one core", ylabel=f"{word} %")
-        axes.set_xlim(0, 1.4 * max(speeds.values()))
+        axes.set_xlim(0, 1.12 * max(speeds.values()))
         axes.set_ylim(0, 1.12 * max(rates[model] for model in speeds))
         axes.grid(alpha=0.3)
+    handles, models = panels[0].get_legend_handles_labels()
+    figure.legend(handles, models, loc="outside lower center", ncols=len(models))
     figure.savefig(path, dpi=150)
 
 
