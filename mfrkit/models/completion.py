@@ -173,12 +173,6 @@ class GatedConv(nn.Module):
         arXiv:1806.03589, section 3.1. The gate is a 1x1 convolution as in Yi et al., "Contextual
         Residual Aggregation", CVPR 2020, arXiv:2005.09704, section 3.3, which costs a ninth.
         Differs: where input and output have the same shape, the input is added.
-
-    Args:
-        inputs: channels in.
-        outputs: channels out.
-        stride: 1, or 2 for even sides.
-        dilation: distance between the taps of the 3x3 filter.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
@@ -199,11 +193,9 @@ class GatedConv(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Let every position of a feature map gather from all others; adds to its input.
+    """Let every position of a feature map gather from all others, by independent heads.
 
-    Args:
-        channels: of the map, a multiple of `heads`.
-        heads: independent attentions.
+    What is gathered is added to the input.
     """
 
     def __init__(self, channels: int, heads: int) -> None:

@@ -165,13 +165,7 @@ _LEAST = 8.0  # least side of a box, pixels
 
 
 class Critic(nn.Sequential):
-    """Score pictures of one size: higher for truer.
-
-    Args:
-        size: side of the square pictures.
-        widths: channels of the four layers.
-        spectral: limit every layer's gain to 1.
-    """
+    """Score square pictures of one size: higher for truer."""
 
     def __init__(self, size: int, widths: tuple[int, int, int, int], *, spectral: bool) -> None:
         limit = spectral_norm if spectral else nn.Identity()
@@ -183,12 +177,10 @@ class Critic(nn.Sequential):
 
 
 class Critics(nn.Module):
-    """The global and the local critic.
+    """The global and the local critic, which sees boxes of half the faces' side, `size`.
 
-    Args:
-        size: side of the faces; the local critic sees boxes of half of it.
-        width: channels of the first layers; 64 in the paper.
-        spectral: limit every layer's gain to 1.
+    `width`, the channels of the first layers, is 64 in the paper; `spectral` limits the gain of
+    every layer to 1.
     """
 
     def __init__(self, size: int, width: int, *, spectral: bool) -> None:

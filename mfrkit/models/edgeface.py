@@ -140,12 +140,7 @@ class ConvBlock(nn.Module):
 class AttendingBlock(nn.Module):
     """Filter parts of the channels, each with what became of the part before; attend; widen.
 
-    Args:
-        width: channels.
-        parts: of the channels; all but the last are filtered.
-        heads: of the attention.
-        rank: as for `EdgeFace`.
-        placed: add a code of the place before attending.
+    The last part is not filtered. If `placed`, a code of the place is added before attending.
     """
 
     def __init__(self, width: int, parts: int, heads: int, rank: float, *, placed: bool) -> None:

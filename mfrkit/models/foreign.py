@@ -125,17 +125,11 @@ _BOOKKEEPING = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "argpar
 
 
 def load_foreign(path: Path) -> Recogniser:
-    """Load a network of InsightFace's, AdaFace's or EdgeFace's names, normalised as theirs are.
+    """Load a network of InsightFace's, AdaFace's or EdgeFace's names, bare or in a checkpoint.
 
     Convention:
         RGB, (value - 0.5) / 0.5, as arcface_torch, ElasticFace, MaskInv and EdgeFace feed theirs;
         the same in BGR for AdaFace; plain BGR from 0 to 1 for MagFace.
-
-    Args:
-        path: a state dict, bare or inside a training checkpoint.
-
-    Returns:
-        The recogniser in eval mode, on the CPU.
 
     Raises:
         InputError: there is no such file.
@@ -180,11 +174,7 @@ def _family(tensors: Mapping[str, Tensor], wrapper: str) -> tuple[str, Feeding]:
 
 
 def strip_wrappers(content: object, where: str) -> tuple[dict[str, Tensor], str]:
-    """Find the network's tensors in what a training program saved.
-
-    Args:
-        content: a state dict, or containers of any depth that hold one.
-        where: the file, for messages.
+    """Find the network's tensors in what a training program saved, in containers of any depth.
 
     Returns:
         Tensors by bare parameter names, and what stood before the names; other networks' tensors

@@ -118,19 +118,13 @@ _ENTRIES = {56: (64, 0), 28: (64, 1), 14: (128, 6)}
 
 
 class ResNet22(nn.Module):
-    """One convolution, four stages of two basic blocks, pooling, one fully connected layer.
+    """The paper's reformer: one convolution, four stages of two basic blocks, pooling, one layer.
 
     Paper:
-        Ge et al., "Masked Face Recognition with Generative-to-Discriminative Representations", ICML
-        2024, arXiv:2405.16761: 22 layers. Counted as 1 + 4 (4 + 1) + 1, a stage's fifth being the
-        projection of its first block. Blocks: He et al., CVPR 2016, arXiv:1512.03385.
+        22 layers, counted as 1 + 4 (4 + 1) + 1, a stage's fifth being the projection of its first
+        block. Blocks: He et al., CVPR 2016, arXiv:1512.03385.
         Differs: widths are the caller's (the paper gives none), and the last stages halve the map
-        as often as it takes to come down to 7x7.
-
-    Args:
-        descriptor: what it is fed.
-        embedding_dim: D, the length of the embedding.
-        widths: channels of the four stages; the convolution has those of the first.
+        as often as it takes to come down to 7x7. The convolution has the first stage's width.
     """
 
     def __init__(self, descriptor: Descriptor, embedding_dim: int, widths: Sequence[int]) -> None:

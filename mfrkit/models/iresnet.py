@@ -46,12 +46,9 @@ class IResBlock(nn.Module):
 
 
 class IResNet(Backbone):
-    """A residual network from a 112x112 face to an embedding.
+    """A residual network from a 112x112 face to an embedding, with its units in four stages.
 
-    Args:
-        blocks: Units in each of the four stages.
-        embedding_dim: D, the length of the embedding.
-        dropout: Share of the last feature map dropped while training, in [0, 1).
+    A share of the last feature map, `dropout`, is dropped while training.
     """
 
     channels = _WIDTHS[:3]

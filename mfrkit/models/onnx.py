@@ -332,11 +332,7 @@ class FedAsUsual(nn.Module):
 
 
 def export_onnx(recogniser: Recogniser, path: Path) -> float:
-    """Write a recogniser as an ONNX file and try it.
-
-    Args:
-        recogniser: in eval mode, on the CPU.
-        path: file to write.
+    """Write a recogniser in eval mode, on the CPU, as an ONNX file and try it.
 
     Returns:
         The largest difference between values of the unit embeddings it gives in ONNX Runtime and

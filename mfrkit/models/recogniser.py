@@ -128,10 +128,6 @@ class OwnViews(nn.Module):
 class Recogniser(Carded):
     """Turn RGB faces in [0, 1] into embeddings, whatever the network inside was trained on.
 
-    Args:
-        network: maps (B, 3, H, W) normalised faces to (B, D) features.
-        card: how to normalise for it.
-
     Example:
         >>> from mfrkit.models.loading import load_recogniser
         >>> recogniser = load_recogniser("arcface")
@@ -159,7 +155,7 @@ class Recogniser(Carded):
 
 
 def embed_faces(recogniser: Recogniser, faces: Tensor, *, flip: bool = True) -> Tensor:
-    """Embed faces, averaging each with its mirror image if asked to.
+    """Embed faces, averaging each with its mirror image if asked to: (B, D), not of unit length.
 
     The average's direction is the field's usual f(x) + f(mirror x); halving the sum keeps its
     length comparable with that of a single view.
@@ -168,9 +164,6 @@ def embed_faces(recogniser: Recogniser, faces: Tensor, *, flip: bool = True) -> 
         recogniser: in eval mode.
         faces: (B, 3, H, W) float, RGB in [0, 1].
         flip: average with the mirror image.
-
-    Returns:
-        (B, D) float, not of unit length.
     """
     if not flip:
         return recogniser.features(faces)

@@ -19,13 +19,7 @@ _SLOPE = 0.2
 
 
 class EmbeddingUnmasker(nn.Module):
-    """Move templates towards those of unmasked faces.
-
-    Args:
-        dim: D of the templates.
-        width: values between the layers.
-        layers: fully connected ones, at least 2.
-    """
+    """Move templates of D = `dim` values towards those of unmasked faces, by at least 2 layers."""
 
     def __init__(self, dim: int = 512, width: int = 512, layers: int = 4) -> None:
         super().__init__()
