@@ -81,11 +81,6 @@ def total_variation(picture: Tensor, hole: Tensor) -> Tensor:
     Args:
         picture: (B, C, H, W) float.
         hole: (B, 1, H, W) in [0, 1]; a pair counts as much as its less covered pixel.
-
-    Example:
-        >>> picture = torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])
-        >>> total_variation(picture, torch.ones(1, 1, 2, 2)).item()
-        0.5
     """
     total, count = picture.new_zeros(()), hole.new_zeros(())
     for axis in (2, 3):
@@ -160,7 +155,7 @@ def _check_maps(made: Sequence[Tensor], true: Sequence[Tensor]) -> None:
 
 
 def identity_distance(made: Tensor, true: Tensor) -> Tensor:
-    """Return how far completed faces are from the true ones, face by face.
+    """Return (B,) 1 - cosine in [0, 2]: how far completed faces are from the true ones.
 
     Paper:
         Li et al., "Look Through Masks", ACM MM 2020, arXiv:2409.12385 compares the recogniser's
@@ -171,9 +166,6 @@ def identity_distance(made: Tensor, true: Tensor) -> Tensor:
             to the faces.
         true: (B, D) float, embeddings of the true ones; gets no gradient.
 
-    Returns:
-        (B,) float32 in [0, 2]: 1 - cosine.
-
     Raises:
         ShapeError: different shapes.
     """
@@ -183,29 +175,21 @@ def identity_distance(made: Tensor, true: Tensor) -> Tensor:
 
 
 def pixel_loss(logits: Tensor, region: Tensor) -> Tensor:
-    """Return the mean cross-entropy of the pixels.
+    """Return the mean cross-entropy of the pixels, a scalar, at least 0.
 
     Args:
         logits: (B, 1, H, W) float.
         region: (B, 1, H, W) float in [0, 1], how much of each pixel is covered.
 
-    Returns:
-        Scalar, at least 0.
-
     Raises:
         ShapeError: the two differ in shape.
-
-    Example:
-        >>> import torch
-        >>> round(float(pixel_loss(torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2))), 4)
-        0.6931
     """
     _check_regions(logits, region)
     return F.binary_cross_entropy_with_logits(logits, region)
 
 
 def dice_loss(logits: Tensor, region: Tensor) -> Tensor:
-    """Return one minus the soft Dice overlap, averaged over faces.
+    """Return one minus the soft Dice overlap, averaged over faces, a scalar in [0, 1).
 
     It counts a small region as much as a large one, which the mean over pixels does not. A face
     without region costs as much as there is predicted on it.
@@ -219,17 +203,8 @@ def dice_loss(logits: Tensor, region: Tensor) -> Tensor:
         logits: (B, 1, H, W) float.
         region: (B, 1, H, W) float in [0, 1].
 
-    Returns:
-        Scalar in [0, 1).
-
     Raises:
         ShapeError: the two differ in shape.
-
-    Example:
-        >>> import torch
-        >>> half = torch.tensor([[[[1.0, 1.0, 0.0, 0.0]]]])
-        >>> round(float(dice_loss(torch.full((1, 1, 1, 4), 20.0), half)), 4)  # 1 - 5 / 7
-        0.2857
     """
     _check_regions(logits, region)
     predicted = logits.sigmoid().flatten(1)

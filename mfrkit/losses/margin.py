@@ -113,14 +113,7 @@ def create_margin(name: str) -> Margin:
 
 
 def cosine_logits(features: Tensor, weight: Tensor) -> Tensor:
-    """Compare every face with every identity.
-
-    Args:
-        features: (B, D) float, any length.
-        weight: (K, D) float, one row per identity, any length.
-
-    Returns:
-        (B, K) float, cosines clamped to [-1, 1].
+    """Compare faces (B, D) with identities (K, D), of any length: (B, K) cosines in [-1, 1].
 
     Raises:
         ShapeError: the two differ in D.

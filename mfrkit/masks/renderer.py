@@ -399,7 +399,7 @@ def mask_pictures(
     landmarks: NDArray[np.float32] | None = None,
     turns: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Render one mask per decoded picture, arguments and errors as in `MaskRenderer.forward`.
+    """Render one mask per decoded picture; other arguments and errors as in `MaskRenderer.forward`.
 
     Args:
         renderer: Draws them, on its own device.
