@@ -157,23 +157,19 @@ def named_cells(result: SystemResult, *, flag: str = "") -> dict[str, str]:
     For people, a `flag` is appended to figures that rest on too few impostor pairs, and reasons
     stand beside what is undefined.
     """
-    figures, cells = result.figures, figure_cells(result.figures, flag=flag)
-    means = {name: cells.pop(name) for name in ("AUC", "FDR", "genuine mean", "impostor mean")}
-    cells |= {
+    figures, lost = result.figures, result.enrolment
+    cells = figure_cells(figures, flag=flag) | {
         "accuracy %": percent(figures.accuracy.mean),
         "std %": percent(figures.accuracy.std),
-        **means,
         "pairs": str(figures.genuine.count + figures.impostor.count),
         "missing": str(result.missing_pairs),
-        "FTE %": percent(result.enrolment.fte) if result.enrolment else UNDEFINED,
-        "FTA %": percent(result.enrolment.fta) if result.enrolment else UNDEFINED,
+        "FTE %": percent(lost.fte) if lost else UNDEFINED,
+        "FTA %": percent(lost.fta) if lost else UNDEFINED,
     }
-    if not flag:
-        return cells
-    return {
-        name: f"{cell}: {why_undefined(result, name)}" if cell == UNDEFINED else cell
-        for name, cell in cells.items()
-    }
+    if flag:
+        for name in [name for name, cell in cells.items() if cell == UNDEFINED]:
+            cells[name] += f": {why_undefined(result, name)}"
+    return {name: cells[name] for name in columns([point.target for point in figures.tar])[1:]}
 
 
 def figure_cells(figures: Figures, *, flag: str = "") -> dict[str, str]:
