@@ -16,7 +16,7 @@ from mfrkit.evaluation.options import EvalOptions
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((found for name in NAMES if (found := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-MEASURE = """<script>onload = () => { document.title = [...frames].map(frame => {
+MEASURE = """<script>onload = () => { document.title = Array.from(frames).map(frame => {
 const root = frame.document.documentElement, pictures = [...frame.document.images];
 return [root.clientWidth, root.scrollWidth, pictures.length,
 pictures.filter(i => i.naturalWidth > 0).length,
