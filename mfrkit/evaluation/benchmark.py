@@ -126,7 +126,7 @@ Perform = Callable[[Callable[[Any, Console], Tally], Any, Console], Tally]
 """Runs a stage with its options, on this machine or on others."""
 
 
-def unpacked(options: BenchmarkOptions, console: Console) -> BenchmarkOptions:
+def _unpacked(options: BenchmarkOptions, console: Console) -> BenchmarkOptions:
     """Unpack a verification file (`.bin`) beside the crops, once; folders stay as they are."""
     if not options.is_verification_file:
         return options
@@ -137,18 +137,12 @@ def unpacked(options: BenchmarkOptions, console: Console) -> BenchmarkOptions:
     return replace(options, pairs=folder / PAIRS, images=str(folder))
 
 
-def perform_here(stage: Callable[[Any, Console], Tally], options: Any, console: Console) -> Tally:
-    """Run a stage on this machine."""
+def _perform_here(stage: Callable[[Any, Console], Tally], options: Any, console: Console) -> Tally:
     return stage(options, console)
 
 
-def prepare(options: BenchmarkOptions, console: Console, perform: Perform = perform_here) -> None:
-    """Make what is missing of crops, masked crops and embeddings; `perform` runs the stages.
-
-    Raises:
-        InputError: whatever a step refuses.
-        PartialError: no photo gave a face.
-    """
+def _prepare(options: BenchmarkOptions, console: Console, perform: Perform) -> None:
+    """Make what is missing of crops, masked crops and embeddings; `perform` runs the stages."""
     feedings = [options.fed if is_foreign(model) else ASSUMED for model in options.models]
     cards = [recogniser_card(*each) for each in zip(options.models, feedings, strict=True)]
     steps = replace(options, run=replace(options.run, resume=not options.run.force))
@@ -189,7 +183,9 @@ def _made_by(path: Path, sha256: str | None) -> bool:
         return found.get("weights_sha256") == sha256 and bool(found.get("flip"))
 
 
-def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = perform_here) -> None:
+def benchmark(
+    options: BenchmarkOptions, console: Console, perform: Perform = _perform_here
+) -> None:
     """Prepare what is missing, evaluate every model under every condition, write one report.
 
     Without a pair list, tables for a paper are written from a finished benchmark, and nothing is
@@ -212,8 +208,8 @@ def benchmark(options: BenchmarkOptions, console: Console, perform: Perform = pe
     # An attempt that made no crops, say for a wrong path, does not bind the next one.
     folder = BenchmarkFolder(options.output, anew=options.run.force or not options.crops.exists())
     folder.begin(options.begun())
-    options = unpacked(options, console)
-    prepare(options, console, perform)
+    options = _unpacked(options, console)
+    _prepare(options, console, perform)
     files = _embedded_models(options, folder.add([label_of(m) for m in options.models]), console)
     fars = (far_in(name) for name in options.figures)
     asked = EvalOptions(

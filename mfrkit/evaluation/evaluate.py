@@ -66,7 +66,7 @@ def write_files(found: Assessment, options: EvalOptions) -> None:
         settings = [(r.attributes, [fixed.setting for fixed in r.fixed]) for r in results]
         write_thresholds(options.threshold_out, pairs.path, settings)
     if options.scores is not None:
-        write_whole(options.scores, scores_table(pairs, results).encode())
+        write_whole(options.scores, _scores_table(pairs, results).encode())
     if options.table is not None:
         further = further_tables(found, for_people=True)
         tables = [results_table(results, options.fars), *further, counts_table(results)]
@@ -84,12 +84,10 @@ def write_files(found: Assessment, options: EvalOptions) -> None:
         write_whole(options.report, report_page(pairs, results, further, options).encode())
 
 
-def scores_table(pairs: PairList, results: Sequence[SystemResult]) -> str:
-    """Return every pair with its scores as tab-separated text with a header.
+def _scores_table(pairs: PairList, results: Sequence[SystemResult]) -> str:
+    """Return every pair with its scores as tab-separated text with a header, in the list's order.
 
-    Convention:
-        One line a pair, in the order of the list; one score column a system. A failed comparison
-        scores `-inf`; a pair that was left out has an empty cell. Scores have all their digits.
+    A column a system. Failed comparisons score `-inf`; a pair that was left out has an empty cell.
     """
     out = io.StringIO()
     writer = csv.writer(out, delimiter="\t", lineterminator="\n")

@@ -34,7 +34,7 @@ _TICKS = (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 _ONE_KIND = "needs pairs of one person\nand pairs of two"
 
 
-def draw_det(axes: Axes, same: NDArray[np.bool_], results: Sequence[SystemResult]) -> None:
+def _draw_det(axes: Axes, same: NDArray[np.bool_], results: Sequence[SystemResult]) -> None:
     """Draw FNMR over FMR on normal deviates, on which normal scores give straight lines."""
     curves = _curves(same, results)
     # Down to the smallest error rate that the pairs can show, and up past the worst EER.
@@ -105,7 +105,7 @@ def det_points(curve: Roc, low: float) -> tuple[Floats, Floats]:
     return thinned(x, y, (0.004, 0.004))
 
 
-def draw_roc(axes: Axes, same: NDArray[np.bool_], results: Sequence[SystemResult]) -> None:
+def _draw_roc(axes: Axes, same: NDArray[np.bool_], results: Sequence[SystemResult]) -> None:
     """Draw TAR over FAR, the FAR on a logarithmic scale."""
     curves = _curves(same, results)
     low = _lowest_rate(curves)
@@ -137,7 +137,7 @@ def draw_roc(axes: Axes, same: NDArray[np.bool_], results: Sequence[SystemResult
 _BINS = 80  # of scores that are no cosines
 
 
-def draw_histograms(
+def _draw_histograms(
     figure: SubFigure, same: NDArray[np.bool_], results: Sequence[SystemResult]
 ) -> None:
     """Draw the share of pairs per bin; failed comparisons have no place on the axis.
@@ -224,9 +224,9 @@ def draw(
         parts = figure.subfigures(1, len(panels), squeeze=False)[0]
         for panel, part in zip(panels, parts, strict=True):
             if panel == "scores":
-                draw_histograms(part, same, results)
+                _draw_histograms(part, same, results)
             else:
-                {"det": draw_det, "roc": draw_roc}[panel](part.subplots(), same, results)
+                {"det": _draw_det, "roc": _draw_roc}[panel](part.subplots(), same, results)
 
     count = len(results)
     height = _PANEL[1] + (_LEGEND * count if count > MANY_LINES else 0)

@@ -302,12 +302,12 @@ def _comparison_table(comparisons: Sequence[Comparison], confidence: Confidence)
         for name, gap in each.differences.items():
             if not math.isnan(gap.value):
                 ends = (gap.value, gap.interval.low, gap.interval.high)
-                cells = [*(figure(name, number) for number in ends), probability(gap.p)]
+                cells = [*(figure(name, number) for number in ends), _probability(gap.p)]
                 rows.append([each.first, each.second, f"{spell(name)}, first - second", *cells])
         if each.decisions is not None:
             split = f"{each.decisions.only_first}:{each.decisions.only_second}"
             what = "pairs only one decides rightly"
-            p = probability(each.decisions.p)
+            p = _probability(each.decisions.p)
             rows.append([each.first, each.second, what, split, "", "", p])
     return Table(
         f"Differences with {100 * confidence.level:g} % intervals",
@@ -331,7 +331,7 @@ def figure(name: str, value: float) -> str:
     return percent(value)
 
 
-def probability(p: float) -> str:
+def _probability(p: float) -> str:
     """Return a p value with two digits that count: `0.034`, `2.0e-05`, `1.00`."""
     if p < 0.001:
         return f"{p:.1e}"
