@@ -38,7 +38,6 @@ MAY_IMPORT = {
     "losses": set(),
     "metrics": set(),
     "io": set(),
-    "data": set(),
     "cluster": {"stages", "io"},
 }
 LEAVES = {"errors", "config", "console", "options", "__version__"}
