@@ -36,6 +36,7 @@ from mfrkit.io.verification_bin import read_bin
 from mfrkit.masks.options import MaskOptions
 from mfrkit.masks.spec import sample_spec
 from mfrkit.masks.template import ANCHORS, TemplateFile
+from mfrkit.methods.views import ViewOptions
 from mfrkit.models.cards import UNMASKED, ModelCard, Operating
 from mfrkit.models.edgeface import SIZES
 from mfrkit.models.foreign import identify, read_tensors, strip_wrappers
@@ -47,6 +48,7 @@ from mfrkit.stages.sink import check_options, refuse_other_commands
 from mfrkit.stages.synth_mask_worker import MaskBook
 from mfrkit.training.options import TrainRequest
 from mfrkit.training.settings import (
+    CardOptions,
     FitOptions,
     MaskSettings,
     RunSettings,
@@ -372,8 +374,10 @@ def read_recipe(path: Path) -> None:
 
 @dataclass(frozen=True)
 class FuzzedSettings(RunSettings):
-    fit: FitOptions
+    views: ViewOptions
     masks: MaskSettings
+    fit: FitOptions
+    card: CardOptions
 
 
 def read_settings(path: Path) -> None:
