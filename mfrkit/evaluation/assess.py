@@ -27,7 +27,7 @@ from mfrkit.evaluation.thresholds import (
     UNMASKED,
     Condition,
     PairGroups,
-    Setting,
+    SourcedThreshold,
     ThresholdFile,
     apply_threshold,
 )
@@ -56,7 +56,7 @@ _DISAGREEING = 0.01  # share of pairs whose label may contradict the names: list
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SystemComparison:
     """Two systems on the same pairs: figures of the first minus the second's, and McNemar's test.
 
     The test is on the decisions behind the accuracy; None with one fold.
@@ -79,7 +79,7 @@ class Assessment:
 
     pairs: PairList
     results: list[SystemResult]
-    comparisons: list[Comparison]
+    comparisons: list[SystemComparison]
     confidence: Confidence | None
 
 
@@ -99,7 +99,7 @@ def assess(options: EvalOptions, console: Console) -> Assessment:
     results = [_figures(label, pairs, system, options) for label, system in named]
     if options.wants_thresholds:
         results = _fix_thresholds(pairs, systems, results, options, confidence, console)
-    comparisons: list[Comparison] = []
+    comparisons: list[SystemComparison] = []
     if confidence is not None:
         results, comparisons = _quantify(pairs, results, confidence)
     _warn(pairs, results, console)
@@ -211,7 +211,7 @@ def _fix_thresholds(
         else:
             scores, same = where.scores[where.counted], pairs.same[where.counted]
             targets = options.fmr or DEFAULT_FMR
-            settings = [Setting(calibrate(scores, same, each), origin) for each in targets]
+            settings = [SourcedThreshold(calibrate(scores, same, each), origin) for each in targets]
         rates = (apply_threshold(each, conditions, pairs.same, confidence) for each in settings)
         fixed.append(replace(result, fixed=tuple(rates)))
     return fixed
@@ -266,7 +266,7 @@ def _joined(pairs: PairList) -> list[str]:
 
 def _quantify(
     pairs: PairList, results: Sequence[SystemResult], confidence: Confidence
-) -> tuple[list[SystemResult], list[Comparison]]:
+) -> tuple[list[SystemResult], list[SystemComparison]]:
     """Give each system's figures intervals, and test every two systems against each other."""
     samples = [_resample(pairs, result, confidence) for result in results]
     with_intervals = [
@@ -314,7 +314,7 @@ def _compare(
     one: tuple[SystemResult, Mapping[str, Floats]],
     other: tuple[SystemResult, Mapping[str, Floats]],
     level: float,
-) -> Comparison:
+) -> SystemComparison:
     (first, draws_a), (second, draws_b) = one, other
     a, b, kept = figures_of(first.figures), figures_of(second.figures), first.counted
     decisions = None
@@ -324,7 +324,7 @@ def _compare(
             for each in (first, second)
         ]
         decisions = mcnemar(*right)
-    return Comparison(
+    return SystemComparison(
         first.label,
         second.label,
         {n: difference(a[n] - b[n], draws_a[n], draws_b[n], level) for n in _COMPARED},

@@ -15,7 +15,7 @@ from mfrkit.io.checkpoints import load_arrays
 from mfrkit.io.embeddings import EmbeddingReader
 from mfrkit.io.people import People, numbered, people_of
 from mfrkit.metrics.all_pairs import FaceBlock, Indices, unit_rows
-from mfrkit.metrics.identification import Gallery
+from mfrkit.metrics.identification import ScoredGallery
 from mfrkit.models.registry import read_card, verify
 
 
@@ -71,7 +71,7 @@ class Enrolment:
         own_photo: (P,) bool, whether its own photo is there.
     """
 
-    gallery: Gallery | Classifier
+    gallery: ScoredGallery | Classifier
     names: list[str]
     people: int
     unusable: int
@@ -108,7 +108,7 @@ def enrol(known: EmbeddingReader, probes: EmbeddingReader, pool: str) -> Enrolme
     rows = np.flatnonzero(usable)
     if not rows.size:
         raise InputError(f"{known.path}: nobody to search among; it has no usable embedding")
-    gallery = Gallery(
+    gallery = ScoredGallery(
         FaceBlock(vectors[rows], person[rows], photo[rows], rows), _weights(known, rows, pool)
     )
     column = np.searchsorted(gallery.persons, probe_person)

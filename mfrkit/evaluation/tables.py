@@ -7,7 +7,7 @@ each other: which kind of mask costs which system how much.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from mfrkit.evaluation.assess import Assessment, Comparison
+from mfrkit.evaluation.assess import Assessment, SystemComparison
 from mfrkit.evaluation.results import (
     UNDEFINED,
     SystemResult,
@@ -295,7 +295,7 @@ def _interval_table(
     return Table(f"{100 * confidence.level:g} % intervals", columns, rows, [note])
 
 
-def _comparison_table(comparisons: Sequence[Comparison], confidence: Confidence) -> Table:
+def _comparison_table(comparisons: Sequence[SystemComparison], confidence: Confidence) -> Table:
     """Lay out what tells every two systems apart, as far as both have the figure."""
     rows = []
     for each in comparisons:

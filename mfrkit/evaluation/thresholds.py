@@ -122,7 +122,7 @@ def _where_to_find(by: str, table: Covariates | None) -> str:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SourcedThreshold:
     """A threshold and where it comes from.
 
     Attributes:
@@ -186,12 +186,12 @@ class GroupRates:
 class FixedThreshold:
     """A threshold and what it does: no rates if it rests on too few impostors."""
 
-    setting: Setting
+    setting: SourcedThreshold
     rates: tuple[GroupRates, ...]
 
 
 def apply_threshold(
-    setting: Setting,
+    setting: SourcedThreshold,
     conditions: Sequence[Condition],
     same: NDArray[np.bool_],
     confidence: Confidence | None,
@@ -231,7 +231,7 @@ def threshold_record(fixed: FixedThreshold) -> dict[str, Any]:
     }
 
 
-def _setting_record(setting: Setting) -> dict[str, Any]:
+def _setting_record(setting: SourcedThreshold) -> dict[str, Any]:
     found = setting.calibration
     return {
         "set_on": setting.origin,
@@ -264,9 +264,9 @@ def threshold_from_record(record: Mapping[str, Any]) -> FixedThreshold:
     return FixedThreshold(_setting_from_record(record, record["set_on"]), tuple(rates))
 
 
-def _setting_from_record(record: Mapping[str, Any], origin: str) -> Setting:
+def _setting_from_record(record: Mapping[str, Any], origin: str) -> SourcedThreshold:
     target, threshold = float(record["target_fmr"]), float(record["threshold"])
-    return Setting(Calibration(target, threshold, _decisions(record["achieved"])), origin)
+    return SourcedThreshold(Calibration(target, threshold, _decisions(record["achieved"])), origin)
 
 
 def _decisions(record: Mapping[str, Any]) -> Decisions:
@@ -281,7 +281,7 @@ def interval_from_record(record: Mapping[str, float | None]) -> Interval:
 
 
 def write_thresholds(
-    path: Path, pairs: Path, systems: Iterable[tuple[Mapping[str, Any], Iterable[Setting]]]
+    path: Path, pairs: Path, systems: Iterable[tuple[Mapping[str, Any], Iterable[SourcedThreshold]]]
 ) -> None:
     """Write the thresholds that rest on enough impostors.
 
@@ -341,7 +341,7 @@ class ThresholdFile:
 
     def settings_for(
         self, attributes: Mapping[str, Any], embeddings: Path, console: Console
-    ) -> list[Setting]:
+    ) -> list[SourcedThreshold]:
         """Return the thresholds of the model that made some embeddings.
 
         Raises:

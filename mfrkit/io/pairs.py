@@ -52,7 +52,7 @@ class Line(NamedTuple):
         return InputError(f"{self.where}, line {self.number}: expected {expected}, got {got!r}")
 
 
-class Table(NamedTuple):
+class HeadedList(NamedTuple):
     """A list whose first line names its columns; blank rows are left out."""
 
     names: Sequence[str]
@@ -122,7 +122,7 @@ _PAIR = frozenset(["a", "b", "same"])
 
 def table_in(
     text: str, where: str, columns: Mapping[str, str] = COLUMNS, needed: Set[str] = _PAIR
-) -> Table | None:
+) -> HeadedList | None:
     """Open a list as a table, if its first line names all columns that are needed.
 
     `columns` maps the plain name of each column to its spellings, separated by blanks.
@@ -139,7 +139,7 @@ def table_in(
             if places:
                 found[column] = places[0]
         if needed <= found.keys():
-            return Table(names, found, rows)
+            return HeadedList(names, found, rows)
     return None
 
 

@@ -34,11 +34,11 @@ from mfrkit.io.manifest import Record, parse_line, worn_mask
 from mfrkit.io.pairs import (
     NO,
     YES,
+    HeadedList,
     Line,
     Pair,
     PairList,
     Parsed,
-    Table,
     lines_of,
     listed_key,
     pair_list,
@@ -169,7 +169,7 @@ def read_scores(path: Path) -> ScoreFile:
     return ScoreFile(pair_list(path, parsed), [""], np.array([scores]))
 
 
-def _read_table(path: Path, table: Table) -> ScoreFile:
+def _read_table(path: Path, table: HeadedList) -> ScoreFile:
     columns = table.columns
     chosen = _score_columns(table.names, set(columns.values()), path)
     pairs, scores = [], []
@@ -274,7 +274,7 @@ def _plain_templates(lines: Iterable[Line]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _table_templates(table: Table) -> list[tuple[str, str, str]]:
+def _table_templates(table: HeadedList) -> list[tuple[str, str, str]]:
     """Read a table as (template, media, key); without a medium each picture is its own."""
     columns, rows = table.columns, []
     for line, row in table.rows:

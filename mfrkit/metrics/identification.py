@@ -21,7 +21,7 @@ from mfrkit.metrics.all_pairs import FaceBlock, Indices, equal_pairs, unit_rows
 from mfrkit.metrics.rates import Floats, operating_point, roc, share
 
 
-class Gallery:
+class ScoredGallery:
     """Known people, each with one template or several photos; `persons` are (K,) int64, rising.
 
     Args:

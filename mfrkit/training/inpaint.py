@@ -53,7 +53,7 @@ class GeneratorOptions:
 
 
 @dataclass(frozen=True)
-class CheckOptions:
+class CompletionCheckOptions:
     """What the checks during training look at.
 
     Attributes:
@@ -77,7 +77,7 @@ class InpaintSettings(RunSettings):
     views: ViewOptions
     masks: MaskSettings
     fit: FitOptions
-    check: CheckOptions
+    check: CompletionCheckOptions
     card: CardOptions
 
     def __post_init__(self) -> None:

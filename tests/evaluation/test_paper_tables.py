@@ -22,7 +22,7 @@ from mfrkit.evaluation.results import SystemResult, to_json
 from mfrkit.evaluation.thresholds import (
     FixedThreshold,
     GroupRates,
-    Setting,
+    SourcedThreshold,
     threshold_from_record,
     threshold_record,
 )
@@ -37,7 +37,7 @@ LATEX = shutil.which("pdflatex")
 
 def thresholds(errors):
     """One threshold, and what it does to two kinds of mask."""
-    setting = Setting(Calibration(1e-2, 0.5, Decisions(200, 200, 1, 2)), "thresholds.json")
+    setting = SourcedThreshold(Calibration(1e-2, 0.5, Decisions(200, 200, 1, 2)), "thresholds.json")
     ends = RateIntervals(Interval(0.0, 0.01), Interval(0.01, 0.2))
     kinds = zip(("cloth", "n95"), errors, strict=True)
     rates = [GroupRates("mask", kind, Decisions(100, 100, n, 0), ends) for kind, n in kinds]

@@ -7,7 +7,7 @@ import pytest
 
 from mfrkit.evaluation.results import SystemResult
 from mfrkit.evaluation.tables import threshold_rows, threshold_table
-from mfrkit.evaluation.thresholds import UNMASKED, FixedThreshold, GroupRates, Setting
+from mfrkit.evaluation.thresholds import UNMASKED, FixedThreshold, GroupRates, SourcedThreshold
 from mfrkit.metrics.bootstrap import Interval, RateIntervals
 from mfrkit.metrics.rates import Calibration, Decisions
 from mfrkit.metrics.verification import verify
@@ -31,7 +31,7 @@ def result_with(*fixed):
 
 @pytest.fixture
 def fixed():
-    setting = Setting(Calibration(0.01, 0.35, Decisions(200, 4000, 3, 35)), UNMASKED)
+    setting = SourcedThreshold(Calibration(0.01, 0.35, Decisions(200, 4000, 3, 35)), UNMASKED)
     ends = RateIntervals(fmr=Interval(0.001, 0.02), fnmr=Interval(float("nan"), float("nan")))
     return FixedThreshold(
         setting,
@@ -61,7 +61,7 @@ def test_programs_get_one_table_without_flags(fixed):
 
 
 def test_the_list_of_a_threshold_file_comes_first_unless_it_is_here(fixed):
-    carried = FixedThreshold(Setting(fixed.setting.calibration, "t.json"), fixed.rates[:1])
+    carried = FixedThreshold(SourcedThreshold(fixed.setting.calibration, "t.json"), fixed.rates[:1])
     table = threshold_table([result_with(carried)])
     start = ["arcface", "1e-2", "0.3500"]
     assert table.rows[0] == [
@@ -76,8 +76,10 @@ def test_the_list_of_a_threshold_file_comes_first_unless_it_is_here(fixed):
 
 
 def test_too_few_impostors_and_too_few_errors_are_said():
-    short = Setting(Calibration(1e-4, float("inf"), Decisions(200, 1500, 200, 0)), UNMASKED)
-    unsure = Setting(Calibration(1e-2, 0.4, Decisions(200, 1500, 3, 15)), UNMASKED)
+    short = SourcedThreshold(
+        Calibration(1e-4, float("inf"), Decisions(200, 1500, 200, 0)), UNMASKED
+    )
+    unsure = SourcedThreshold(Calibration(1e-2, 0.4, Decisions(200, 1500, 3, 15)), UNMASKED)
     result = result_with(
         FixedThreshold(short, ()),
         FixedThreshold(unsure, (GroupRates("", "all pairs", Decisions(200, 1500, 3, 15)),)),

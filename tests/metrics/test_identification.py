@@ -7,7 +7,7 @@ from mfrkit.errors import InputError, ShapeError
 from mfrkit.metrics.all_pairs import FaceBlock
 from mfrkit.metrics.identification import (
     NEVER,
-    Gallery,
+    ScoredGallery,
     Searches,
     cmc,
     failed_searches,
@@ -90,7 +90,7 @@ def test_scores_are_those_of_plain_loops(pool):
     probes = draw(12, 9, RANDOM.integers(0, 8, 12))  # some of the gallery's own photos, strangers
     norms = RANDOM.uniform(1, 5, 30).astype(np.float32)
     weights = {"none": None, "mean": np.ones(30, np.float32), "norm": norms}[pool]
-    gallery = Gallery(known, weights)
+    gallery = ScoredGallery(known, weights)
     found = gallery.scores(probes)
     assert gallery.persons.tolist() == sorted(set(known.person.tolist()))
     assert gallery.rows == (30 if pool == "none" else len(gallery.persons))
@@ -115,6 +115,6 @@ def test_scores_are_those_of_plain_loops(pool):
 @pytest.mark.parametrize("weights", [None, np.ones(3, np.float32)])
 def test_a_face_does_not_find_its_own_photo(weights):
     known = faces([[1, 0], [0, 1], [1, 1]], [5, 5, 8], [0, 1, 2])
-    scores = Gallery(known, weights).scores(faces([[1, 0], [1, 1]], [5, 8], [0, 2]))
+    scores = ScoredGallery(known, weights).scores(faces([[1, 0], [1, 1]], [5, 8], [0, 2]))
     assert scores[0].tolist() == pytest.approx([0.0, 0.5**0.5], abs=1e-6)
     assert scores[1, 1] == -np.inf
