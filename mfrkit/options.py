@@ -55,10 +55,10 @@ class Within:
         return high_enough and (self.most is None or value <= self.most)
 
     def __str__(self) -> str:
-        least = f"above {self.least}" if self.above else f"{self.least}"
-        if self.most is not None:
-            return f"{self.unit} {least} to {self.most}".strip()
-        return f"{'' if self.above else 'at least '}{least} {self.unit}".strip()
+        if self.most is None:
+            return f"{'above' if self.above else 'at least'} {self.least} {self.unit}".strip()
+        span = f"above {self.least} and at most" if self.above else f"{self.least} to"
+        return f"{self.unit} {span} {self.most}".strip()
 
 
 class Like:

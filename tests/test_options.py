@@ -33,7 +33,7 @@ def test_values_in_range_are_taken():
         ({"size": 11}, "--size 11: expected at least 12 pixels"),
         ({"share": 1.5}, "--share 1.5: expected 0 to 1"),
         ({"share": float("nan")}, "--share nan: expected 0 to 1"),
-        ({"rates": (0.5, 0.0)}, "--rates 0: expected above 0 to 1"),
+        ({"rates": (0.5, 0.0)}, "--rates 0: expected above 0 and at most 1"),
         ({"place": "3"}, "--place '3': expected X:Y"),
         ({"picture": Path("a.gif")}, "--picture 'a.gif': expected a name ending in .png or .jpg"),
     ],
