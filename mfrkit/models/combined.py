@@ -193,9 +193,9 @@ def _plain(name: str, cards: Sequence[ModelCard], **others: Any) -> ModelCard:
 
 
 def _check_alike(difference: str, cards: Sequence[ModelCard], field: str) -> None:
-    values = [getattr(card, field) for card in cards]
-    if len(set(values)) > 1:
-        shown = ", ".join(f"{card.name} {value}" for card, value in zip(cards, values, strict=True))
+    found = dict.fromkeys((card.name, getattr(card, field)) for card in cards)
+    if len({value for _, value in found}) > 1:
+        shown = ", ".join(f"{name} {value}" for name, value in found)
         raise InputError(f"these models {difference}: {shown}")
 
 

@@ -87,8 +87,9 @@ def test_other_crops_and_other_spaces_are_refused():
     region = card("r", "region")
     with pytest.raises(InputError, match=r"crops of different sizes: r \(16, 16\), .*\(8, 8\)"):
         combined_card("c", region, card(), [card("b", input_size=(8, 8))])
-    with pytest.raises(InputError, match="embeddings of different lengths: a 4, b 5"):
-        combined_card("c", region, card(embedding_dim=4), [card("b", embedding_dim=5)])
+    own = card("a", embedding_dim=4)
+    with pytest.raises(InputError, match="embeddings of different lengths: a 4, b 5$"):
+        combined_card("c", region, own, [own, card("b", embedding_dim=5)])
     with pytest.raises(InputError, match="embeddings of different lengths: a 4, a 5"):
         combined_card("c", region, card("a", embedding_dim=4), [card("a", embedding_dim=5)])
 
