@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mfrkit.config import REGION
 from mfrkit.errors import InputError
 from mfrkit.models.cards import ASSUMED, Feeding, ModelCard
-from mfrkit.models.registry import FOREIGN, load_for_task, read_card
+from mfrkit.models.registry import FOREIGN, card_for_task, load_for_task
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ def recogniser_card(model: str, feeding: Feeding | None = None) -> ModelCard:
     """
     if is_foreign(model) or feeding not in (None, ASSUMED):
         return load_recogniser(model, feeding=feeding).card
-    return read_card(model)[0]
+    return card_for_task(model, "recognition")
 
 
 def _load_completed(generator: str, recogniser: str) -> "Recogniser":

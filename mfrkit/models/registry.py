@@ -261,13 +261,19 @@ def load_for_task(
     """
     from mfrkit.models.recogniser import part_for
 
+    card_for_task(model, task)
+    network, card = load_network(model, device)
+    return part_for(task, network, card), card
+
+
+def card_for_task(model: str, task: Task) -> ModelCard:
+    """Return the card of a model that must be for a given task; errors as `load_for_task`."""
     card, _, path = read_card(model)
     if task not in card.tasks:
         raise InputError(
             f"{path}: is for {', '.join(card.tasks)}, not {task}; choose another model"
         )
-    network, card = load_network(model, device)
-    return part_for(task, network, card), card
+    return card
 
 
 def save_network(path: Path, network: "nn.Module", card: ModelCard) -> None:

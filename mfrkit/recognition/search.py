@@ -188,6 +188,8 @@ def search(options: SearchOptions, console: Console) -> Counts:
     for file in (options.output, options.report):
         if file is not None:
             console.info(f"wrote {file}")
+    if not counts.shots:
+        raise InputError(f"{options.shots}: no pictures found")
     if counts.without == len(counts.shots):
         raise PartialError("no shot shows a face")
     return counts

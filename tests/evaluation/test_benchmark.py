@@ -219,6 +219,12 @@ def test_a_wrong_path_does_not_bind_the_next_attempt(mfr, bench):
     mfr("benchmark", bench / "pairs.csv", bench / "photos", *arguments, check=0)
 
 
+def test_a_model_for_something_else_is_refused_before_any_work(mfr, bench):
+    run = mfr("benchmark", bench / "pairs.csv", bench / "photos", "-m", "region", check=2)
+    assert "is for region, not recognition" in run.stderr.decode()
+    assert not (mfr.folder / "benchmark" / "crops").exists()
+
+
 def test_models_of_one_name_are_refused(mfr, bench):
     run = mfr("benchmark", bench / "pairs.csv", bench / "photos", "-m", "a/x.safetensors",
               "-m", "b/x.safetensors", check=2)  # fmt: skip

@@ -55,6 +55,13 @@ def test_every_face_of_every_shot(capsys, place):
 
 
 @pytest.mark.usefixtures("loaded")
+def test_shots_that_are_none_are_bad_input(capsys, place):
+    (place / "nothing").mkdir()
+    with pytest.raises(InputError, match="nothing: no pictures found"):
+        run(capsys, place / "staff", place / "nothing")
+
+
+@pytest.mark.usefixtures("loaded")
 def test_a_damaged_index_is_named(capsys, place):
     run(capsys, place / "staff", place / "shots")
     (place / "staff" / "Obama.jpg").touch()
