@@ -29,7 +29,7 @@ from mfrkit.training.teacher_cache import embed_all
 from mfrkit.training.world import World
 
 # Added to the run's: what is drawn here has nothing to do with the other faces' draws.
-_SEED, _UNNAMED_SEED = 2**33, 2**34
+REAL_SEED, _UNNAMED_SEED = 2**33, 2**34
 _BATCH = 64
 
 
@@ -73,7 +73,7 @@ class RealFaces:
         """Deal the masked faces out to steps; they are aligned with their masks on already."""
         still = replace(views, rotation=0.0, scale=0.0, shift=0.0, align="jitter")
         bare = MaskOptions(probability=0.0)
-        return _deal_out(self.masked, still, bare, options.count, size, seed + _SEED, world)
+        return deal_beside(self.masked, still, bare, options.count, size, seed + REAL_SEED, world)
 
 
 def open_real(sources: Sequence[str], options: RealOptions, size: tuple[int, int]) -> RealFaces:
@@ -175,7 +175,9 @@ class UnnamedFaces:
     ) -> Batches:
         """Deal the faces out to steps, each with a mask drawn over its own in one of its views."""
         always = replace(masks, probability=1.0)
-        return _deal_out(self.data, views, always, options.count, size, seed + _UNNAMED_SEED, world)
+        return deal_beside(
+            self.data, views, always, options.count, size, seed + _UNNAMED_SEED, world
+        )
 
 
 def open_unnamed(sources: Sequence[str]) -> UnnamedFaces:
@@ -183,7 +185,7 @@ def open_unnamed(sources: Sequence[str]) -> UnnamedFaces:
     return UnnamedFaces(open_train_set(sources))
 
 
-def _deal_out(
+def deal_beside(
     data: TrainSet,
     views: ViewOptions,
     masks: MaskOptions,
@@ -192,6 +194,7 @@ def _deal_out(
     seed: int,
     world: World,
 ) -> Batches:
+    """Deal faces out to steps that a run takes beside its own, `count` over all processes."""
     return Batches(
         data,
         size=size,

@@ -39,8 +39,9 @@ from mfrkit.models.device import compile_in_place
 from mfrkit.models.recogniser import Carded
 from mfrkit.models.region import RegionNet, RegionPredictor, load_region
 from mfrkit.training.checks import RegionCheck
-from mfrkit.training.data import Batches, hold_out, open_train_set, told
+from mfrkit.training.data import hold_out, open_train_set, told
 from mfrkit.training.options import TrainRequest
+from mfrkit.training.real_faces import REAL_SEED, deal_beside
 from mfrkit.training.run import Built, Trained, deal_out, paired_views, run
 from mfrkit.training.settings import (
     CardOptions,
@@ -357,7 +358,6 @@ class RegionSettings(RunSettings):
 
 resolve = partial(resolve_settings, kind=RegionSettings, presets=PRESETS)
 _SIZE = (112, 112)
-_REAL_SEED = 2**33  # added to the run's: what is drawn of real faces does not follow the others'
 
 
 def train_region(request: TrainRequest, console: Console) -> Trained:
@@ -389,7 +389,17 @@ def _build(
     worn, beside = None, {}
     if settings.real.data:
         worn = WornRegions(load_region(settings.real.teacher, device), settings.real)
-        beside["real"] = _real_batches(settings, request.seed, world, console)
+        real = open_train_set(settings.real.data)
+        console.info(f"real: {len(real)} really masked faces")
+        beside["real"] = deal_beside(
+            real,
+            settings.views,
+            MaskOptions(probability=0.0),
+            settings.real.count,
+            _SIZE,
+            request.seed + REAL_SEED,
+            world,
+        )
     return Built(
         task=RegionTask(
             student=student, options=settings.method, changes=settings.disturb, worn=worn
@@ -404,29 +414,13 @@ def _build(
     )
 
 
-def _real_batches(settings: RegionSettings, seed: int, world: World, console: Console) -> Batches:
-    """Deal the really masked faces out to steps."""
-    data = open_train_set(settings.real.data)
-    console.info(f"real: {len(data)} really masked faces")
-    return Batches(
-        data,
-        size=_SIZE,
-        views=settings.views,
-        masks=MaskOptions(probability=0.0),
-        seed=seed + _REAL_SEED,
-        batch_size=settings.real.count,
-        rank=world.rank,
-        world=world.size,
-    )
-
-
 def _student(settings: RegionSettings) -> RegionPredictor:
-    if settings.model.init:
-        begun = load_region(settings.model.init)
-        network, widths = begun.network, list(begun.card.arguments["widths"])
-    else:
-        widths = list(settings.model.widths)
-        network = RegionNet(widths)
+    network, widths = RegionNet(settings.model.widths), list(settings.model.widths)
+    if init := settings.model.init:
+        begun = load_region(init)
+        if not isinstance(begun.network, RegionNet):
+            raise InputError(f"{init}: is a {begun.card.architecture}, no network to begin with")
+        network, widths = begun.network, begun.card.arguments["widths"]
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if settings.fit.compile:
         compile_in_place([network])
@@ -436,7 +430,8 @@ def _student(settings: RegionSettings) -> RegionPredictor:
         architecture="region",
         arguments={"widths": widths},
         input_size=_SIZE,
-        licence="not stated; depends on the data",
+        licence="not stated; depends on the data"
+        + (" and the models it learned from" if settings.model.init or settings.real.data else ""),
         source=f"mfrkit {__version__}",
         paper="Ronneberger et al., U-Net, MICCAI 2015, arXiv:1505.04597",
     )

@@ -56,6 +56,7 @@ def test_one_goes_on_from_another_with_really_masked_faces(here):
     [
         (("--real", "nowhere"), "nowhere"),
         (("--init", "arcface"), "arcface"),
+        (("--init", "meer"), "meer: is a meer, no network to begin with"),
         (("--real", "crops", "--set", "real.teacher=arcface"), "arcface"),
         (("--real", "crops", "--set", "real.sure=2"), "real.sure"),
     ],
