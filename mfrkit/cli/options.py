@@ -152,6 +152,11 @@ def _models(command: str) -> list[str]:
     return models_for(None if command == "show" else _TASKS.get(command, "recognition"))
 
 
+def _beginnings(command: str) -> list[str]:
+    task = {"train-inpaint": "completion", "train-region": "region"}.get(command)
+    return models_for(task) if task else ["teacher", "scratch", *models_for("recognition")]
+
+
 def _always(*values: str) -> Values:
     return lambda _: values
 
@@ -159,7 +164,7 @@ def _always(*values: str) -> Values:
 _VALUES: dict[str, Values] = {
     "--model": _models,
     "--teacher": _models,
-    "--init": lambda _: ["teacher", "scratch", *models_for("recognition")],
+    "--init": _beginnings,
     "--region-model": lambda _: models_for("region"),
     "--device": _always("auto", "cpu", "cuda", "mps"),
     "--type": lambda _: ["all", *mask_kinds()],
